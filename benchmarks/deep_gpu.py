@@ -20,13 +20,13 @@ from _nets import table, versions
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
 from polytask.deep.balancing import StatefulBalancer, UPGrad
-from polytask.deep.network import Plan
+from polytask.deep.network import NetworkPlan
 from polytask.deep.regularise import Penalties
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
-from polytask.deep.training.engine import Engine, compile_layers
+from polytask.deep.training.engine import TrainingProcesses, compile_layers
 from polytask.deep.training.history import Tally
-from polytask.deep.training.loop import _Run
+from polytask.deep.training.loop import _TrainingRun
 from polytask.losses import Squared
 
 NO_CARD = "There is no CUDA card here: nothing was measured. Run this program where there is one."
@@ -76,7 +76,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
     trunk = MLP((WIDTH, WIDTH, WIDTH), norm=case.norm)
     sharing = MMoE(4) if case.experts else Hard()
     losses, widths = (Squared(),) * case.n_tasks, (1,) * case.n_tasks
-    network = Plan(trunk, sharing, FEATURES, losses, widths, "float32").build(device)
+    network = NetworkPlan(trunk, sharing, FEATURES, losses, widths, "float32").build(device)
     if case.compiled:
         compile_layers(network)
     shape = (case.rows, case.n_tasks)
@@ -87,7 +87,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
         None,
     )
     weights = torch.ones(case.n_tasks, device=device)
-    run = _Run(
+    run = _TrainingRun(
         network=network,
         batches=[batch],
         training=Training(),
@@ -97,7 +97,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
         everything=[batch],
         balance=StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None,
         penalties=Penalties(network, {}),
-        engine=Engine(device, mixed=case.mixed),
+        engine=TrainingProcesses(device, mixed=case.mixed),
     )
     network.train()
     tally = Tally(case.n_tasks)

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
-from polytask.deep.network import Plan
+from polytask.deep.network import NetworkPlan
 from polytask.deep.regularise import Penalties
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard
-from polytask.deep.training.engine import Engine
+from polytask.deep.training.engine import TrainingProcesses
 from polytask.deep.training.history import Tally
-from polytask.deep.training.loop import _Run
+from polytask.deep.training.loop import _TrainingRun
 from polytask.losses import Loss, Multinomial, Squared
 
 FEATURES, ROWS, STEPS = 64, 256, 15
@@ -42,9 +42,9 @@ def step_ms(n_tasks: int, one: bool, loss: Loss, classes: int) -> float:
     """Return the CPU milliseconds of a step."""
     torch.manual_seed(0)
     trunk = MLP((256, 256, 256))
-    plan = Plan(trunk, Hard(), FEATURES, (loss,) * n_tasks, (classes,) * n_tasks, "float32")
+    plan = NetworkPlan(trunk, Hard(), FEATURES, (loss,) * n_tasks, (classes,) * n_tasks, "float32")
     network, rows = plan.build(torch.device("cpu")), batch(n_tasks, one, classes)
-    run = _Run(
+    run = _TrainingRun(
         network=network,
         batches=[rows],
         training=Training(),
@@ -54,7 +54,7 @@ def step_ms(n_tasks: int, one: bool, loss: Loss, classes: int) -> float:
         everything=[rows],
         balance=None,
         penalties=Penalties(network, {}),
-        engine=Engine(torch.device("cpu")),
+        engine=TrainingProcesses(torch.device("cpu")),
     )
     tally = Tally(n_tasks)
     for _ in range(3):

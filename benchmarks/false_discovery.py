@@ -32,7 +32,7 @@ from sklearn.base import clone
 
 import polytask
 from polytask._estimator.problem import read_outcomes, read_problem
-from polytask.comparison.answer import Answer, Judge, make_answer, make_boards
+from polytask.comparison.answer import Answer, CompleteSplits, make_answer, make_boards
 from polytask.comparison.boards import Board, Chosen, choose_all
 from polytask.comparison.options import Options
 from polytask.comparison.plan import Plan, facts_of, make_plan
@@ -163,7 +163,7 @@ class Judged:
     plan: Plan
     board: Board
     chosen: Chosen
-    judge: Judge
+    judge: CompleteSplits
     answer: Answer
 
 
@@ -178,7 +178,7 @@ def judged(X: Array, y: Array, task: NDArray[np.intp], models: str) -> Judged:
     records: dict[str, Record] = {unit.key: run_unit(study, unit) for unit in plan.units}
     answer = make_answer(plan, records, METRIC)
     board, _ = make_boards(plan, records, METRIC)
-    return Judged(plan, board, choose_all(board), Judge(plan, board, METRIC), answer)
+    return Judged(plan, board, choose_all(board), CompleteSplits(plan, board, METRIC), answer)
 
 
 def true_gains(found: Judged, truth: Truth, rng: np.random.Generator) -> tuple[float, Array]:

@@ -22,7 +22,7 @@ from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
 from polytask._estimator.reading import Reading, WithoutGaps
-from polytask._estimator.scoring import Baseline, LossTasks, Scoring
+from polytask._estimator.scoring import ConstantBaseline, LossTasks, Scoring
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
     Collected,
@@ -316,7 +316,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         query = self._read(data, None)
         if is_classifier(self):
             return self._scoring().accuracy(data, query)
-        baseline: Baseline | None = getattr(self, "_baseline", None)
+        baseline: ConstantBaseline | None = getattr(self, "_baseline", None)
         if baseline is None:
             message = LazyMessage("warn.no_training_mean", {"model": type(self).__name__})
             warnings.warn(DataWarning(message), stacklevel=3)

@@ -43,7 +43,7 @@ class LossTasks(Protocol):
         ...
 
 
-class Labelled(NamedTuple):
+class LabelledTask(NamedTuple):
     """The labelled rows of a task: its number in the model, its rows, labels and weights."""
 
     task: int
@@ -52,20 +52,20 @@ class Labelled(NamedTuple):
     weight: Weights
 
 
-def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list[Labelled]:
+def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list[LabelledTask]:
     """Return the labelled rows of every task."""
     truth, weight = np.asarray(data.y), data.sample_weight
     if data.form is Form.TARGETS and surely_finite(truth):
-        return [Labelled(t, slice(None), y, weight) for t, y in enumerate(truth.T)]
+        return [LabelledTask(t, slice(None), y, weight) for t, y in enumerate(truth.T)]
     if data.form is Form.TARGETS:
         return [
-            Labelled(t, seen, truth[seen, t], None if weight is None else weight[seen])
+            LabelledTask(t, seen, truth[seen, t], None if weight is None else weight[seen])
             for t, seen in enumerate(data.labelled().T)
         ]
     known = np.arange(data.n_tasks) if codes is None else np.asarray(codes)
     slices = [data.task_slice(k) for k in range(data.n_tasks)]
     return [
-        Labelled(int(code), rows, truth[rows], None if weight is None else weight[rows])
+        LabelledTask(int(code), rows, truth[rows], None if weight is None else weight[rows])
         for code, rows in zip(known, slices, strict=True)
         if rows.stop > rows.start
     ]
@@ -80,7 +80,7 @@ def judged_by(loss: Loss) -> JudgedLoss | None:
 
 @saveable("estimator.baseline")
 @dataclass(frozen=True, eq=False)
-class Baseline:
+class ConstantBaseline:
     """What a constant learned on the training rows predicts: what `score` compares with."""
 
     constants: tuple[float | dict[Hashable, float], ...]
@@ -91,7 +91,7 @@ class Baseline:
         return fields_of(self)
 
     @classmethod
-    def from_state(cls, state: State) -> Baseline:
+    def from_state(cls, state: State) -> ConstantBaseline:
         """Rebuild the object from :meth:`to_state`."""
         return cls(**state)
 
@@ -99,11 +99,11 @@ class Baseline:
         """Return the constant of a task; -1 is an unseen one."""
         return self.constants[0 if len(self.constants) == 1 else task]
 
-    def extended(self, other: Baseline) -> Baseline:
+    def extended(self, other: ConstantBaseline) -> ConstantBaseline:
         """Return the constants of further tasks behind these."""
-        return Baseline(self.constants + other.constants, self.weights + other.weights)
+        return ConstantBaseline(self.constants + other.constants, self.weights + other.weights)
 
-    def merged(self, other: Baseline) -> Baseline:
+    def merged(self, other: ConstantBaseline) -> ConstantBaseline:
         """Return the means of the rows of both, for numbers; the other one may know more tasks."""
         more = len(other.constants) - len(self.constants)
         constants, weights = (*self.constants, *[np.nan] * more), (*self.weights, *[0.0] * more)
@@ -114,7 +114,7 @@ class Baseline:
             for a, n, b, m in pairs
         ]
         total = [a + b for a, b in zip(weights, other.weights, strict=True)]
-        return Baseline(tuple(means), tuple(total))
+        return ConstantBaseline(tuple(means), tuple(total))
 
 
 # Whether targets are classes, and the loss that predicted numbers are judged by.
@@ -129,7 +129,7 @@ def _unit(known: LossTasks | None, task: int) -> _Unit:
 
 
 def _constant(
-    unit: _Unit, parts: Sequence[Labelled], owner: str
+    unit: _Unit, parts: Sequence[LabelledTask], owner: str
 ) -> tuple[float | dict[Hashable, float], float]:
     """Return what predicts labels best without features, and the sum of their weights."""
     weights = [np.ones(len(p.y)) if p.weight is None else p.weight for p in parts]
@@ -161,7 +161,7 @@ class Scoring:
     targets: bool
     owner: str
 
-    def baseline(self, parts: Sequence[Labelled]) -> Baseline:
+    def baseline(self, parts: Sequence[LabelledTask]) -> ConstantBaseline:
         """Learn what a constant predicts, on the rows of all tasks where these are alike."""
         units = [_unit(self.known, t) for t in range(self.n_tasks)]
         if not self.targets and len(set(units)) == 1:
@@ -169,9 +169,9 @@ class Scoring:
         else:
             groups = [(unit, [p for p in parts if p.task == t]) for t, unit in enumerate(units)]
         found = [_constant(unit, own, self.owner) for unit, own in groups]
-        return Baseline(tuple(c for c, _ in found), tuple(weight for _, weight in found))
+        return ConstantBaseline(tuple(c for c, _ in found), tuple(weight for _, weight in found))
 
-    def baseline_of(self, data: TaskData) -> Baseline:
+    def baseline_of(self, data: TaskData) -> ConstantBaseline:
         """Learn what a constant predicts, on the rows of some data."""
         y, weight = np.asarray(data.y), data.sample_weight
         units = {_unit(self.known, t) for t in range(self.n_tasks)}
@@ -182,9 +182,11 @@ class Scoring:
         weight = np.ones(len(y)) if weight is None else weight
         total = float(weight.sum())
         constants = (weight @ y / total) if total > 0 else np.full(self.n_tasks, np.nan)
-        return Baseline(tuple(constants.tolist()), (total,) * self.n_tasks)
+        return ConstantBaseline(tuple(constants.tolist()), (total,) * self.n_tasks)
 
-    def explained(self, data: TaskData, query: Query, baseline: Baseline | None) -> Evaluation:
+    def explained(
+        self, data: TaskData, query: Query, baseline: ConstantBaseline | None
+    ) -> Evaluation:
         """Return the share of the loss of a constant that is explained: "d2" of the metrics."""
         parts = labelled_rows(data, query.codes)
         if self.known is not None:
@@ -213,7 +215,7 @@ class Scoring:
             overall = float(np.average(by_task.values, weights=weights))
         return Evaluation(overall, by_task, by_task.undefined)
 
-    def _natural(self, parts: Sequence[Labelled], query: Query) -> list[Labels]:
+    def _natural(self, parts: Sequence[LabelledTask], query: Query) -> list[Labels]:
         X = query.data.X
         if query.codes is None:
             return [
@@ -225,9 +227,9 @@ class Scoring:
 
     def held_out(
         self,
-        part: Labelled,
+        part: LabelledTask,
         X: Any,  # noqa: ANN401 - dense or sparse
-        baseline: Baseline,
+        baseline: ConstantBaseline,
         predicted: Labels | None = None,
     ) -> HeldOut:
         """Return rows of a task beside what is predicted; None: by the loss of the task."""

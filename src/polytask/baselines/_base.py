@@ -28,7 +28,7 @@ Weights = NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TrainingRows:
     """Rows of one task, or of all tasks below each other."""
 
     # Shapes: X (n, d), y (n,), weight (n,), tasks (n,).
@@ -51,23 +51,25 @@ class Rows:
         return shares
 
 
-def rows_by_task(data: TaskData, outcomes: Outcomes) -> list[Rows]:
+def rows_by_task(data: TaskData, outcomes: Outcomes) -> list[TrainingRows]:
     """Return the labelled rows of every task, in the order of the tasks."""
     return [_rows_of(data, outcomes, t) for t in range(data.n_tasks)]
 
 
-def stacked_rows(data: TaskData, outcomes: Outcomes) -> Rows:
+def stacked_rows(data: TaskData, outcomes: Outcomes) -> TrainingRows:
     """Return the labelled rows of all tasks below each other, sorted by task."""
     y = [_natural(data, outcomes, t) for t in range(data.n_tasks)]
     long = data.to_long()
-    return Rows(long.X, np.concatenate(y), long.sample_weight, long.row_tasks(), data.n_tasks)
+    return TrainingRows(
+        long.X, np.concatenate(y), long.sample_weight, long.row_tasks(), data.n_tasks
+    )
 
 
-def _rows_of(data: TaskData, outcomes: Outcomes, t: int) -> Rows:
+def _rows_of(data: TaskData, outcomes: Outcomes, t: int) -> TrainingRows:
     part: Any = data.task_slice(t) if data.form is not Form.TARGETS else data.labelled()[:, t]
     weight = None if data.sample_weight is None else data.sample_weight[part]
     y = _natural(data, outcomes, t)
-    return Rows(data.X[part], y, weight, np.zeros(len(y), dtype=np.intp), 1)
+    return TrainingRows(data.X[part], y, weight, np.zeros(len(y), dtype=np.intp), 1)
 
 
 def _natural(data: TaskData, outcomes: Outcomes, t: int) -> Labels:
@@ -113,7 +115,7 @@ def weight_arguments(estimator: Any, weight: Weights, owner: str) -> dict[str, W
     )
 
 
-def fit_copy(estimator: Any, rows: Rows, owner: str, where: str) -> Any:  # noqa: ANN401 - an estimator
+def fit_copy(estimator: Any, rows: TrainingRows, owner: str, where: str) -> Any:  # noqa: ANN401 - an estimator
     """Fit a copy of an estimator."""
     arguments = weight_arguments(estimator, rows.weight, owner)
     copy = clone(estimator)
@@ -123,7 +125,7 @@ def fit_copy(estimator: Any, rows: Rows, owner: str, where: str) -> Any:  # noqa
         raise _with_place(error, copy, owner, where) from error
 
 
-def fit_steps(steps: Pipeline, rows: Rows, owner: str) -> tuple[Any, Any]:
+def fit_steps(steps: Pipeline, rows: TrainingRows, owner: str) -> tuple[Any, Any]:
     """Fit a copy of the transformers that stand before an estimator. Shapes: X (n, d')."""
     arguments: dict[str, Weights] = {}
     if rows.weight is not None:
@@ -136,7 +138,7 @@ def fit_steps(steps: Pipeline, rows: Rows, owner: str) -> tuple[Any, Any]:
         raise _with_place(error, copy, owner, "") from error
 
 
-def _call(estimator: Any, method: str, rows: Rows, arguments: dict[str, Weights]) -> Any:  # noqa: ANN401
+def _call(estimator: Any, method: str, rows: TrainingRows, arguments: dict[str, Weights]) -> Any:  # noqa: ANN401
     call = getattr(estimator, method)
     if isinstance(estimator, Pipeline) and arguments:
         # Names of steps go where they say, whether or not the user turned routing on.

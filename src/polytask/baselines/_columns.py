@@ -47,15 +47,15 @@ class Disjoint:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class SplitDesign:
     """Dense columns, and behind them columns of which no row has two. Shapes: head (n, d)."""
 
     head: Array
     tail: Disjoint | None = None
 
-    def __getitem__(self, rows: NDArray[Any]) -> Split:
+    def __getitem__(self, rows: NDArray[Any]) -> SplitDesign:
         """Return some of the rows."""
-        return Split(self.head[rows], None if self.tail is None else self.tail[rows])
+        return SplitDesign(self.head[rows], None if self.tail is None else self.tail[rows])
 
     @property
     def width(self) -> int:
@@ -74,7 +74,7 @@ class Split:
         return head if self.tail is None else np.concatenate([head, self.tail.adjoint(r)])
 
 
-def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or sparse
+def split_columns(X: Any, most: int) -> SplitDesign | None:  # noqa: ANN401 - dense or sparse
     """Split a design if that pays. Shapes: X (n, d)."""
     # The last columns alone say no to most designs.
     if X.shape[1] < _MANY or split_tail(X[:, -_MANY:])[1].width < _MANY:
@@ -82,7 +82,7 @@ def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or
     head, tail = split_tail(X)
     if head.shape[1] > most:
         return None
-    return Split(head.toarray() if is_sparse(head) else head, tail)
+    return SplitDesign(head.toarray() if is_sparse(head) else head, tail)
 
 
 def split_tail(X: Any) -> tuple[Any, Disjoint]:  # noqa: ANN401 - dense or sparse

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from polytask._registry import saveable
-from polytask.baselines._base import Baseline, Rows, class_columns, fit_copy
+from polytask.baselines._base import Baseline, TrainingRows, class_columns, fit_copy
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError
 
@@ -84,7 +84,7 @@ class Joint(Baseline):
             # As numbers, for the columns may be of several types.
             y = y.astype(np.intp)
             self.task_classes_ = dict(zip(data.tasks, outcomes.classes, strict=True))
-        rows = Rows(data.X, y, data.sample_weight, np.zeros(len(y), dtype=np.intp), 1)
+        rows = TrainingRows(data.X, y, data.sample_weight, np.zeros(len(y), dtype=np.intp), 1)
         self.estimator_ = fit_copy(self.estimator, rows, owner, "")
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse

@@ -20,8 +20,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from polytask._checks import is_whole
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
-from polytask.baselines._columns import Split, split_columns, without_repeats
-from polytask.baselines._tuned import Folds, Tuned
+from polytask.baselines._columns import SplitDesign, split_columns, without_repeats
+from polytask.baselines._tuned import Folds, TunedModel
 from polytask.datafits import Features
 from polytask.exceptions import ConvergenceWarning
 from polytask.messages import LazyMessage
@@ -48,7 +48,7 @@ class PathPoint:
 
 
 def logistic_path(
-    rows: Split, y: Array, weight: Array, strengths: Sequence[float], *, intercept: bool
+    rows: SplitDesign, y: Array, weight: Array, strengths: Sequence[float], *, intercept: bool
 ) -> Iterator[PathPoint]:
     """Yield the minimum for inverse strengths C, each found from the one before."""
     # Shapes: y (n,), weight (n,).
@@ -61,7 +61,7 @@ def logistic_path(
         basis, corner = scipy.linalg.qr(X.T, mode="economic")
         X = np.ascontiguousarray(corner.T)
     width = X.shape[1]
-    design = Split(np.column_stack([X, np.ones(len(X))]) if intercept else X, rows.tail)
+    design = SplitDesign(np.column_stack([X, np.ones(len(X))]) if intercept else X, rows.tail)
     penalty = np.ones(design.width)
     penalty[width : width + intercept] = 0.0
     w = np.zeros(design.width)
@@ -72,7 +72,7 @@ def logistic_path(
         yield PathPoint(np.concatenate([coef, w[width + intercept :]]), level, steps, converged)
 
 
-def _newton_step(design: Split, curvature: Array, penalty: Array, target: Array) -> Array:
+def _newton_step(design: SplitDesign, curvature: Array, penalty: Array, target: Array) -> Array:
     """Return the solution of (X' diag(curvature) X + diag(penalty)) x = target."""
     Z, tail = design.head, design.tail
     k = Z.shape[1]
@@ -93,7 +93,7 @@ def _newton_step(design: Split, curvature: Array, penalty: Array, target: Array)
 
 
 def _minimised(
-    design: Split, y: Array, weight: Array, penalty: Array, w: Array
+    design: SplitDesign, y: Array, weight: Array, penalty: Array, w: Array
 ) -> tuple[Array, int, bool]:
     goal = _ACCURACY * float(np.max(np.abs(design.adjoint(0.5 * weight)), initial=0.0))
     f = design @ w
@@ -151,9 +151,11 @@ def scaled_path(
     squares, width = X.squares_adjoint(weight), X.n_features
     w = np.zeros(width + intercept)
     for C in strengths:
-        bend = 0.25 * C * np.append(squares, np.full(int(intercept), weight.sum()))
-        bend[:width] += 1.0
-        problem = _Scaled(X, y, C * weight, np.sqrt(np.where(bend > 0, bend, 1.0)))
+        curvature = 0.25 * C * np.append(squares, np.full(int(intercept), weight.sum()))
+        curvature[:width] += 1.0
+        problem = _ScaledObjective(
+            X, y, C * weight, np.sqrt(np.where(curvature > 0, curvature, 1.0))
+        )
         goal = accuracy * float(np.abs(problem(np.zeros(len(w)))[1]).max(initial=0.0))
         found = scipy.optimize.minimize(
             problem,
@@ -170,7 +172,7 @@ def scaled_path(
 
 
 @dataclass(frozen=True, eq=False)
-class _Scaled:
+class _ScaledObjective:
     """Value and gradient in scaled coefficients, the intercept last if there is one."""
 
     X: Features
@@ -203,7 +205,7 @@ _FEW = 200
 
 
 @saveable("baseline.tuned_logistic")
-class TunedLogistic(ClassifierMixin, Tuned):
+class TunedLogistic(ClassifierMixin, TunedModel):
     """L2-penalised logistic regression, its strength cross-validated by log loss.
 
     Unlike ``LogisticRegressionCV`` it accepts classes with fewer rows than folds: the rarest
@@ -267,7 +269,7 @@ class TunedLogistic(ClassifierMixin, Tuned):
         self.classes_ = np.unique(labels)
         rows = self._prepared(X) if len(self.classes_) == 2 else X
         self.C_ = self._search(X, rows, labels, weight)
-        if isinstance(rows, Split | Features):
+        if isinstance(rows, SplitDesign | Features):
             # The strengths before it on the path, for a start.
             until = [C for C in _STRENGTHS if C < self.C_] + [self.C_]
             *_, last = self._path(rows, labels, weight, until, _CHOSEN)
@@ -325,8 +327,8 @@ class TunedLogistic(ClassifierMixin, Tuned):
     ) -> Iterator[Array]:
         """Yield the linear predictors of held-out rows for every strength."""
         if isinstance(rows, np.ndarray) and len(self.classes_) == 2 and min(rows.shape) <= _FEW:
-            rows = Split(rows)
-        if isinstance(rows, Split | Features):
+            rows = SplitDesign(rows)
+        if isinstance(rows, SplitDesign | Features):
             for point in self._path(rows, labels, weight, _STRENGTHS, _SEARCHED):
                 yield new @ point.coef + point.intercept
             return
@@ -337,7 +339,7 @@ class TunedLogistic(ClassifierMixin, Tuned):
 
     def _path(
         self,
-        rows: Split | Features,
+        rows: SplitDesign | Features,
         labels: NDArray[Any],
         weight: Array,
         strengths: Sequence[float],
@@ -345,7 +347,7 @@ class TunedLogistic(ClassifierMixin, Tuned):
     ) -> Iterator[PathPoint]:
         y = np.where(labels == self.classes_[1], 1.0, -1.0)
         weight, intercept = np.asarray(weight, dtype=float), self.fit_intercept
-        if isinstance(rows, Split):
+        if isinstance(rows, SplitDesign):
             # Newton's last step is exact: a rougher one saves nothing.
             return logistic_path(rows, y, weight, strengths, intercept=intercept)
         most = self.max_iter

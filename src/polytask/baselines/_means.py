@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 
 from polytask._checks import is_whole, one_of
 from polytask._registry import saveable
-from polytask.baselines._tuned import Tuned, folds_of
+from polytask.baselines._tuned import TunedModel, folds_of
 from polytask.losses import LOSSES
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ _LEARNERS: dict[str, Any] = {"poisson": PoissonRegressor, "gamma": GammaRegresso
 
 
 @saveable("baseline.tuned_means")
-class TunedMeans(RegressorMixin, Tuned):
+class TunedMeans(RegressorMixin, TunedModel):
     """L2-penalised Poisson or gamma regression, its strength cross-validated by deviance.
 
     Rows that hold zeros only, for which scikit-learn has no answer, get a constant: half a

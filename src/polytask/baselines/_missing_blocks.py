@@ -101,7 +101,7 @@ _PATTERNS, _ROWS = 16, 5
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class FeatureSources:
     """The features of the training rows, and the columns that they come from."""
 
     names: tuple[str, ...]
@@ -156,7 +156,7 @@ class FeatureBlocks:
         )
 
 
-def find_blocks(X: Array, groups: object, features: Features, owner: str) -> FeatureBlocks:
+def find_blocks(X: Array, groups: object, features: FeatureSources, owner: str) -> FeatureBlocks:
     """Return the groups of features that a user gave, or those that are missing together."""
     # Shapes: X (n, d).
     named = _missing_together(X, features, owner) if groups is None else _given(groups, owner)
@@ -175,7 +175,9 @@ def find_blocks(X: Array, groups: object, features: Features, owner: str) -> Fea
     return FeatureBlocks(tuple(named), tuple(members), features.names)
 
 
-def _missing_together(X: Array, features: Features, owner: str) -> dict[str, tuple[Hashable, ...]]:
+def _missing_together(
+    X: Array, features: FeatureSources, owner: str
+) -> dict[str, tuple[Hashable, ...]]:
     """Return the columns by the rows in which they are missing, those that never are left out."""
     missing = np.isnan(X)
     found: dict[bytes, list[Hashable]] = {}
@@ -352,7 +354,7 @@ class MissingBlocks(Baseline):
         owner = type(self).__name__
         self._check_choices(owner)
         outcomes = self._read_targets(data)
-        features = Features(tuple(self.coef_feature_names_.tolist()), self._sources(data))
+        features = FeatureSources(tuple(self.coef_feature_names_.tolist()), self._sources(data))
         self._blocks = find_blocks(data.X, self.feature_groups, features, owner)
         have = self._blocks.available(data.X, data.order, owner)
         self._refuse_empty(have, data, owner)

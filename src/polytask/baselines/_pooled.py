@@ -48,7 +48,7 @@ from polytask._registry import saveable
 from polytask.baselines._base import (
     Baseline,
     ClassFunction,
-    Rows,
+    TrainingRows,
     check_estimator_object,
     class_columns,
     fit_copy,
@@ -84,7 +84,7 @@ def category_mask(given: object, n_features: int) -> NDArray[np.bool_]:
     return mask
 
 
-def mean_targets(rows: Rows, numeric: bool) -> tuple[Floats, Floats]:
+def mean_targets(rows: TrainingRows, numeric: bool) -> tuple[Floats, Floats]:
     """Encode the task by its smoothed mean target; sample weights play no part in it."""
     # Shapes: values (n_tasks + 1, k), crossed (n_rows, k).
     n_classes = 0 if numeric else len(np.unique(rows.y))
@@ -259,7 +259,7 @@ class TaskIndicators(TaskEffect):
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRows:
     """The estimator, and the rows that it is to be fitted on."""
 
     effect: TaskEffect
@@ -268,13 +268,13 @@ class Prepared:
     y: Labels
 
 
-def no_effect(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
+def no_effect(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     """Tell nothing about the task."""
     sentence = "No task effect: the estimator sees the features only."
-    return Prepared(NoEffect(sentence), estimator, rows.X, rows.y)
+    return PreparedRows(NoEffect(sentence), estimator, rows.X, rows.y)
 
 
-def own_intercepts(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
+def own_intercepts(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     """Give every task an intercept that no penalty acts on."""
     if rows.n_tasks == 1 and getattr(estimator, "fit_intercept", True):
         return _one_task(estimator, rows)
@@ -290,7 +290,7 @@ def own_intercepts(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an
     return _with_indicators(estimator, rows, 1.0, sentence)
 
 
-def task_category(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
+def task_category(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     """Make the task a feature."""
     if rows.n_tasks == 1:
         return _one_task(estimator, rows)
@@ -303,16 +303,16 @@ def task_category(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         sentence = f"The task is a category of {type(estimator).__name__}."
         codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
         effect = TaskColumns(codes, sentence)
-        return Prepared(effect, copy, effect.apply(rows.X, rows.tasks), rows.y)
+        return PreparedRows(effect, copy, effect.apply(rows.X, rows.tasks), rows.y)
     values, crossed = mean_targets(rows, not is_classifier(estimator))
     sentence = (
         f"The task is given as the mean target of its rows, cross-fitted: {rows.n_tasks} tasks "
         "are too many for one category."
     )
-    return Prepared(TaskColumns(values, sentence), estimator, beside(rows.X, crossed), rows.y)
+    return PreparedRows(TaskColumns(values, sentence), estimator, beside(rows.X, crossed), rows.y)
 
 
-EFFECTS: Mapping[str, Callable[[Any, Rows], Prepared]] = {
+EFFECTS: Mapping[str, Callable[[Any, TrainingRows], PreparedRows]] = {
     "none": no_effect,
     "intercept": own_intercepts,
     "category": task_category,
@@ -332,19 +332,19 @@ def as_matrix(X: Any) -> Any:  # noqa: ANN401 - what a transformer returns
     return X if is_sparse(X) else np.asarray(X)
 
 
-def _one_task(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
-    return Prepared(NoEffect("No task effect: there is one task."), estimator, rows.X, rows.y)
+def _one_task(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
+    return PreparedRows(NoEffect("No task effect: there is one task."), estimator, rows.X, rows.y)
 
 
-def _centred(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
+def _centred(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     means, levels = _with_overall(rows, rows.X), _with_overall(rows, rows.y[:, None])[:, 0]
     sentence = "One intercept per task, free of any penalty: X and y are centred within tasks."
     effect = Centred(means.astype(rows.X.dtype, copy=False), levels, sentence)
     X = rows.X - effect.means[rows.tasks]
-    return Prepared(effect, estimator, X, rows.y - levels[rows.tasks])
+    return PreparedRows(effect, estimator, X, rows.y - levels[rows.tasks])
 
 
-def _with_overall(rows: Rows, values: Floats) -> Floats:
+def _with_overall(rows: TrainingRows, values: Floats) -> Floats:
     """Return weighted means by task and, in the last row, the mean of all rows."""
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     shape = (rows.n_tasks, rows.n_rows)
@@ -355,7 +355,12 @@ def _with_overall(rows: Rows, values: Floats) -> Floats:
     return np.vstack([means, rows.task_shares() @ means])
 
 
-def _with_indicators(estimator: Any, rows: Rows, length: float, sentence: str) -> Prepared:  # noqa: ANN401
+def _with_indicators(
+    estimator: Any,  # noqa: ANN401
+    rows: TrainingRows,
+    length: float,
+    sentence: str,
+) -> PreparedRows:
     """Add one column per task, without its zeros where they would not fit."""
     inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
     bears = _LINEAR if length == 1.0 else _STEADY
@@ -363,10 +368,10 @@ def _with_indicators(estimator: Any, rows: Rows, length: float, sentence: str) -
     many = rows.n_tasks >= _MANY_TASKS and rows.n_rows * rows.n_tasks > _MANY_NUMBERS
     sparse = able and many
     effect = TaskIndicators(rows.task_shares(), length, sparse, sentence)
-    return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
+    return PreparedRows(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
 
 
-def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
+def _long_columns(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     copy = clone(estimator)
     params = copy.get_params()
     prefix = "estimator__" if isinstance(copy, _SEARCHES) else ""
@@ -386,7 +391,7 @@ def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
     return _with_indicators(copy, rows, _LONG * _longest(rows), sentence)
 
 
-def _longest(rows: Rows) -> float:
+def _longest(rows: TrainingRows) -> float:
     """Return the largest standard deviation of a feature, 1 if all are constant."""
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     share = weight / weight.sum()
@@ -535,7 +540,7 @@ class Pooled(Baseline):
         schema = dataclasses.replace(self._schema, present=None)
         return stand_alone(schema, position, self.estimator_)
 
-    def _prepare(self, rows: Rows, data: TaskData) -> tuple[Pipeline | None, Prepared]:
+    def _prepare(self, rows: TrainingRows, data: TaskData) -> tuple[Pipeline | None, PreparedRows]:
         """Add the task effect to the rows that the last step of the estimator sees."""
         owner = type(self).__name__
         check_estimator_object(self.estimator, owner)

@@ -17,8 +17,8 @@ from sklearn.linear_model import Ridge, RidgeCV
 from polytask._checks import sentence
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
-from polytask.baselines._columns import Disjoint, Split, split_columns
-from polytask.baselines._tuned import Tuned, folds_of
+from polytask.baselines._columns import Disjoint, SplitDesign, split_columns
+from polytask.baselines._tuned import TunedModel, folds_of
 from polytask.exceptions import ParameterError
 
 Array = NDArray[np.float64]
@@ -51,7 +51,7 @@ class RidgeRows(ABC):
 def ridge_rows(X: Any, y: Array, weight: Array, *, intercept: bool) -> RidgeRows:  # noqa: ANN401
     """Prepare rows. Shapes: y, weight (n,)."""
     y, weight = np.asarray(y, dtype=float), np.asarray(weight, dtype=float)
-    if isinstance(X, Split) and X.tail is not None:
+    if isinstance(X, SplitDesign) and X.tail is not None:
         return TailedRidge.of(X.head, X.tail, y, weight, intercept=intercept)
     if is_sparse(X):
         return SparseRidge(X, y, weight, intercept)
@@ -249,7 +249,7 @@ _HEAD_COLUMNS = 300
 
 
 @saveable("baseline.tuned_ridge")
-class TunedRidge(RegressorMixin, Tuned):
+class TunedRidge(RegressorMixin, TunedModel):
     """L2-penalised linear regression, its strength cross-validated by squared error.
 
     ``RidgeCV`` leaves one row out, or fits every strength on every fold anew; this class

@@ -17,7 +17,7 @@ from polytask._estimator.export import stand_alone, task_position
 from polytask._registry import saveable
 from polytask.baselines._base import (
     Baseline,
-    Rows,
+    TrainingRows,
     class_columns,
     fit_copy,
     for_every_task,
@@ -195,14 +195,14 @@ class SingleTask(Baseline):
         return class_columns(values, n_classes, self.estimator, type(self).__name__)
 
 
-def _fit_task(estimator: Any, rows: Rows, classes: bool, owner: str, label: object) -> Any:  # noqa: ANN401
+def _fit_task(estimator: Any, rows: TrainingRows, classes: bool, owner: str, label: object) -> Any:  # noqa: ANN401
     """Fit one task; one of a single class gets the constant, which few classifiers accept."""
     if classes and np.all(rows.y == rows.y[0]):
         return DummyClassifier(strategy="most_frequent").fit(rows.X, rows.y)
     return fit_copy(estimator, rows, owner, f"to task {label!r}")
 
 
-def _refuse_empty(parts: list[Rows], data: TaskData, owner: str) -> None:
+def _refuse_empty(parts: list[TrainingRows], data: TaskData, owner: str) -> None:
     for label, rows in zip(data.tasks, parts, strict=True):
         if rows.n_rows == 0:
             raise DataError(

@@ -22,7 +22,7 @@ Folds = list[tuple[Any, Any]]
 _READ = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
 
 
-class Tuned(BaseEstimator):
+class TunedModel(BaseEstimator):
     """Base of these models: reads rows, divides them, and is saved."""
 
     coef_: Array

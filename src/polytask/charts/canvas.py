@@ -90,7 +90,7 @@ NOTE = "#n: line n of the table, from 0; no font here has the name"
 _WIDEST = 32
 
 
-class Labels(NamedTuple):
+class DisplayNames(NamedTuple):
     """What is written in place of names."""
 
     texts: list[str]
@@ -98,7 +98,7 @@ class Labels(NamedTuple):
     replaced: bool
 
 
-def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels:
+def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> DisplayNames:
     """Make names fit for the axis of a chart; a number stands for one that no font has."""
     import matplotlib
 
@@ -109,7 +109,7 @@ def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels
     unfit = [not kept and (needs_shaping(t) or not characters.issuperset(t)) for t in texts]
     numbers = range(len(names)) if numbers is None else numbers
     shown = [f"#{k}" if bad else t for t, bad, k in zip(texts, unfit, numbers, strict=True)]
-    return Labels(shown, list(families), any(unfit))
+    return DisplayNames(shown, list(families), any(unfit))
 
 
 def shortened(text: str, widest: int = _WIDEST) -> str:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polytask.charts.canvas import COLOURS, MARKERS, NOTE, Labels, axis_limits, labels, wrapped
+from polytask.charts.canvas import (
+    COLOURS,
+    MARKERS,
+    NOTE,
+    DisplayNames,
+    axis_limits,
+    labels,
+    wrapped,
+)
 from polytask.charts.canvas import labels as labels_of
 
 if TYPE_CHECKING:
@@ -350,7 +358,7 @@ def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:
         ax.legend(loc="best", frameon=False, handlelength=1.6, labelcolor=COLOURS["ink"])
 
 
-def _name_ends(ax: Axes, at: float, heights: Array, shown: Labels) -> None:
+def _name_ends(ax: Axes, at: float, heights: Array, shown: DisplayNames) -> None:
     """Write names beside the right ends of lines, apart where they would cover one another."""
     low, high = ax.get_ylim()
     places = _apart((heights - low) / (high - low))

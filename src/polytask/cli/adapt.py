@@ -17,7 +17,7 @@ from polytask.cli.columns import (
     require,
 )
 from polytask.cli.console import note, say, say_json
-from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
+from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
@@ -96,8 +96,8 @@ def adapt(
     from polytask import adapt as adapted_to
     from polytask import load, save
 
-    new = Source(adapting.data, None, text)
-    old = None if adapting.source is None else Source(adapting.source, None, text)
+    new = RowSource(adapting.data, None, text)
+    old = None if adapting.source is None else RowSource(adapting.source, None, text)
     new.check("adapt")
     target = writable(
         running.out,
@@ -133,7 +133,7 @@ def adapt(
     say(running.speech("cli.wrote", {"path": target}))
 
 
-def _rows(model: Any, source: Source, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
+def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
     """Return features, targets, tasks and weights, as `polytask.adapt` takes them."""
     from polytask.cli.predicted import is_targets, needed_columns, task_column_of
     from polytask.cli.training_data import row_weights
@@ -177,7 +177,7 @@ def _labelled(
     model: Any,  # noqa: ANN401
     table: pd.DataFrame,
     name: str,
-    source: Source,
+    source: RowSource,
     asked: Adapting,
 ) -> pd.DataFrame:
     """Return the rows that have a target, which is read as what the model has learned."""
@@ -199,7 +199,7 @@ def _labelled(
     return labelled_rows(table, name, source.name, asked.drop_missing_target)
 
 
-def _old_rows(model: Any, old: Source, asked: Adapting) -> Any:  # noqa: ANN401
+def _old_rows(model: Any, old: RowSource, asked: Adapting) -> Any:  # noqa: ANN401
     """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
     if asked.target is None:
         raise ParameterError(

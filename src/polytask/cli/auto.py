@@ -19,7 +19,7 @@ from polytask.comparison.options import models_help
 from polytask.exceptions import IncompatibleError, TimeBudgetError
 
 if TYPE_CHECKING:
-    from polytask.cli.training_data import Training
+    from polytask.cli.training_data import TrainingData
     from polytask.messages import Translator
 
 # Where an interrupted run left off, beside the model that it was to write.
@@ -67,7 +67,7 @@ class Automatic:
         flag = "--classes" if self.classes else "--numbers"
         return TargetTypeOverride(loss, flag, for_classes="--classes")
 
-    def estimator(self, training: Training, running: Running, journal: Path) -> Any:  # noqa: ANN401
+    def estimator(self, training: TrainingData, running: Running, journal: Path) -> Any:  # noqa: ANN401
         """Return what is fitted."""
         import polytask
 

@@ -93,7 +93,7 @@ _MAY_NAME_ROWS = {(flag, "--id") for flag in ("--task", "--group", "--time")}
 
 
 @dataclass(frozen=True)
-class Splitting:
+class SplitOptions:
     """How rows are held out: within tasks unless said otherwise."""
 
     PANEL = "help.panel.held_out"
@@ -115,7 +115,7 @@ class Splitting:
             )
 
 
-NO_SPLITTING = Splitting()
+NO_SPLITTING = SplitOptions()
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def roles_of(
     options: ColumnOptions,
     columns: Sequence[str],
     source: str,
-    splitting: Splitting = NO_SPLITTING,
+    splitting: SplitOptions = NO_SPLITTING,
     dated: Collection[str] = (),
 ) -> Roles:
     """Find out what each column of a table is; `dated` are those to make date features of."""
@@ -325,7 +325,7 @@ def _split(patterns: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 
 def _refuse_two_roles(
-    options: ColumnOptions, splitting: Splitting, targets: tuple[str, ...], ids: tuple[str, ...]
+    options: ColumnOptions, splitting: SplitOptions, targets: tuple[str, ...], ids: tuple[str, ...]
 ) -> None:
     if splitting.group is not None and splitting.group == options.task:
         raise ParameterError(

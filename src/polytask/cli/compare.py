@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polytask._options import option
-from polytask.cli.columns import Splitting
+from polytask.cli.columns import SplitOptions
 from polytask.cli.console import (
     DONE,
     FILE_ROWS,
@@ -20,7 +20,7 @@ from polytask.cli.console import (
     say_whole,
 )
 from polytask.cli.files import Tables
-from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
+from polytask.cli.folder import MODEL, REPORTS, Folder, SavedCommand, writer
 from polytask.cli.models import Learning, known_models, known_name
 from polytask.cli.options import ExplicitOptions, Running, Vary
 from polytask.comparison.options import Options
@@ -28,7 +28,7 @@ from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
-    from polytask.cli.training_data import Training
+    from polytask.cli.training_data import TrainingData
     from polytask.comparison import Comparison
 
 EXAMPLES = """\
@@ -74,7 +74,7 @@ def compare(
             f"There is one task only, {next(iter(training.sizes))!r}: a comparison needs two "
             "tasks or more."
         )
-    command = Command.of(ExplicitOptions.of(context), tables.source, folder.path)
+    command = SavedCommand.of(ExplicitOptions.of(context), tables.source, folder.path)
     give_back = folder.claim(command, resume=running.resume, force=running.force)
     try:
         if not running.quiet:
@@ -151,7 +151,7 @@ def _check_rule(names: tuple[str, ...]) -> None:
 
 
 def _say_understood(
-    splitting: Splitting, training: Training, options: Options, speech: Translator
+    splitting: SplitOptions, training: TrainingData, options: Options, speech: Translator
 ) -> None:
     """Say on standard error what was understood of data and options."""
     from polytask.cli.describe import say_data

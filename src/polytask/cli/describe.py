@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from polytask.cli.files import Tables
     from polytask.cli.models import Learning
     from polytask.cli.options import Running
-    from polytask.cli.training_data import TargetKind, Training
+    from polytask.cli.training_data import TargetKind, TrainingData
     from polytask.messages import Translator
 
 # Names that are listed one by one.
@@ -35,7 +35,7 @@ def kind_sentence(kind: TargetKind, speech: Translator) -> str:
     return speech(f"cli.target.{key}", fields)
 
 
-def say_data(training: Training, speech: Translator, *, error: bool = False) -> None:
+def say_data(training: TrainingData, speech: Translator, *, error: bool = False) -> None:
     """Say what was understood of the data."""
     sizes = list(training.sizes.values())
     fields: dict[str, str | int] = {
@@ -265,7 +265,7 @@ class Scores:
 
 def scores_beside(
     estimator: Any,  # noqa: ANN401 - a fitted estimator
-    training: Training,
+    training: TrainingData,
     learning: Learning,
     running: Running,
 ) -> Scores:
@@ -286,7 +286,7 @@ def scores_beside(
     return Scores(found, found.pop("own", None), count)
 
 
-def baseline_models(training: Training, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
+def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
     """Return the baselines of some data: a constant per task, separate models, a pooled one."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
@@ -314,7 +314,7 @@ def baseline_models(training: Training, loss: Any, seed: int) -> dict[str, Any]:
 
 def held_out_scores(
     models: dict[str, Any],
-    training: Training,
+    training: TrainingData,
     loss: Any,  # noqa: ANN401
     cv: Any,  # noqa: ANN401 - a number or a splitter
     seed: int,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest_file
 from polytask._options import argument, option
-from polytask.cli.columns import ColumnOptions, Splitting
+from polytask.cli.columns import ColumnOptions, SplitOptions
 from polytask.cli.console import FILE_ROWS, note
 from polytask.cli.options import spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
@@ -57,7 +57,7 @@ class TextFormat:
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Where the rows come from: one table, or one file per task."""
 
     PANEL = TextFormat.PANEL
@@ -138,8 +138,8 @@ class Tables:
     """The rows to learn from, as the user asked for them."""
 
     columns: ColumnOptions
-    splitting: Splitting
-    source: Source
+    splitting: SplitOptions
+    source: RowSource
 
     def check(self, command: str) -> None:
         """Refuse what needs no data to be refused."""

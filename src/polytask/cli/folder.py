@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from polytask.cli.console import note
-from polytask.cli.files import Source
+from polytask.cli.files import RowSource
 from polytask.cli.options import ExplicitOptions, Running
 from polytask.comparison.options import MAY_CHANGE
 from polytask.exceptions import DataError, ParameterError, PolytaskError
@@ -32,7 +32,7 @@ _FREE = MAY_CHANGE | {"jobs", "lang", "time_budget", "data", "file_per_task"}
 
 
 @dataclass(frozen=True)
-class Command:
+class SavedCommand:
     """A comparison as it was asked for."""
 
     given: ExplicitOptions
@@ -59,7 +59,7 @@ class Command:
         return all(isinstance(value.get(name), kind) for name, kind in kinds.items())
 
     @classmethod
-    def of(cls, given: ExplicitOptions, source: Source, out: str) -> Command:
+    def of(cls, given: ExplicitOptions, source: RowSource, out: str) -> SavedCommand:
         """Return the command that reads some files and writes a folder."""
         here = os.getcwd()
         # Two drives of Windows have no path between them.
@@ -68,7 +68,7 @@ class Command:
         return cls(given, {path: checksum(path) for path in files_of(source)}, here, out)
 
 
-def files_of(source: Source) -> list[str]:
+def files_of(source: RowSource) -> list[str]:
     """Return the files of a source, sorted."""
     if source.data is not None:
         return [source.data]
@@ -83,7 +83,7 @@ def checksum(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def difference(held: Mapping[str, Any], command: Command) -> str:
+def difference(held: Mapping[str, Any], command: SavedCommand) -> str:
     """Say in what a command differs from one that was run before."""
     before, now = held["options"], dict(command.given.values)
     for name in (*now, *before):
@@ -179,7 +179,7 @@ class Folder:
         """The file of finished fits."""
         return self.file(JOURNAL)
 
-    def claim(self, command: Command, *, resume: bool, force: bool) -> Callable[[], None]:
+    def claim(self, command: SavedCommand, *, resume: bool, force: bool) -> Callable[[], None]:
         """Make the folder that of a command, before any work is done."""
         other = self._other(command)
         if other and not force:
@@ -218,7 +218,7 @@ class Folder:
         if new:
             os.rmdir(self.path)
 
-    def _other(self, command: Command) -> str:
+    def _other(self, command: SavedCommand) -> str:
         """Say what is in the folder that is not of this command; empty if nothing."""
         if os.path.exists(self.file(LOCK)):
             held = read_lock(self.file(LOCK))
@@ -281,6 +281,6 @@ def read_lock(path: str) -> Mapping[str, Any]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError:
         raise DataError(f"{path} is not a lock that polytask compare has written.") from None
-    if not isinstance(content, dict) or not Command.is_content(content.get("command")):
+    if not isinstance(content, dict) or not SavedCommand.is_content(content.get("command")):
         raise DataError(f"{path} is not a lock that polytask compare has written.")
     return content

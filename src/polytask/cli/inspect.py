@@ -29,7 +29,7 @@ from polytask.cli.console import (
     say_whole,
     spoken_warnings,
 )
-from polytask.cli.files import Source, Tables, TextFormat, require_file
+from polytask.cli.files import RowSource, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError
 
@@ -87,7 +87,7 @@ def inspect(
     text: TextFormat,
 ) -> None:
     """Say what is in a file."""
-    source = Source(inspected.path, None, text)
+    source = RowSource(inspected.path, None, text)
     require_file(source.name, "a table or a model")
     if inspected.related:
         _relate(source, columns, running)
@@ -122,7 +122,7 @@ def inspect(
     say_json(facts) if running.json else _say_model(facts, speech)
 
 
-def _relate(source: Source, columns: ColumnOptions, running: Running) -> None:
+def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None:
     """Say whether tasks are related."""
     from polytask import load, relatedness, write_report
 
@@ -147,7 +147,7 @@ def _relate(source: Source, columns: ColumnOptions, running: Running) -> None:
             say(running.speech("cli.wrote", {"path": str(written)}))
 
 
-def _of_table(source: Source, columns: ColumnOptions) -> Relatedness:
+def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
     from polytask import relatedness
     from polytask.cli.training_data import read_training
 
@@ -174,7 +174,7 @@ def is_table_file(path: str) -> bool:
 
 def table_facts(
     table: pd.DataFrame,
-    source: Source,
+    source: RowSource,
     task: str | None,
     targets: tuple[str, ...],
     speech: Translator,
@@ -316,7 +316,7 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
 
 def _say_next(
     facts: Facts,
-    source: Source,
+    source: RowSource,
     columns: ColumnOptions,
     targets: Sequence[str],
     speech: Translator,

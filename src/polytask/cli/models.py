@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask._options import option
-from polytask.cli.columns import AUTO, Splitting, TargetTypeOverride
+from polytask.cli.columns import AUTO, SplitOptions, TargetTypeOverride
 from polytask.cli.console import note
 from polytask.cli.options import Running
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
-    from polytask.cli.training_data import Training
+    from polytask.cli.training_data import TrainingData
 
 # Beside the models that a comparison knows by name: the penalties themselves.
 SEARCH, FIXED = "search", "multitask"
@@ -103,7 +103,7 @@ class Learning:
 
         return self.name in MODELS and MODELS[self.name].family == DEEP
 
-    def check_search(self, splitting: Splitting, rule: str | None = None) -> None:
+    def check_search(self, splitting: SplitOptions, rule: str | None = None) -> None:
         """Refuse what only folds can answer where a criterion replaces them."""
         given = {
             "folds": self.folds,
@@ -123,7 +123,7 @@ class Learning:
                     f"it with polytask compare --models {self.name!r} --{name} {value}."
                 )
 
-    def estimator(self, training: Training, running: Running) -> Any:  # noqa: ANN401
+    def estimator(self, training: TrainingData, running: Running) -> Any:  # noqa: ANN401
         """Return what is fitted."""
         name = self.name
         loss = self.loss if training.problem == "classification" else training.losses(self.loss)
@@ -140,7 +140,7 @@ class Learning:
         known = made.get_params(deep=False)
         return made.set_params(**{key: v for key, v in common.items() if key in known})
 
-    def _penalised(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401
+    def _penalised(self, name: str, training: TrainingData, loss: Any, seed: int) -> Any:  # noqa: ANN401
         """Return the estimator of a penalty: fixed, or chosen by folds or a criterion."""
         import polytask
         from polytask.penalties import parse
@@ -172,7 +172,7 @@ class Learning:
                 f"--criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}.{hint}"
             )
 
-    def _candidate(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401
+    def _candidate(self, name: str, training: TrainingData, loss: Any, seed: int) -> Any:  # noqa: ANN401
         """Return a model of the comparison by its name."""
         from polytask.selection.candidates import MODELS
 

@@ -21,7 +21,7 @@ import typer
 from polytask._checks import nearest
 from polytask._options import OptionText, option
 from polytask._progress import waiting
-from polytask.cli.usage import Command
+from polytask.cli.usage import CommandUsage
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator, speak_in, spoken
 
@@ -132,7 +132,7 @@ def command(name: str, function: Callable[..., Any], examples: str) -> Any:  # n
     described = "\n\n".join((say(f"help.{name}"), *texts))
     epilog = f"[bold]{say('help.examples')}[/bold]\n\n{examples}"
     options = say("help.options")
-    app.command(name, cls=Command, help=described, epilog=epilog, options_metavar=options)(
+    app.command(name, cls=CommandUsage, help=described, epilog=epilog, options_metavar=options)(
         flattened(function)
     )
     return typer.main.get_command(app)

@@ -8,7 +8,7 @@ from typing import Annotated
 from polytask._options import argument, option
 from polytask.cli.columns import Copied
 from polytask.cli.console import note, say
-from polytask.cli.files import Source, require_file, writable
+from polytask.cli.files import RowSource, require_file, writable
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import DataError
 
@@ -43,7 +43,7 @@ EXAMPLES = """\
 
 def predict(
     saved: Saved,
-    source: Source,
+    source: RowSource,
     copied: Copied,
     running: Annotated[
         Running,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest
 from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.describe import named
-from polytask.cli.files import Source
+from polytask.cli.files import RowSource
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Columns = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class RowsToPredict:
     """Rows to predict."""
 
     X: Any
@@ -77,7 +77,7 @@ class Rows:
 
 def prediction_table(
     model: Any,  # noqa: ANN401 - any estimator
-    rows: Rows,
+    rows: RowsToPredict,
     interval: float | None = None,
 ) -> pd.DataFrame:
     """Predict and lay out the columns. Shapes: result (n, columns)."""
@@ -119,7 +119,7 @@ def prediction_table(
     return pd.DataFrame(dict(columns))
 
 
-def _ask(method: Any, rows: Rows) -> Any:  # noqa: ANN401 - predict or predict_proba
+def _ask(method: Any, rows: RowsToPredict) -> Any:  # noqa: ANN401 - predict or predict_proba
     return method(rows.X) if rows.asked is None else method(rows.X, rows.asked)
 
 
@@ -129,7 +129,7 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
     return np.asarray(values)
 
 
-def _interval(model: Any, rows: Rows, level: float) -> Columns:  # noqa: ANN401
+def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
     """Return the ends of the interval of every prediction."""
     bounds = _ask(partial(model.predict_interval, level=level), rows)
     ends = dict(zip(("lower", "upper"), map(_flat, bounds), strict=True))
@@ -157,7 +157,7 @@ def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator
     )
 
 
-def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
+def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401
     if not hasattr(model, "predict_proba"):
         return []
     values = _ask(model.predict_proba, rows)
@@ -172,7 +172,7 @@ def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
     ]
 
 
-def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
+def _remarks(model: Any, rows: RowsToPredict) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
     """Yield rows that deserve a look, and what about each of them does."""
     strangers = set(rows.unseen(model))
     if strangers:
@@ -188,7 +188,7 @@ def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[st
         yield places, [f"{name} missing"] * len(places)
 
 
-def _missing(rows: Rows, name: str) -> NDArray[np.bool_]:
+def _missing(rows: RowsToPredict, name: str) -> NDArray[np.bool_]:
     """Mark the missing or blank cells of a column, not those of tasks that lack it."""
     import pandas as pd
 
@@ -206,7 +206,7 @@ def _missing(rows: Rows, name: str) -> NDArray[np.bool_]:
     return np.concatenate(masks)
 
 
-def read_rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 - any estimator
+def read_rows(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  # noqa: ANN401 - any estimator
     """Read the rows to predict from one table, or from one file per task."""
     if source.data is None:
         return _separate(model, source, copied)
@@ -221,8 +221,8 @@ def read_rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN4
     if column is not None and task is not None and column == model.task_column:
         X = X.drop(columns=[column])
         X[column] = as_column(task)
-        return Rows(X, table[list(beside)], column, task, None)
-    return Rows(X, table[list(beside)], column, task, task)
+        return RowsToPredict(X, table[list(beside)], column, task, None)
+    return RowsToPredict(X, table[list(beside)], column, task, task)
 
 
 def task_column_of(
@@ -290,7 +290,7 @@ def _beside(copied: Copied, columns: list[str], source: str) -> tuple[str, ...]:
     return (*ids, *(name for name in kept if name not in ids))
 
 
-def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401
+def _separate(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  # noqa: ANN401
     import pandas as pd
 
     if copied.task is not None or is_targets(model):
@@ -311,4 +311,4 @@ def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN4
         table[list(_beside(copied, list(table.columns), name))] for name, table in tables.items()
     ]
     task = [label for label, t in zip(labels, tables.values(), strict=True) for _ in range(len(t))]
-    return Rows(X, pd.concat(beside, ignore_index=True), "task", task, None)
+    return RowsToPredict(X, pd.concat(beside, ignore_index=True), "task", task, None)

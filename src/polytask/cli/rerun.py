@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from polytask._checks import nearest
 from polytask._options import argument, option
 from polytask.cli.console import DONE, note, say
-from polytask.cli.files import Source, require_file
+from polytask.cli.files import RowSource, require_file
 from polytask.cli.folder import LOCK, SCORES, TASKS, checksum, files_of, read_lock
 from polytask.cli.options import Running, Vary, command
 from polytask.exceptions import DataError
@@ -57,7 +57,7 @@ DIFFERENT = 3
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RepeatedComparison:
     """The comparison to repeat."""
 
     PANEL = "help.panel.arguments"
@@ -73,7 +73,7 @@ EXAMPLES = f"""\
 
 
 def rerun(
-    comparison: Comparison,
+    comparison: RepeatedComparison,
     running: Annotated[
         Running,
         Vary(
@@ -146,7 +146,7 @@ def _base(old: str, command: Mapping[str, Any]) -> str:
 def _check_files(base: str, command: Mapping[str, Any]) -> None:
     files: Mapping[str, str] = command["files"]
     pattern = _options(base, command["options"], None).get("file_per_task")
-    now = [] if pattern is None else files_of(Source(None, pattern))
+    now = [] if pattern is None else files_of(RowSource(None, pattern))
     added = {os.path.basename(file) for file in now} - {os.path.basename(file) for file in files}
     if added:
         raise DataError(f"{pattern} now means more files than were compared on: {min(added)}.")

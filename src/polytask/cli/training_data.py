@@ -18,7 +18,7 @@ from polytask.cli.columns import (
     AUTO,
     ColumnOptions,
     Roles,
-    Splitting,
+    SplitOptions,
     TargetTypeOverride,
     groups_of,
     likely_tasks,
@@ -28,7 +28,7 @@ from polytask.cli.columns import (
     times_of,
 )
 from polytask.cli.console import FILE_ROWS, in_options, note
-from polytask.cli.files import Source, Tables
+from polytask.cli.files import RowSource, Tables
 from polytask.cli.options import command, flag_words
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.data.text_hints import counted_words, missing_option, odd_ones
@@ -73,7 +73,7 @@ def problem_of(kinds: Sequence[TargetKind]) -> Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class ReadTarget:
     """A target as it was read: what it is, and its values."""
 
     kind: TargetKind
@@ -86,7 +86,7 @@ def target_of(
     source: str,
     override: TargetTypeOverride,
     reading: TargetOptions,
-) -> Target:
+) -> ReadTarget:
     """Tell whether a target is a number or a class, and read numbers that are text."""
     # Shapes: column (n,).
     import pandas as pd
@@ -124,7 +124,7 @@ def target_of(
     if found.written:
         column = pd.Series(found.values, index=column.index, name=column.name)
     kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
-    return Target(_overridden(kind, override, column, source), column)
+    return ReadTarget(_overridden(kind, override, column, source), column)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _overridden(
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class TrainingData:
     """What an estimator is fitted on. Shapes: y (n,), weight (n,), group, time (n,)."""
 
     X: Any
@@ -247,7 +247,7 @@ class Training:
 _PASTS = 4
 
 
-def read_training(tables: Tables, override: TargetTypeOverride) -> Training:
+def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     """Read the rows to learn from, in one of three forms."""
     source, columns = tables.source, tables.columns
     if source.file_per_task is not None:
@@ -290,7 +290,7 @@ def mended(words: Sequence[str]) -> list[str]:
     return words
 
 
-def _tables_of(columns: ColumnOptions, splitting: Splitting, source: Source) -> Tables:
+def _tables_of(columns: ColumnOptions, splitting: SplitOptions, source: RowSource) -> Tables:
     return Tables(columns, splitting, source)
 
 
@@ -311,7 +311,7 @@ def _dates_held_by(tables: Tables, parts: Sequence[pd.DataFrame]) -> tuple[str, 
     return found
 
 
-def _check_leaks(training: Training, tables: Tables) -> None:
+def _check_leaks(training: TrainingData, tables: Tables) -> None:
     """Refuse copies of the target among the features, and say what else misleads."""
     from polytask._estimator.data_checks import data_warnings
     from polytask._estimator.training import training_data
@@ -433,7 +433,7 @@ _TIMES = re.compile(r"date|day|week|month|quarter|year|日期|日|周|月份?|�
 
 def _long(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
-) -> Training:
+) -> TrainingData:
     from polytask.data.dates import date_columns
     from polytask.data.missing import rows_text
     from polytask.data.tables import get_column
@@ -458,7 +458,7 @@ def _long(
     refusals.add_features(table[list(roles.features)], columns)
     refusals.refuse(source)
     counts = table[task].value_counts(sort=False)
-    return Training(
+    return TrainingData(
         X=_with_dates(table[[task, *roles.features]], columns, task),
         y=get_column(table, target),
         weight=row_weights(table, roles.weight, source),
@@ -485,7 +485,7 @@ def _without_target(tasks: Sequence[Any]) -> tuple[LazyMessage, ...]:
 
 def _targets(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
-) -> Training:
+) -> TrainingData:
     split, source = tables.splitting, tables.source.name
     kinds, refusals = [], _Refusals()
     for name in roles.targets:
@@ -499,7 +499,7 @@ def _targets(
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(LazyMessage("cli.note.bare", {"n": int(bare.sum())}))
-    return Training(
+    return TrainingData(
         X=_with_dates(table[list(roles.features)], tables.columns),
         y=table[list(roles.targets)],
         weight=row_weights(table, roles.weight, source),
@@ -513,7 +513,7 @@ def _targets(
     )
 
 
-def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
+def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     from polytask.data.tables import get_column
 
     columns, split, source = tables.columns, tables.splitting, tables.source
@@ -535,7 +535,7 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
     below = pd_concat([part[held] for part in parts.values()])
     weight = {name: row_weights(part, roles.weight, name) for name, part in parts.items()}
     rows = {name: (part[kept[name]], get_column(part, target)) for name, part in parts.items()}
-    return Training(
+    return TrainingData(
         X=_with_dates(rows, columns),
         y=None,
         weight=None if roles.weight is None else weight,
@@ -564,7 +564,7 @@ def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns
 
 
 def _target_of_files(
-    source: Source, target: str, override: TargetTypeOverride, drop_missing: bool
+    source: RowSource, target: str, override: TargetTypeOverride, drop_missing: bool
 ) -> tuple[TargetKind, dict[str, pd.DataFrame]]:
     """Read the target of all files as one column; return it, and the rows that have one."""
     tables = source.tables(target.__ne__)

@@ -135,7 +135,7 @@ def _penalty_help() -> LazyMessage:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchOptions:
     """What the user said about the search."""
 
     PANEL = "help.panel.search"
@@ -193,7 +193,7 @@ def tune(
             },
         ),
     ],
-    search: Search,
+    search: SearchOptions,
     running: Annotated[Running, Vary(("json", "resume", "jobs"))],
 ) -> None:
     """Read, search, write model and trials, and say what was found."""

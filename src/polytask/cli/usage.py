@@ -115,7 +115,7 @@ class Speaking:
         super().format_help(ctx, formatter)  # type: ignore[misc]
 
 
-class Command(Speaking, TyperCommand):
+class CommandUsage(Speaking, TyperCommand):
     """A command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401

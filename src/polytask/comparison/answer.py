@@ -97,7 +97,7 @@ class Answer:
     two_by_two: TwoByTwo | None
 
 
-class Judge:
+class CompleteSplits:
     """Compares models on the splits that are complete: all on the same rows."""
 
     def __init__(self, plan: Plan, board: Board, metric: str) -> None:
@@ -267,7 +267,7 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
 def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answer:
     """Apply the rule to what is finished."""
     board, shown = make_boards(plan, records, metric)
-    judge, chosen = Judge(plan, board, metric), choose_all(board)
+    judge, chosen = CompleteSplits(plan, board, metric), choose_all(board)
     gain = judge.gain(chosen.shared, chosen.plain)
     pooling = judge.gain(chosen.pooled, chosen.separate)
     kinds = {entry.name: entry.kind for entry in plan.entries}
@@ -305,13 +305,13 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         plain=plain,
         recommended=recommended,
         sharing=most_frequent(chosen.shared),
-        models=_leaderboard(Judge(plan, shown, metric), chosen, recommended),
+        models=_leaderboard(CompleteSplits(plan, shown, metric), chosen, recommended),
         tasks=_tasks(judge, chosen, gain, margin, said),
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
     )
 
 
-def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
+def _simplest(judge: CompleteSplits, chosen: Chosen, margin: float) -> str | None:
     """Return the simplest plain model that is no more than the margin behind the chosen ones."""
     ruling = ruling_family(judge.board.entries)
     plain = [e for e in judge.board.entries if e.family == ruling and e.kind in _SIMPLE]
@@ -322,7 +322,7 @@ def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
 
 
 def _tasks(
-    judge: Judge, chosen: Chosen, gain: Estimate, margin: float, said: str
+    judge: CompleteSplits, chosen: Chosen, gain: Estimate, margin: float, said: str
 ) -> tuple[TaskGain, ...]:
     if np.isnan(gain.mean):
         return ()
@@ -343,7 +343,7 @@ def _tasks(
     )
 
 
-def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
+def _two_by_two(judge: CompleteSplits, chosen: Chosen) -> TwoByTwo | None:
     names = {entry.name for entry in judge.plan.running}
     if not {_SEPARATE_NONE, _SEPARATE, _JOINT_NONE} <= names:
         return None
@@ -362,7 +362,7 @@ def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
     return None if missing else cells
 
 
-def _leaderboard(judge: Judge, chosen: Chosen, recommended: str) -> tuple[ModelRow, ...]:
+def _leaderboard(judge: CompleteSplits, chosen: Chosen, recommended: str) -> tuple[ModelRow, ...]:
     picks = [*chosen.shared, *chosen.plain]
     rows = [_row(judge, entry, picks.count(entry.name)) for entry in judge.plan.entries]
     scored = [row.name for row in rows if np.isfinite(row.score.mean)]
@@ -382,7 +382,7 @@ def _leaderboard(judge: Judge, chosen: Chosen, recommended: str) -> tuple[ModelR
     return tuple(sorted(rows, key=rank))
 
 
-def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
+def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
     board = judge.board
     left = entry.estimator is None
     held = [] if left else [board.record(split, entry.name) for split in board.splits]

@@ -230,7 +230,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
     lock["target"] = target if isinstance(target, str) else ""
-    work = _Work(plan, lock, started)
+    work = _FitWork(plan, lock, started)
     related = _related(study, options.random_state, work.end())
     # Models of all rows come last: where there is no time for them, the verdict stands.
     records, stopped, before = work.done((*plan.units, *plan.wholes))
@@ -284,7 +284,7 @@ def _check_judgeable(study: Study, metric: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _FitWork:
     """How the fits are done: journalled, side by side, within a time."""
 
     plan: Plan

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from polytask._checks import sentence
-from polytask.comparison.answer import Judge, make_boards, preferred
+from polytask.comparison.answer import CompleteSplits, make_boards, preferred
 from polytask.comparison.boards import Board, Chosen, choose_all, most_frequent
 from polytask.comparison.options import OWNER, Options
 from polytask.comparison.plan import Plan
@@ -107,7 +107,7 @@ def _point(
     metric: str,
     share: float,
 ) -> LearningPoint:
-    judge = Judge(plan, replace(board, records=records), metric)
+    judge = CompleteSplits(plan, replace(board, records=records), metric)
     counts = plan.study.data.rows(_share(plan, plan.units[0], share)).task_rows()
     return LearningPoint(
         share=share,
@@ -177,7 +177,7 @@ def ablated_terms(
         fits = {(s, word): more.get(f"{s}/{name}/{word}") for s in board.splits}
         done = {key: record for key, record in fits.items() if record is not None}
         if done and len(done) == len(fits):
-            judge = Judge(plan, replace(board, records={**board.records, **done}), metric)
+            judge = CompleteSplits(plan, replace(board, records={**board.records, **done}), metric)
             rest, whole = judge.always(word), judge.always(name)
             found.append(
                 Ablated(name, term, judge.scores(rest), judge.gain(whole, rest).interval())

@@ -233,7 +233,7 @@ class Population(NamedTuple):
     spread: Floats
 
 
-class _Mixed(NamedTuple):
+class _MixedModel(NamedTuple):
     population: Population
     log_evidence: float
 
@@ -301,7 +301,7 @@ def shrink(
 
 def _shrink_at(
     exponent: float, raw: Floats, error: Floats, widened: Floats, size: Floats, common: float
-) -> _Mixed:
+) -> _MixedModel:
     """Shrink with mean and spread proportional to ``size ** -exponent``."""
     unit = size**-exponent
     # Geometric mean 1, so that likelihoods of different exponents can be compared.
@@ -309,14 +309,16 @@ def _shrink_at(
     common_unit = float(size @ unit / size.sum())
     inner = _integrate(raw / unit, error / unit, widened / unit, common / common_unit)
     mean, variance, spread = inner.population
-    return _Mixed(Population(mean * unit, variance * unit**2, spread * unit), inner.log_evidence)
+    return _MixedModel(
+        Population(mean * unit, variance * unit**2, spread * unit), inner.log_evidence
+    )
 
 
-def _integrate(raw: Floats, error: Floats, widened: Floats, common: float) -> _Mixed:
+def _integrate(raw: Floats, error: Floats, widened: Floats, common: float) -> _MixedModel:
     """Average over the posterior of the spread."""
     scale = float(max(np.ptp(raw), error.max()))
     if scale == 0:  # equal numbers without error
-        return _Mixed(Population(raw, np.full(len(raw), common**2), np.zeros(len(raw))), 0.0)
+        return _MixedModel(Population(raw, np.full(len(raw), common**2), np.zeros(len(raw))), 0.0)
     # An error of 0 would divide by 0; a billionth of the scale is as good.
     error = np.maximum(error, 1e-9 * scale)
     typical = 1 / np.sqrt((1 / error**2).mean())
@@ -329,4 +331,4 @@ def _integrate(raw: Floats, error: Floats, widened: Floats, common: float) -> _M
     mean = weight @ given.means
     variance = weight @ given.variances + weight @ (given.means - mean) ** 2
     median = tau[min(int(np.searchsorted(weight.cumsum(), 0.5)), len(tau) - 1)]
-    return _Mixed(Population(mean, variance, np.full(len(raw), median)), evidence)
+    return _MixedModel(Population(mean, variance, np.full(len(raw), median)), evidence)

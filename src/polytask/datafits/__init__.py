@@ -10,7 +10,6 @@ from polytask.datafits.intercepts import (
     PulledIntercepts,
     TiedIntercepts,
 )
-from polytask.datafits.kinked import FreeFeatures, KinkedSamples
 from polytask.datafits.moments import (
     TaskStatistics,
     collect_shared,
@@ -20,8 +19,9 @@ from polytask.datafits.moments import (
     weights_of,
 )
 from polytask.datafits.on_rows import on_rows
-from polytask.datafits.rooted import Rooted
+from polytask.datafits.piecewise_linear import FreeFeatures, PiecewiseLinearSamples
 from polytask.datafits.samples import Samples, narrowed
+from polytask.datafits.square_root import SquareRootDatafit
 from polytask.datafits.squares import MomentSquares, RowSquares
 from polytask.datafits.statistics import (
     Counted,
@@ -43,11 +43,11 @@ __all__ = [
     "Features",
     "FreeFeatures",
     "Intercepts",
-    "KinkedSamples",
+    "PiecewiseLinearSamples",
     "MomentSquares",
     "NoIntercepts",
     "PulledIntercepts",
-    "Rooted",
+    "SquareRootDatafit",
     "RowSquares",
     "Samples",
     "ScalarBlock",

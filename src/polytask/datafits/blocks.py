@@ -42,7 +42,7 @@ class Block(ABC):
         """Return the weighted derivative of the loss, shaped as `eta`."""
 
     @abstractmethod
-    def bend(self, eta: Array) -> Callable[[Array], Array]:
+    def hessian_product(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative, on arrays like `eta`."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class ScalarBlock(Block):
         """Return the weighted derivative of the loss."""
         return np.asarray(self.weight * self.loss.gradient(self.y, self._kept(eta)))
 
-    def bend(self, eta: Array) -> Callable[[Array], Array]:
+    def hessian_product(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative."""
         curvature = self.column_curvature(eta)
         return lambda change: curvature * change
@@ -153,8 +153,10 @@ class ScalarBlock(Block):
             level[self.columns] = np.nan_to_num(side * (linear - exponential))
         constant = np.broadcast_to(self.design.spread(level), self.shape)
         total = self.design.collect(self.weight)
-        bends = self.design.collect(self.column_curvature(constant))
-        level[self.columns] = np.divide(bends, total, out=np.zeros_like(bends), where=total > 0)
+        curvature = self.design.collect(self.column_curvature(constant))
+        level[self.columns] = np.divide(
+            curvature, total, out=np.zeros_like(curvature), where=total > 0
+        )
         return self.design.spread(level)
 
     def level_sums(self, eta: Array) -> tuple[Array, Array, float] | None:
@@ -196,7 +198,7 @@ class ClassesBlock(Block):
         """Return the weighted derivative of the loss."""
         return np.asarray(self.weight[:, None] * self.loss.gradient(self.y, eta))
 
-    def bend(self, eta: Array) -> Callable[[Array], Array]:
+    def hessian_product(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative."""
         curvature = self.weight[:, None, None] * self.loss.curvature(self.y, eta)
         return lambda change: np.einsum(
@@ -225,7 +227,7 @@ Predictions = list[Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class BlockStack:
     """The blocks of a datafit; predictions come as one array per block."""
 
     blocks: tuple[Block, ...]
@@ -364,7 +366,7 @@ _SETTLING = 10
 
 
 @dataclass
-class _Point:
+class _InterceptPoint:
     """Intercepts with the predictions and the value that they give."""
 
     b: Array
@@ -392,7 +394,7 @@ class _Reach:
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class _InterceptStep:
     """A step, the fall of the value that its slope promises, and whether it is Newton's."""
 
     step: Array
@@ -409,7 +411,7 @@ class Profile:
     # Newton step leads nowhere. There the curvature is raised, up to its bound, until the
     # step is no longer than has proved right for that intercept.
 
-    stack: Stack
+    stack: BlockStack
     intercepts: Intercepts
 
     def minimise(self, plain: Predictions, start: Array, quadratic: bool) -> Array:
@@ -435,7 +437,7 @@ class Profile:
             point = moved
         return point.b
 
-    def _settled(self, plain: Predictions, point: _Point) -> Array:
+    def _settled(self, plain: Predictions, point: _InterceptPoint) -> Array:
         """Go on by slopes where values are level for rounding: they tell far smaller steps."""
         best, steepest = point.b, np.inf
         for _ in range(_SETTLING):
@@ -448,7 +450,7 @@ class Profile:
             point = self._at(plain, best - solve(gradient))
         return best
 
-    def _begin(self, plain: Predictions, b: Array) -> _Point:
+    def _begin(self, plain: Predictions, b: Array) -> _InterceptPoint:
         """Return the lower of the guess and the intercepts that would be best if free."""
         # Those are the answer if they are free, and never overflow.
         if self.stack.is_bounded:
@@ -462,14 +464,14 @@ class Profile:
         guess = self._at(plain, b)
         return guess if guess.value < best.value else best
 
-    def _at(self, plain: Predictions, b: Array) -> _Point:
+    def _at(self, plain: Predictions, b: Array) -> _InterceptPoint:
         eta = self.stack.shift(plain, b)
-        return _Point(b, eta, self.stack.value(eta) + self.intercepts.penalty(b))
+        return _InterceptPoint(b, eta, self.stack.value(eta) + self.intercepts.penalty(b))
 
     def _gradient(self, eta: Predictions, b: Array) -> Array:
         return self.stack.collect(self.stack.slopes(eta)) + self.intercepts.gradient(b)
 
-    def _way(self, point: _Point, reach: _Reach) -> _Step:
+    def _way(self, point: _InterceptPoint, reach: _Reach) -> _InterceptStep:
         gradient = self._gradient(point.eta, point.b)
         slope = self.intercepts.project(gradient)
         reach.update(slope)
@@ -479,15 +481,17 @@ class Profile:
         needed = np.minimum(np.abs(slope) / reach.length, most)
         extra = np.maximum(needed - own, 0.0)
         step = newton_solver(parts, self.intercepts, extra)(-gradient)
-        return _Step(step, -float(gradient @ step), slope, not extra.any())
+        return _InterceptStep(step, -float(gradient @ step), slope, not extra.any())
 
-    def _is_last(self, way: _Step, value: float) -> bool:
+    def _is_last(self, way: _InterceptStep, value: float) -> bool:
         size = max(self.stack.total_weight, abs(value))
         slope = float(np.max(np.abs(way.slope), initial=0.0))
         short = float(np.max(np.abs(way.step), initial=0.0)) < _SHORT
         return way.descent <= _POLISH * size and slope <= _FLAT * size and short
 
-    def _halved(self, plain: Predictions, point: _Point, way: _Step) -> _Point | None:
+    def _halved(
+        self, plain: Predictions, point: _InterceptPoint, way: _InterceptStep
+    ) -> _InterceptPoint | None:
         """Shorten a step until the value falls."""
         if not np.isfinite(way.descent) or way.descent <= 0:
             return None

@@ -182,7 +182,7 @@ class Intercepts(ABC):
 
     @property
     @abstractmethod
-    def held(self) -> float:
+    def own_curvature(self) -> float:
         """Curvature that holds each column's own intercept: 0 if free, inf if it has none."""
 
 
@@ -191,7 +191,7 @@ class NoIntercepts(Intercepts):
     """All intercepts are zero."""
 
     centres = False
-    held = float("inf")
+    own_curvature = float("inf")
 
     def solver(self, curvature: Array) -> Callable[[Array], Array]:
         """Return what gives zeros."""
@@ -247,7 +247,7 @@ class TiedIntercepts(Intercepts):
         return not self.centres
 
     @property
-    def held(self) -> float:
+    def own_curvature(self) -> float:
         """Zero for intercepts that are free, inf for tied ones."""
         return 0.0 if self.centres else float("inf")
 
@@ -333,7 +333,7 @@ class PulledIntercepts(Intercepts):
         return not self.centres
 
     @property
-    def held(self) -> float:
+    def own_curvature(self) -> float:
         """The strength, or zero if nothing is pulled."""
         return 0.0 if self.centres else self.strength
 
@@ -444,7 +444,7 @@ class AnchoredIntercepts(Intercepts):
     centres = False
 
     @property
-    def held(self) -> float:
+    def own_curvature(self) -> float:
         """The strength."""
         return self.strength
 

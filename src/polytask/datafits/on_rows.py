@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from polytask.datafits.blocks import Block, ScalarBlock
 from polytask.datafits.intercepts import Intercepts
-from polytask.datafits.kinked import KinkedSamples
-from polytask.datafits.rooted import Rooted
+from polytask.datafits.piecewise_linear import PiecewiseLinearSamples
 from polytask.datafits.samples import Samples
+from polytask.datafits.square_root import SquareRootDatafit
 from polytask.datafits.squares import RowSquares
 from polytask.exceptions import IncompatibleError
 from polytask.losses import PiecewiseLinear
@@ -14,7 +14,7 @@ from polytask.losses import PiecewiseLinear
 
 def on_rows(
     blocks: tuple[Block, ...], intercepts: Intercepts, n_features: int, n_columns: int
-) -> Samples | KinkedSamples | Rooted:
+) -> Samples | PiecewiseLinearSamples | SquareRootDatafit:
     """Return the data term of blocks: some losses have kinks, some take the root of a task.
 
     Parameters
@@ -33,19 +33,19 @@ def on_rows(
     """
     shape = n_features, n_columns
     scalar = [block for block in blocks if isinstance(block, ScalarBlock)]
-    kinked = tuple(block for block in scalar if isinstance(block.loss, PiecewiseLinear))
-    rooted = tuple(block for block in scalar if block.loss.takes_root)
-    if kinked and rooted:
-        names = f"{kinked[0].loss.name!r} and {rooted[0].loss.name!r}"
+    piecewise = tuple(block for block in scalar if isinstance(block.loss, PiecewiseLinear))
+    square_root = tuple(block for block in scalar if block.loss.takes_root)
+    if piecewise and square_root:
+        names = f"{piecewise[0].loss.name!r} and {square_root[0].loss.name!r}"
         raise IncompatibleError(
             f"Tasks with the losses {names} cannot be learned together: no solver knows both. "
             "Give the tasks of one of them another loss, such as 'huber' or 'squared'."
         )
-    apart = kinked or rooted
+    apart = piecewise or square_root
     if not apart:
         return Samples(blocks, intercepts, *shape)
     others = tuple(block for block in blocks if not any(block is own for own in apart))
     rest = Samples(others, intercepts, *shape) if others else None
-    if kinked:
-        return KinkedSamples(kinked, rest, intercepts, *shape)
-    return Rooted(RowSquares(rooted, others, *shape), rest, intercepts)
+    if piecewise:
+        return PiecewiseLinearSamples(piecewise, rest, intercepts, *shape)
+    return SquareRootDatafit(RowSquares(square_root, others, *shape), rest, intercepts)

@@ -19,7 +19,14 @@ from polytask.datafits.base import (
     diagonal_preconditioner,
     times_each,
 )
-from polytask.datafits.blocks import Block, ClassesBlock, Predictions, Profile, ScalarBlock, Stack
+from polytask.datafits.blocks import (
+    Block,
+    BlockStack,
+    ClassesBlock,
+    Predictions,
+    Profile,
+    ScalarBlock,
+)
 from polytask.datafits.designs import Features, Index, Shared
 from polytask.datafits.intercepts import Intercepts
 from polytask.datafits.lanczos import largest_of_columns
@@ -35,7 +42,7 @@ _FEW_FEATURES = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class CurvatureMoments:
     """What the second derivatives h of the predictions of each column sum to."""
 
     # Shapes: second (n_columns, n_features, n_features), first (n_features, n_columns), total
@@ -45,9 +52,9 @@ class Moments:
     first: Array
     total: Array
 
-    def blocks(self, held: float) -> Array:
+    def blocks(self, own_curvature: float) -> Array:
         """Return the Hessian of every column by itself, its intercept minimised out."""
-        mean = _ratio(self.first, self.total + held)
+        mean = _ratio(self.first, self.total + own_curvature)
         return np.asarray(self.second - np.einsum("ik,jk->kij", self.first, mean))
 
     def product(self, solve: LinearMap) -> LinearMap:
@@ -68,8 +75,8 @@ class Curvature:
     # curvature k takes away ``total / (total + k)`` of it, where `total` is the curvature of
     # the losses in that intercept.
 
-    stack: Stack
-    held: float
+    stack: BlockStack
+    own_curvature: float
 
     @cached_property
     def diagonal(self) -> Array:
@@ -97,9 +104,9 @@ class Curvature:
         return np.where(centred <= _ROUNDING * plain, 0.0, centred)
 
     def _mean_part(self, block: Block, h: Array) -> Array:
-        if np.isinf(self.held):
+        if np.isinf(self.own_curvature):
             return np.zeros((self.stack.shape[0], 1))
-        total = block.design.collect(h) + self.held
+        total = block.design.collect(h) + self.own_curvature
         design = block.design
         adjoint = design.weights_adjoint if isinstance(design, Shared) else design.adjoint
         return _ratio(adjoint(h) ** 2, total)
@@ -107,7 +114,7 @@ class Curvature:
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients: exact if cheap."""
         if self._affordable:
-            matrices = self._moments(self.stack.bounds).blocks(self.held)
+            matrices = self._moments(self.stack.bounds).blocks(self.own_curvature)
             matrices = matrices / np.multiply.outer(scale, scale)
             return float(np.linalg.eigvalsh(matrices).max(initial=0.0))
         column = scale[:, None]
@@ -118,7 +125,7 @@ class Curvature:
         out = np.zeros(self.stack.shape)
         for block, h in zip(self.stack.blocks, self.stack.bounds, strict=True):
             change = block.design.forward(V)
-            total = block.design.collect(h) + self.held
+            total = block.design.collect(h) + self.own_curvature
             mean = np.zeros(self.stack.n_columns)
             mean[block.columns] = _ratio(block.design.collect(h * change), total)
             change = change - block.design.spread(mean)
@@ -131,7 +138,7 @@ class Curvature:
         labels = sum(h.size for h in self.stack.bounds)
         return self.stack.dense and max(labels * d**2, columns * d**3) <= _EXACT_COST
 
-    def at(self, eta: Predictions) -> Moments | None:
+    def at(self, eta: Predictions) -> CurvatureMoments | None:
         """Return the moments at `eta`, None where they cost too much."""
         if not self._affordable:
             return None
@@ -145,14 +152,14 @@ class Curvature:
         few = self.stack.shape[0] <= _FEW_FEATURES
         return few and all(isinstance(block, ScalarBlock) for block in self.stack.blocks)
 
-    def preconditioner(self, moments: Moments | None) -> Preconditioner:
+    def preconditioner(self, moments: CurvatureMoments | None) -> Preconditioner:
         """Return the blocks of the Hessian inverted, or its diagonal bound."""
         if moments is None:
             return diagonal_preconditioner(self.diagonal)
-        H = moments.blocks(self.held)
+        H = moments.blocks(self.own_curvature)
         return block_preconditioner(H, np.ones(len(H)))
 
-    def _moments(self, curvatures: Predictions) -> Moments:
+    def _moments(self, curvatures: Predictions) -> CurvatureMoments:
         """Return the moments for the curvatures of predictions."""
         d, columns = self.stack.shape
         second, first = np.zeros((columns, d, d)), np.zeros((d, columns))
@@ -161,7 +168,7 @@ class Curvature:
             second[block.columns] = block.design.grams(h)
             first[:, block.columns] = block.design.adjoint(h)
             total[block.columns] = block.design.collect(h)
-        return Moments(second, first, total)
+        return CurvatureMoments(second, first, total)
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -215,8 +222,8 @@ class Samples(Datafit):
         return max((float(np.finfo(t).eps) for t in dtypes), default=float(np.finfo(float).eps))
 
     @cached_property
-    def _stack(self) -> Stack:
-        return Stack(self.blocks, self.n_features, self.n_columns)
+    def _stack(self) -> BlockStack:
+        return BlockStack(self.blocks, self.n_features, self.n_columns)
 
     @cached_property
     def _profile(self) -> Profile:
@@ -224,7 +231,7 @@ class Samples(Datafit):
 
     @cached_property
     def _curvature(self) -> Curvature:
-        return Curvature(self._stack, self.intercepts.held)
+        return Curvature(self._stack, self.intercepts.own_curvature)
 
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at `W`; `start` is a guess of the intercepts."""
@@ -279,7 +286,7 @@ class Samples(Datafit):
         moments = cache(lambda: self._curvature.at(eta))
         return self._hessian(eta, moments), self._preconditioner(moments)
 
-    def _preconditioner(self, moments: Callable[[], Moments | None]) -> Preconditioner:
+    def _preconditioner(self, moments: Callable[[], CurvatureMoments | None]) -> Preconditioner:
         @cache
         def prepared() -> Preconditioner:
             return self._curvature.preconditioner(moments())
@@ -289,7 +296,9 @@ class Samples(Datafit):
 
         return prepare
 
-    def _hessian(self, eta: Predictions, moments: Callable[[], Moments | None]) -> LinearMap:
+    def _hessian(
+        self, eta: Predictions, moments: Callable[[], CurvatureMoments | None]
+    ) -> LinearMap:
         @cache
         def made() -> LinearMap:
             found = moments() if self._curvature.in_few_numbers else None
@@ -308,16 +317,20 @@ class Samples(Datafit):
 
         @cache
         def parts() -> tuple[list[Callable[[Array], Array]], LinearMap]:
-            bends = [block.bend(e) for block, e in zip(self.blocks, eta, strict=True)]
-            return bends, stack.intercept_solver(eta, self.intercepts)
+            products = [
+                block.hessian_product(e) for block, e in zip(self.blocks, eta, strict=True)
+            ]
+            return products, stack.intercept_solver(eta, self.intercepts)
 
         def product(V: Array) -> Array:
-            bends, solve = parts()
+            products, solve = parts()
             changes = stack.forward(V)
-            pushed = [bend(c) for bend, c in zip(bends, changes, strict=True)]
+            pushed = [product_of(c) for product_of, c in zip(products, changes, strict=True)]
             delta = solve(stack.collect(pushed))
             moved = stack.shift(changes, -delta)
-            return stack.adjoint([bend(c) for bend, c in zip(bends, moved, strict=True)])
+            return stack.adjoint(
+                [product_of(c) for product_of, c in zip(products, moved, strict=True)]
+            )
 
         return product
 

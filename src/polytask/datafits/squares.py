@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array, Datafit, times_each
-from polytask.datafits.blocks import Block, Predictions, ScalarBlock, Stack
+from polytask.datafits.blocks import Block, BlockStack, Predictions, ScalarBlock
 from polytask.datafits.intercepts import Intercepts, NoIntercepts
 from polytask.datafits.moments import TaskStatistics
 from polytask.datafits.samples import Samples
@@ -209,9 +209,9 @@ class RowSquares(Squares):
         return self.n_features, self.n_columns
 
     @cached_property
-    def stack(self) -> Stack:
+    def stack(self) -> BlockStack:
         """The blocks."""
-        return Stack(self.blocks, self.n_features, self.n_columns)
+        return BlockStack(self.blocks, self.n_features, self.n_columns)
 
     @cached_property
     def total(self) -> Array:  # type: ignore[override]

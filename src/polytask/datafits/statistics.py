@@ -347,7 +347,7 @@ class SquaredStatistics(Datafit):
     @cached_property
     def mean_share(self) -> Array:
         """How much of the squared mean of x stays: all without an intercept, none if free."""
-        held, scale = self.intercepts.held, self.statistics.scale
+        held, scale = self.intercepts.own_curvature, self.statistics.scale
         if np.isinf(held):
             return np.ones_like(scale)
         total = scale + held

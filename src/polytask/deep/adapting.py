@@ -35,7 +35,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class TaskChange:
     """What differs from the network for one task."""
 
     # Stages hold what learns in each, one after another; layers the parameters that take the
@@ -69,7 +69,7 @@ class Change:
         return layers, pairs
 
 
-def last_layers(network: Network, count: int | None, owner: str) -> Change:
+def last_layers(network: Network, count: int | None, owner: str) -> TaskChange:
     """Return a change of the last layers, all for None, one more in each stage; refuse none."""
     chosen = layers_of(network)[::-1][:count]
     if not chosen:
@@ -82,7 +82,7 @@ def last_layers(network: Network, count: int | None, owner: str) -> Change:
     stages = tuple(
         [layers[name] for names in chosen[: k + 1] for name in names] for k in range(len(chosen))
     )
-    return Change(stages, layers, {name: sources[name].detach() for name in layers})
+    return TaskChange(stages, layers, {name: sources[name].detach() for name in layers})
 
 
 def below_heads(network: Network) -> dict[str, nn.Module]:
@@ -130,7 +130,7 @@ class ChangesLayers(Protocol):
         """The learning rate of Adam."""
         ...
 
-    def change(self, network: Network) -> Change:
+    def change(self, network: Network) -> TaskChange:
         """Return what changes, at the weights of the network."""
         ...
 
@@ -181,7 +181,7 @@ class Unfreeze:
         positive_integer(self.layers, "layers", "Unfreeze")
         _check(self, "Unfreeze")
 
-    def change(self, network: Network) -> Change:
+    def change(self, network: Network) -> TaskChange:
         """Return the change of the last layers."""
         return last_layers(network, self.layers, "Unfreeze")
 
@@ -217,10 +217,10 @@ class NearSource:
         nonnegative(self.strength, "strength", "NearSource")
         _check(self, "NearSource")
 
-    def change(self, network: Network) -> Change:
+    def change(self, network: Network) -> TaskChange:
         """Return the change of all layers."""
         whole = last_layers(network, None, "NearSource")
-        return Change(whole.stages[-1:], whole.layers, whole.sources, strength=self.strength)
+        return TaskChange(whole.stages[-1:], whole.layers, whole.sources, strength=self.strength)
 
 
 @final
@@ -254,7 +254,7 @@ class Adapters:
         positive_integer(self.rank, "rank", "Adapters")
         _check(self, "Adapters")
 
-    def change(self, network: Network) -> Change:
+    def change(self, network: Network) -> TaskChange:
         """Return the additions, which begin at 0."""
         draws = torch.Generator().manual_seed(_SEED)
         additions, sources = {}, {}
@@ -273,7 +273,7 @@ class Adapters:
                 "use NearSource or Unfreeze, or method=None."
             )
         learned = [factor for pair in additions.values() for factor in pair]
-        return Change((learned,), sources=sources, additions=additions)
+        return TaskChange((learned,), sources=sources, additions=additions)
 
 
 Method = NewHead | ChangesLayers
@@ -295,7 +295,7 @@ def _check(method: ChangesLayers, owner: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class DescentStart:
     """Where the descent begins, and what holds the head."""
 
     # Shapes: mean (n_columns, width + 1), root (width + 1, r), u (r, n_columns). Weights and, in
@@ -316,7 +316,7 @@ class FineTuneResult:
     # steps after which rows were predicted: none, every 10 and the last.
 
     head: Floats
-    change: Change
+    change: TaskChange
     looks: tuple[int, ...]
     seen: Floats
 
@@ -328,7 +328,7 @@ Course = FineTuneResult
 def descend(
     tasks: DeepTasks,
     method: ChangesLayers,
-    start: Start,
+    start: DescentStart,
     rows: tuple[Any, Floats, Floats],
     loss: Loss,
     *,
@@ -339,15 +339,17 @@ def descend(
     # Norms keep the statistics that they have and nothing is dropped, so that a step on all rows
     # is the same every time. Rows are encoded features, targets in the units of training and
     # weights; `watched` are encoded features of rows to predict on the way.
-    work = _Descent(tasks, method, start, loss)
+    work = _HeadDescent(tasks, method, start, loss)
     most = method.steps * len(work.change.stages)
     return work.run(rows, watched, most if steps is None else min(steps, most))
 
 
-class _Descent:
+class _HeadDescent:
     """One descent: what changes while it runs."""
 
-    def __init__(self, tasks: DeepTasks, method: ChangesLayers, start: Start, loss: Loss) -> None:
+    def __init__(
+        self, tasks: DeepTasks, method: ChangesLayers, start: DescentStart, loss: Loss
+    ) -> None:
         self._tasks, self._method, self._loss = tasks, method, loss
         # Gradients of weights that do not change are not asked for.
         network = copy.deepcopy(tasks.network).requires_grad_(False)

@@ -30,7 +30,7 @@ from polytask.data.splits import WithinTasks, as_splits
 from polytask.deep.network import (
     PRECISIONS,
     Network,
-    Plan,
+    NetworkPlan,
     category_blocks,
     heads_of,
     measured,
@@ -44,10 +44,10 @@ from polytask.deep.rows import DeviceDtype, FixedBatches, TableBatches, TableRow
 from polytask.deep.sampling import Proportional
 from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import read_checkpoint
-from polytask.deep.training.engine import Engine, engine_of
+from polytask.deep.training.engine import TrainingProcesses, engine_of
 from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
-from polytask.deep.training.settings import Settings, identity_of, settings_of
+from polytask.deep.training.settings import TrainingSettings, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
@@ -60,7 +60,7 @@ _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class NetworkData:
     """Data as the network takes them. Shapes: counts, task_weights (n_tasks,)."""
 
     data: TaskData
@@ -103,7 +103,7 @@ def fit_tables(
         fields = {"balancer": type(model.balancer).__name__, "owner": owner}
         warnings.warn(DataWarning(LazyMessage("warn.idle_balancer", fields)), stacklevel=4)
     seed = _seed_of(model)
-    plan = Plan(
+    plan = NetworkPlan(
         trunk=trunk_of(model.trunk, owner),
         sharing=sharing_of(model.sharing, owner),
         n_features=data.n_features,
@@ -137,7 +137,7 @@ def fit_tables(
     return tasks, history, result
 
 
-def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> Prepared:  # noqa: ANN401
+def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> NetworkData:  # noqa: ANN401
     owner = type(model).__name__
     refuse_huge(data, outcomes, owner)
     weight = label_weights(data, outcomes, getattr(model, "class_weight", None), owner)
@@ -145,7 +145,7 @@ def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> Prepared:  # no
     choice = getattr(model, "scale_targets", None)
     scaling = feature_scaling(data, weight, model.standardize, centre=True)
     real = measured(model.encoder_, data.n_features)
-    return Prepared(
+    return NetworkData(
         data=data,
         outcomes=outcomes,
         layout=make_layout(data.tasks, outcomes),
@@ -163,9 +163,9 @@ def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> Prepared:  # no
 def _trained(
     model: Any,  # noqa: ANN401 - a deep estimator
     network: Network,
-    prepared: Prepared,
-    settings: Settings,
-    engine: Engine,
+    prepared: NetworkData,
+    settings: TrainingSettings,
+    engine: TrainingProcesses,
     seed: int,
 ) -> tuple[History, TrainingResult]:
     data, place = prepared.data, DeviceDtype(PRECISIONS[model.precision], engine.device)
@@ -255,7 +255,7 @@ def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
 
 
 @torch.no_grad()
-def _begin_at_means(network: Network, prepared: Prepared) -> None:
+def _begin_at_means(network: Network, prepared: NetworkData) -> None:
     """Start the columns of counts and amounts at the predictor of their mean."""
     # They are not scaled, and from a predictor of 0 a mean of a thousand is far away.
     data, y = prepared.data, prepared.outcomes.y

@@ -10,7 +10,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from polytask._checks import sentence
-from polytask.deep.regularise.matrices import Layout
+from polytask.deep.regularise.matrices import MatrixView
 from polytask.exceptions import ParameterError
 
 _BACKEND = "torch"
@@ -43,7 +43,7 @@ class _Variables(nn.Module):
 
     def __init__(self, convolves: bool) -> None:
         super().__init__()
-        self.layouts: dict[str, Layout] = {}
+        self.layouts: dict[str, MatrixView] = {}
         self.not_weights: set[str] = set()
         self._convolves = convolves
 
@@ -54,7 +54,7 @@ class _Variables(nn.Module):
             return
         self.register_parameter(name, value)
         # A kernel is (..., in, out); torch has (out, in, ...).
-        self.layouts[name] = Layout(value.ndim - 2 if self._convolves else 0)
+        self.layouts[name] = MatrixView(value.ndim - 2 if self._convolves else 0)
         if not value.requires_grad:
             self.not_weights.add(name)
 

@@ -336,7 +336,7 @@ _TRIED = 2
 
 @saveable("deep.plan")
 @dataclass(frozen=True, eq=False)
-class Plan:
+class NetworkPlan:
     """The parts of a network for tables."""
 
     trunk: Any

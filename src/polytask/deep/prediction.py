@@ -23,7 +23,7 @@ from polytask._estimator.predictors import (
 from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.deep.network import MLP, Network, Plan, device_of
+from polytask.deep.network import MLP, Network, NetworkPlan, device_of
 from polytask.deep.rows import CachedRows, design_of
 from polytask.exceptions import DataError
 from polytask.losses import Loss
@@ -78,7 +78,7 @@ class DeepTasks:
     # Shapes: feature_mean, feature_scale (n_features,), target_mean, target_scale (n_tasks,),
     # counts (n_tasks,), present (n_tasks, n_features).
 
-    plan: Plan
+    plan: NetworkPlan
     weights: Mapping[str, Array]
     feature_mean: NDArray[np.float64]
     feature_scale: NDArray[np.float64]

@@ -98,7 +98,7 @@ Pair = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
-class Block:
+class PairValues:
     """Values of a measure for some pairs of tasks; one that is not finite says nothing."""
 
     # Shapes: values (k, m), rows, columns (k,), whole (m,).
@@ -125,7 +125,7 @@ class Recording(Protocol):
         """Steps from one batch that is measured to the next."""
         ...
 
-    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> PairValues:
         """Return the measure of the tasks of one batch, in rows, with those of the other."""
         ...
 
@@ -151,25 +151,25 @@ class GradientSimilarity:
         positive_integer(self.every, "every", "GradientSimilarity")
         one_of(self.at, "at", "GradientSimilarity", LEVELS)
 
-    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> PairValues:
         """Return the cosines of the tasks that are present."""
         one, other = batches
         if self.at != LEVELS[1]:
             return _at_representation(network, one)
         rows, tasks = _gradients(network, one, type(self).__name__)
         if one is other:
-            return Block(cosines(_products(rows, rows)), tasks, tasks)
+            return PairValues(cosines(_products(rows, rows)), tasks, tasks)
         columns, others = _gradients(network, other, type(self).__name__)
         lengths = torch.outer(_lengths(rows), _lengths(columns))
         # A gradient of 0 has no cosine: 0 / 0.
-        return Block(_products(rows, columns) / lengths, tasks, others)
+        return PairValues(_products(rows, columns) / lengths, tasks, others)
 
 
-def _at_representation(network: Trainable, batch: Any) -> Block:  # noqa: ANN401
+def _at_representation(network: Trainable, batch: Any) -> PairValues:  # noqa: ANN401
     """Return the cosines of the gradients of one batch at the representation."""
     sums = network.sums(batch)
     if not len(sums.present):
-        return Block(torch.zeros(0, 0), sums.present, sums.present)
+        return PairValues(torch.zeros(0, 0), sums.present, sums.present)
     if sums.shared is None or isinstance(sums.shared, OwnRows):
         told = "none is formed" if sums.shared is None else "each row belongs to one task"
         raise IncompatibleError(
@@ -178,7 +178,7 @@ def _at_representation(network: Trainable, batch: Any) -> Block:  # noqa: ANN401
         )
     means = task_means(sums, sums.weights, network.sqrt_loss_mask)
     gramian = sums.shared.measure(means, sums.present).gramian.double()
-    return Block(cosines(gramian), sums.present, sums.present)
+    return PairValues(cosines(gramian), sums.present, sums.present)
 
 
 def _gradients(network: Trainable, batch: Any, owner: str) -> tuple[list[Tensor], Tensor]:  # noqa: ANN401
@@ -236,7 +236,7 @@ class TaskAffinity:
         if self.step is not None:
             positive(self.step, "step", "TaskAffinity")
 
-    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> PairValues:
         """Return the affinities of the tasks that are present."""
         one, other = batches
         shared = _shared(network, type(self).__name__)
@@ -250,7 +250,7 @@ class TaskAffinity:
             after = _after(network, other, list(zip(shared, slopes, strict=True)), length)
             rows.append(before - after)
         found = torch.stack(rows) if rows else before.new_zeros(0, len(before))
-        return Block(found, sums.present, present, whole=before)
+        return PairValues(found, sums.present, present, whole=before)
 
 
 @torch.no_grad()

@@ -97,7 +97,7 @@ class Store(Protocol):
     def __contains__(self, key: object) -> bool: ...
 
 
-class _Memory(dict[str, Any]):
+class _MemoryStore(dict[str, Any]):
     def put(self, key: str, value: Any) -> None:  # noqa: ANN401
         self[key] = value
 
@@ -107,7 +107,7 @@ def open_store(
 ) -> contextlib.AbstractContextManager[Store]:
     """Open the journal of a run, or keep its pieces in memory where there is no path."""
     if path is None:
-        return contextlib.nullcontext(_Memory())
+        return contextlib.nullcontext(_MemoryStore())
     return Journal.open(path, header(), owner=owner)
 
 

@@ -18,9 +18,9 @@ from polytask.linear._bayes_laplace_fit import (
     given_priors,
 )
 from polytask.linear._bayes_shared import BayesSettings
+from polytask.linear.adapted_coefficients import with_lines_of
 from polytask.linear.bayes_laplace_tasks import check_classes, updated_state
 from polytask.linear.fitting import blas_threads
-from polytask.linear.given_lines import with_lines_of
 
 
 @saveable("linear.bayes_classifier")

@@ -24,9 +24,9 @@ from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import BayesFit, fit_bayes, given_prior
 from polytask.linear._bayes_shared import BayesSettings
 from polytask.linear._export import coefficient_table, plain_model
+from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
-from polytask.linear.given_lines import GivenLine, deviations, with_lines_of
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ default="auto"
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
-        self._given_lines: tuple[GivenLine, ...] = ()
+        self._given_lines: tuple[AdaptedCoefficients, ...] = ()
         owner = type(self).__name__
         settings = BayesSettings.of(self)
         given = given_prior(self.prior, owner)

@@ -24,7 +24,7 @@ from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.linear._bayes_rows import with_ones
 from polytask.linear._export import plain_model
-from polytask.linear.given_lines import GivenLine, line_given
+from polytask.linear.adapted_coefficients import AdaptedCoefficients, line_given
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Logistic, LogLink, Loss, Multinomial
@@ -64,7 +64,7 @@ class LaplaceTasks:
     mean: Array
     scale: Array
     present: NDArray[np.bool_] | None
-    given: tuple[GivenLine, ...] = ()
+    given: tuple[AdaptedCoefficients, ...] = ()
     units: TaskUnits | None = None
 
     @property

@@ -14,7 +14,7 @@ from polytask._estimator import Query, regression
 from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scaling import FeatureScaling, TargetScaling, refuse_huge
 from polytask._estimator.scored import scored_data
-from polytask._estimator.scoring import Labelled, labelled_rows
+from polytask._estimator.scoring import LabelledTask, labelled_rows
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
 from polytask.bayes.blocks import (
@@ -173,7 +173,7 @@ _FEW = 20
 
 def updated(
     schema: InputSchema, tasks: BayesTasks, given: tuple[Any, Any, Any, Any]
-) -> tuple[InputSchema, BayesTasks, list[Labelled]]:
+) -> tuple[InputSchema, BayesTasks, list[LabelledTask]]:
     """Return what a fitted model knows after further rows, and these."""
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")

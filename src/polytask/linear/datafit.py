@@ -40,10 +40,10 @@ from polytask.datafits import (
     MomentSquares,
     NoIntercepts,
     PulledIntercepts,
-    Rooted,
     ScalarBlock,
     Shared,
     SquaredStatistics,
+    SquareRootDatafit,
     Stacked,
     StackedClasses,
     TaskStatistics,
@@ -231,10 +231,10 @@ def all_roots(outcomes: Outcomes) -> bool:
     return bool(outcomes.losses) and all(loss.takes_root for loss in outcomes.losses)
 
 
-def on_moments(found: TaskStatistics, rooted: bool, intercepts: Intercepts) -> Datafit:
+def on_moments(found: TaskStatistics, square_root: bool, intercepts: Intercepts) -> Datafit:
     """Return the squared loss, or its roots, from sufficient statistics."""
-    if rooted:
-        return Rooted(MomentSquares(found), None, intercepts)
+    if square_root:
+        return SquareRootDatafit(MomentSquares(found), None, intercepts)
     return SquaredStatistics(found, intercepts)
 
 
@@ -422,7 +422,7 @@ class MomentTerm:
     moments: Moments
     data: TaskData
     rows: Callable[[], RowTerm]
-    rooted: bool
+    square_root: bool
 
     @property
     def counts(self) -> Array:
@@ -455,7 +455,9 @@ class MomentTerm:
     def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples."""
         found = self.moments.scaled(scaled.features, scaled.targets, scaled.scale)
-        return on_moments(found, self.rooted, scaled.intercepts), partial(self._samples, scaled)
+        return on_moments(found, self.square_root, scaled.intercepts), partial(
+            self._samples, scaled
+        )
 
     def _samples(self, scaled: Scaled) -> Datafit:
         return self.rows().samples(scaled)

@@ -17,7 +17,7 @@ from polytask._estimator.scaling import FeatureScaling, TargetScaling, scaled_po
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import task_scales
 from polytask.data import TaskData
-from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, Rooted
+from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, SquareRootDatafit
 from polytask.exceptions import IncompatibleError
 from polytask.linear.datafit import (
     FREE,
@@ -47,7 +47,7 @@ def keep_noise(estimator: Any, problem: Problem, solution: Solution) -> None:  #
     if hasattr(estimator, _ATTRIBUTE):
         delattr(estimator, _ATTRIBUTE)
     datafit = problem.datafit
-    if not isinstance(datafit, Rooted):
+    if not isinstance(datafit, SquareRootDatafit):
         return
     found = np.where(datafit.owned, datafit.noise(solution.W, solution.intercept), np.nan)
     slices = problem.layout.slices

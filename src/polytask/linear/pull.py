@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from polytask._estimator.scaling import feature_scaling
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.datafits import KinkedSamples, Rooted, Samples, SquaredStatistics, narrowed
+from polytask.datafits import (
+    PiecewiseLinearSamples,
+    Samples,
+    SquaredStatistics,
+    SquareRootDatafit,
+    narrowed,
+)
 from polytask.datafits.base import rows_in_use
 from polytask.linear.datafit import pooled_moments
 from polytask.linear.problem import Problem
@@ -49,7 +55,7 @@ class Pull:
 
 def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     """Return the pull of a fitted model."""
-    if isinstance(problem.datafit, Rooted):
+    if isinstance(problem.datafit, SquareRootDatafit):
         # Another task is held for its squared loss.
         problem = replace(problem, datafit=problem.datafit.squared)
     mean, scale = _moments(data, problem)
@@ -81,13 +87,13 @@ def _factor(problem: Problem, unit: float) -> float:
     """Return what a pull is divided by in the units of the target."""
     # Squared losses and pulls of scaled targets are both those of the targets over the square of
     # their unit; losses with kinks are those over the unit itself.
-    return unit if isinstance(problem.datafit, KinkedSamples) else 1.0
+    return unit if isinstance(problem.datafit, PiecewiseLinearSamples) else 1.0
 
 
 def _curvature_alone(problem: Problem) -> float:
     """Return the curvature of a row: 1, but with kinks that of noise as large as the targets."""
     datafit = problem.datafit
-    if not isinstance(datafit, KinkedSamples):
+    if not isinstance(datafit, PiecewiseLinearSamples):
         return 1.0
     constant = datafit.evaluate(np.zeros(datafit.shape)).value
     return _Noise.of(problem, constant, 1.0, 1).curvature
@@ -122,7 +128,7 @@ def _gradient_at(
 ) -> tuple[float, Array]:
     """Return value and gradient of the data term, the gradient of some features only."""
     datafit = problem.datafit
-    if isinstance(datafit, KinkedSamples):
+    if isinstance(datafit, PiecewiseLinearSamples):
         # Of the slopes that rows on a kink may have, those that the penalty balances.
         u = label_derivatives(solution, datafit.rows.y.size)
         if u is not None:
@@ -153,7 +159,7 @@ class _Noise:
         """Take the noise of numbers from the value of the data term."""
         n_tasks = int((problem.counts > 0).sum())
         datafit, each = problem.datafit, value / max(n_tasks, 1)
-        if isinstance(datafit, KinkedSamples):
+        if isinstance(datafit, PiecewiseLinearSamples):
             # As the logarithm of an asymmetric Laplace density: its scale is the mean loss, not
             # less than a trace of that of a constant, for rows may be fitted exactly.
             scale = max(each, _LEAST_LOSS * datafit.magnitude / max(n_tasks, 1), _TINY)
@@ -222,7 +228,7 @@ def _level(
     noise: _Noise,
 ) -> float:
     """Return how strongly the level of a task is held: as in the fit, or more if tasks agree."""
-    held = problem.intercepts.held
+    held = problem.intercepts.own_curvature
     if held == np.inf:
         return float("inf")
     centre = (mean - problem.features.mean) / problem.features.scale

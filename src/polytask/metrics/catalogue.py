@@ -13,12 +13,12 @@ from polytask.metrics import ranking
 from polytask.metrics.held_out import HeldOut, squares
 from polytask.metrics.scores import r2 as r2_of_rows
 from polytask.metrics.summaries import (
-    Columns,
     Explained,
-    Joined,
+    JoinedScore,
     RootMean,
     RowMean,
     RowValues,
+    ScoredColumns,
     Summary,
     Within,
     explained_rows,
@@ -133,19 +133,19 @@ def _squared_distance(held: HeldOut) -> Array:
     return np.asarray(squares(off).sum(axis=1) * (0.5 if off.shape[1] < 3 else 1.0))
 
 
-def _r2(rows: Columns) -> float:
+def _r2(rows: ScoredColumns) -> float:
     return r2_of_rows(rows.y, rows.prediction, rows.weight)
 
 
-def _auc(rows: Columns) -> float:
+def _auc(rows: ScoredColumns) -> float:
     return _one_against_rest(rows, ranking.roc_auc)
 
 
-def _average_precision(rows: Columns) -> float:
+def _average_precision(rows: ScoredColumns) -> float:
     return _one_against_rest(rows, ranking.average_precision)
 
 
-def _one_against_rest(rows: Columns, score: ranking.Ranking) -> float:
+def _one_against_rest(rows: ScoredColumns, score: ranking.Ranking) -> float:
     """Score the second of two classes, or average over the classes that the rows have."""
     k = rows.probabilities.shape[1]
     seen = rows.y if rows.weight is None else rows.y[rows.weight > 0]
@@ -154,7 +154,7 @@ def _one_against_rest(rows: Columns, score: ranking.Ranking) -> float:
     return float(np.mean(found))
 
 
-def _calibration(rows: Columns) -> float:
+def _calibration(rows: ScoredColumns) -> float:
     """Take the probability of the second of two classes, or of the predicted one of more."""
     p = rows.probabilities
     if p.shape[1] == 2:
@@ -183,7 +183,7 @@ def _labels(name: str, label: str, rows: RowValues) -> Metric:
 
 _TABLE = (
     Metric("d2", "D2", True, "both", True, Explained(), explained_rows),
-    _numbers("r2", "R2", True, Joined(_r2)),
+    _numbers("r2", "R2", True, JoinedScore(_r2)),
     _numbers("r2_within", "R2 within tasks", True, Within()),
     _numbers("mse", "MSE", False, RowMean(_squared_error), _squared_error),
     _numbers("rmse", "RMSE", False, RootMean(_squared_error)),
@@ -191,11 +191,11 @@ _TABLE = (
     Metric("deviance", "Mean loss", False, "both", True, RowMean(HeldOut.losses), HeldOut.losses),
     _labels("accuracy", "Accuracy", _hit),
     _labels("majority", "Majority rate", _majority_hit),
-    _classes("auc", "AUC", True, Joined(_auc)),
-    _classes("average_precision", "Average precision", True, Joined(_average_precision)),
+    _classes("auc", "AUC", True, JoinedScore(_auc)),
+    _classes("average_precision", "Average precision", True, JoinedScore(_average_precision)),
     _classes("log_loss", "Log loss", False, RowMean(HeldOut.losses), HeldOut.losses),
     _classes("brier", "Brier score", False, RowMean(_squared_distance), _squared_distance),
-    _classes("calibration", "Calibration error", False, Joined(_calibration)),
+    _classes("calibration", "Calibration error", False, JoinedScore(_calibration)),
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})

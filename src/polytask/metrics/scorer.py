@@ -166,7 +166,7 @@ class TaskScorer(BaseEstimator):
         fitted = getattr(estimator, "best_estimator_", estimator)
         predicted = fitted.predict(X) if task is None else fitted.predict(X, task=task)
         labels = _labels_in(fitted, X) if task is None else task
-        rows = _Rows.read(y, predicted, sample_weight)
+        rows = _ScoredRows.read(y, predicted, sample_weight)
         parts = rows.by_task(labels) if self.average == "task" else [rows.together()]
         value = scores_by_task(((p.y, p.predicted, p.weight) for p in parts), metric).mean
         return value if self.greater_is_better else -value
@@ -186,7 +186,7 @@ class TaskScorer(BaseEstimator):
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _ScoredRows:
     """Truth beside prediction; 2-D where every row has every task."""
 
     y: Labels
@@ -194,7 +194,7 @@ class _Rows:
     weight: Weight
 
     @classmethod
-    def read(cls, y: object, predicted: object, weight: object) -> _Rows:
+    def read(cls, y: object, predicted: object, weight: object) -> _ScoredRows:
         """Read columns and tables of any kind; rows of weight zero are left out."""
         truth, guess = _values(y), _values(predicted)
         if truth.ndim == 2 and truth.shape[1] == 1 and guess.ndim == 1:
@@ -212,14 +212,14 @@ class _Rows:
             raise DataError(sentence("sample_weight", "task_scorer", allowed, got))
         return cls(truth, guess, weights)
 
-    def by_task(self, labels: object) -> list[_Rows]:
+    def by_task(self, labels: object) -> list[_ScoredRows]:
         """Split by the labels, by the columns of a target matrix, or not at all."""
         if self.y.ndim == 2:
             if labels is not None:
                 got = "labels beside a y whose columns are tasks"
                 raise DataError(sentence("task", "task_scorer", "None for 2-D y", got))
             return [
-                _Rows(y, p, self.weight).observed()
+                _ScoredRows(y, p, self.weight).observed()
                 for y, p in zip(self.y.T, self.predicted.T, strict=True)
             ]
         if labels is None:
@@ -231,24 +231,24 @@ class _Rows:
             raise DataError(sentence("task", "task_scorer", allowed, got))
         return [self.take(codes == t).observed() for t in range(len(tasks))]
 
-    def together(self) -> _Rows:
+    def together(self) -> _ScoredRows:
         """Return all labels as one task."""
         if self.y.ndim == 1:
             return self.observed()
         weight = None if self.weight is None else np.repeat(self.weight, self.y.shape[1])
-        return _Rows(self.y.ravel(), self.predicted.ravel(), weight).observed()
+        return _ScoredRows(self.y.ravel(), self.predicted.ravel(), weight).observed()
 
-    def observed(self) -> _Rows:
+    def observed(self) -> _ScoredRows:
         """Return the rows with a label and a weight above zero."""
         seen = ~missing_mask(self.y)
         if self.weight is not None:
             seen &= self.weight > 0
         return self if np.all(seen) else self.take(seen)
 
-    def take(self, mask: NDArray[np.bool_]) -> _Rows:
+    def take(self, mask: NDArray[np.bool_]) -> _ScoredRows:
         """Return some rows."""
         weight = None if self.weight is None else self.weight[mask]
-        return _Rows(self.y[mask], self.predicted[mask], weight)
+        return _ScoredRows(self.y[mask], self.predicted[mask], weight)
 
 
 def _values(given: Any) -> Labels:  # noqa: ANN401 - array, column or table

@@ -27,7 +27,7 @@ class Summary(Protocol):
         """Return the score of all tasks, NaN where it is undefined."""
 
 
-class Columns(NamedTuple):
+class ScoredColumns(NamedTuple):
     """Rows of one task or of several, one below the other."""
 
     y: NDArray[Any]
@@ -94,12 +94,12 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedScore:
     """A score that compares rows with each other: of one task, or of all as one sample."""
 
     # Tasks whose classes differ make no sample: their scores are averaged.
 
-    score: Callable[[Columns], float]
+    score: Callable[[ScoredColumns], float]
 
     def of_task(self, held: HeldOut) -> float:
         """Return the score of one task."""
@@ -142,13 +142,13 @@ def weighted_sum(values: Array, weight: Array | None) -> float:
         return float(values[seen] @ weight[seen])
 
 
-def joined(parts: Sequence[HeldOut]) -> Columns:
+def joined(parts: Sequence[HeldOut]) -> ScoredColumns:
     """Put the rows of several tasks one below the other."""
     weight = None
     if any(held.weight is not None for held in parts):
         each = [np.ones(len(h.y)) if h.weight is None else h.weight for h in parts]
         weight = np.concatenate(each)
-    return Columns(
+    return ScoredColumns(
         np.concatenate([held.y for held in parts]),
         np.concatenate([held.prediction for held in parts]),
         np.concatenate([_table(held) for held in parts]),

@@ -27,7 +27,7 @@ from polytask.linear.fitting import (
 from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.metrics import accuracy
 from polytask.penalties import Penalty
-from polytask.selection.by_criterion import JUDGES, Task, WholeJudge
+from polytask.selection.by_criterion import JUDGES, CriterionData, WholeJudge
 from polytask.selection.candidates import default_penalties, quadratic_penalties
 from polytask.selection.deviance import Deviances, noise_groups
 from polytask.selection.explained import held_out_score
@@ -35,7 +35,7 @@ from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
 from polytask.selection.judging import PATH_TOL_FACTOR, CrossValidation, Judge, PathFitter
 from polytask.selection.rules import RULES, Candidate, Rule, best_score
-from polytask.selection.scoring import HeldOutLoss, HeldOutMetric, HeldOutR2, Scoring
+from polytask.selection.scoring import FoldScoring, HeldOutLoss, HeldOutMetric, HeldOutR2
 from polytask.selection.search import INTERCEPT_STRENGTHS, TASK_WEIGHTS, SearchPlan, search
 from polytask.solvers import Solver
 
@@ -47,7 +47,7 @@ _MANY_STRENGTHS = 20
 # Strengths that are far apart are told apart by less precision.
 _COARSE = 10.0
 
-SCORINGS: dict[str | None, Scoring] = {
+SCORINGS: dict[str | None, FoldScoring] = {
     None: HeldOutLoss(),
     "r2": HeldOutR2(),
     "accuracy": HeldOutMetric(accuracy, weighted=True),
@@ -284,7 +284,7 @@ class SearchEstimator(LinearEstimator, ABC):
 
         deviances = Deviances(data, outcomes, term, settings.class_weight, owner)
         fitter = PathFitter(self.solver, self.tol, owner)
-        judge: WholeJudge = JUDGES[criterion](Task(whole, deviances, groups, fitter))
+        judge: WholeJudge = JUDGES[criterion](CriterionData(whole, deviances, groups, fitter))
         judge.refuse(plan.penalties)
         found, best, problem = self._chosen(data, outcomes, plan, whole, judge)
         self.criterion_ = np.array([-c.score for c in found])
@@ -432,7 +432,7 @@ def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
     return tuple(given)
 
 
-def _scoring(scoring: object, outcomes: Outcomes, owner: str) -> Scoring:
+def _scoring(scoring: object, outcomes: Outcomes, owner: str) -> FoldScoring:
     if callable(scoring):
         return HeldOutMetric(scoring)
     one_of(scoring, "scoring", owner, [*SCORINGS, "a function (y, prediction) -> float"])

@@ -18,7 +18,7 @@ from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Nonconvex, Penalty, Quadratic, RowSeparable, decompose
 from polytask.selection.criteria import CRITERIA, Criterion, Fit, Noise, log_likelihood
 from polytask.selection.deviance import Deviances
-from polytask.selection.evidence import Evidence, evidence
+from polytask.selection.evidence import MarginalLikelihood, evidence
 from polytask.selection.judging import Judged, Path, PathFitter
 from polytask.selection.rules import Candidate
 from polytask.solvers import Solution
@@ -34,7 +34,7 @@ _EFFORT = Effort(dense=400, probes=(6, 64), spread=0.025, cycles=5, accuracy=3e-
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class CriterionData:
     """What a judge without folds knows of the data. Shapes: groups (n_tasks,)."""
 
     whole: Callable[[Settings], Problem]
@@ -68,7 +68,7 @@ class InformationJudge(WholeJudge):
     """Judges by deviance and degrees of freedom."""
 
     criterion: Criterion
-    task: Task
+    task: CriterionData
     _noise: Noise | None = field(default=None, init=False)
 
     def refuse(self, penalties: Sequence[Penalty]) -> None:
@@ -152,7 +152,7 @@ class InformationJudge(WholeJudge):
 class EvidenceJudge(WholeJudge):
     """Judges by the marginal likelihood of the normal prior that a quadratic penalty is."""
 
-    task: Task
+    task: CriterionData
     _free: int | None = field(default=None, init=False)
 
     def refuse(self, penalties: Sequence[Penalty]) -> None:
@@ -182,7 +182,7 @@ class EvidenceJudge(WholeJudge):
             judged.append(Judged(scores, np.array(sizes), details))
         return judged
 
-    def _refuse_other(self, found: Evidence) -> None:
+    def _refuse_other(self, found: MarginalLikelihood) -> None:
         if self._free is None:
             self._free = found.free
         if found.free != self._free:
@@ -250,7 +250,7 @@ def _moments(problem: Problem) -> SquaredStatistics:
     return datafit
 
 
-JUDGES: dict[str, Callable[[Task], WholeJudge]] = {
+JUDGES: dict[str, Callable[[CriterionData], WholeJudge]] = {
     **{name: partial(InformationJudge, criterion) for name, criterion in CRITERIA.items()},
     "evidence": EvidenceJudge,
 }

@@ -65,7 +65,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MarginalLikelihood:
     """The marginal likelihood at its best noise."""
 
     log: float
@@ -75,7 +75,7 @@ class Evidence:
 
 def evidence(
     datafit: SquaredStatistics, penalty: Penalty, objective: float, counts: Array
-) -> Evidence:
+) -> MarginalLikelihood:
     """Return the marginal likelihood of a strength. Shapes: counts (n_tasks,)."""
     if not isinstance(penalty, Quadratic):
         raise IncompatibleError(
@@ -97,7 +97,7 @@ def evidence(
     precision = left / (2.0 * objective)
     twice = left * (np.log(precision / (2.0 * np.pi)) - 1.0)
     twice += volume.prior - volume.posterior + weights
-    return Evidence(0.5 * float(twice), 1.0 / precision, volume.free)
+    return MarginalLikelihood(0.5 * float(twice), 1.0 / precision, volume.free)
 
 
 @singledispatch

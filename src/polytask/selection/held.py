@@ -35,7 +35,7 @@ def seen_tasks_only(data: TaskData) -> TaskData:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Part:
+class HeldOutTask:
     """The held-out labels of one task: their rows in the data and in the output of predict."""
 
     task: int
@@ -97,7 +97,7 @@ class Study:
         """Whether some tasks are numbers and some are classes."""
         return len({classes is None for classes in self.outcomes.classes}) > 1
 
-    def labels(self, part: Part) -> Array:
+    def labels(self, part: HeldOutTask) -> Array:
         """Return the held-out labels of a task, as in :attr:`codes`."""
         targets = self.data.form is Form.TARGETS
         return np.asarray(self.codes[(part.rows, part.task) if targets else part.rows])
@@ -131,19 +131,19 @@ def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
     return digest.hexdigest()
 
 
-def parts_of(study: Study, test: Rows) -> list[Part]:
+def parts_of(study: Study, test: Rows) -> list[HeldOutTask]:
     """Find the held-out labels of every task, tasks without any left out. Shapes: test (m,)."""
     data, y = study.data, study.codes
     if data.form is Form.TARGETS:
         seen = ~np.isnan(y[test])
         found = [(t, np.flatnonzero(seen[:, t])) for t in range(data.n_tasks)]
-        return [Part(t, test[at], at) for t, at in found if len(at)]
+        return [HeldOutTask(t, test[at], at) for t, at in found if len(at)]
     # predict returns rows in the order of the input.
     places = np.empty(len(test), dtype=np.intp)
     places[np.argsort(data.order[test], kind="stable")] = np.arange(len(test))
     owners = data.row_tasks()[test]
     found = [(int(t), np.flatnonzero(owners == t)) for t in np.unique(owners)]
-    return [Part(t, test[at], places[at]) for t, at in found]
+    return [HeldOutTask(t, test[at], places[at]) for t, at in found]
 
 
 def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[int, HeldOut]]:  # noqa: ANN401
@@ -180,7 +180,7 @@ def constant_parts(study: Study) -> list[tuple[int, HeldOut]]:
 
 def _held(
     study: Study,
-    part: Part,
+    part: HeldOutTask,
     values: NDArray[Any],
     chances: Array | None,
     constant: Any,  # noqa: ANN401 - a number or probabilities

@@ -18,7 +18,7 @@ from polytask.linear.fitting import chosen_solver, iterating, solve
 from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Columns, Penalty
 from polytask.selection.folds import Fold, Folds
-from polytask.selection.scoring import Scoring, scorer_of
+from polytask.selection.scoring import FoldScoring, scorer_of
 from polytask.solvers import Solution, Solver
 
 Array = NDArray[np.float64]
@@ -99,7 +99,7 @@ class CrossValidation:
     """The judge that fits the training part of every fold and scores the held-out one."""
 
     folds: Folds
-    scoring: Scoring
+    scoring: FoldScoring
     fitter: PathFitter
     n_jobs: int | None
 
@@ -137,7 +137,9 @@ def _counted(parts: Iterable[Array]) -> list[Array]:
     return found
 
 
-def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: PathFitter) -> Array:
+def _score_path(
+    path: Path, fold: Fold, place: str, scoring: FoldScoring, fitter: PathFitter
+) -> Array:
     """Return score and number of coefficients of every strength that is tried, (n_tried, 2)."""
     try:
         problem = fold.problem(path.settings, fitter.owner)

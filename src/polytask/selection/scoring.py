@@ -32,7 +32,7 @@ _MOST = 1e5
 _CONSTANT = 1e-20
 
 
-class Scoring(ABC):
+class FoldScoring(ABC):
     """How fitted coefficients are judged on held-out rows."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Scoring(ABC):
         """Return what scores it on their moments, None if moments do not say."""
 
 
-def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
+def scorer_of(scoring: FoldScoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
     """Return what scores the coefficients of a problem, on moments where these will do."""
     score = _scorer(scoring, fold, problem, owner)
     # Targets are never unseen, and the scale of one without a label is not known.
@@ -54,7 +54,7 @@ def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Sco
     return lambda W, intercept: score(*problem.served(W, intercept))
 
 
-def _scorer(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
+def _scorer(scoring: FoldScoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
     if isinstance(fold, RowFold):
         return scoring.on_rows(fold, problem, owner)
     quick = scoring.on_moments(fold, problem)
@@ -74,7 +74,7 @@ def _scorer(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Score
 
 
 @dataclass(frozen=True)
-class HeldOutLoss(Scoring):
+class HeldOutLoss(FoldScoring):
     """Minus the mean loss of the held-out labels on scaled targets."""
 
     # Every label counts with its sample weight, whatever the weights of the tasks.
@@ -101,7 +101,7 @@ class HeldOutLoss(Scoring):
 
 
 @dataclass(frozen=True)
-class HeldOutMetric(Scoring):
+class HeldOutMetric(FoldScoring):
     """A metric of natural outputs, averaged over the tasks with held-out labels."""
 
     metric: Callable[..., float]
@@ -117,7 +117,7 @@ class HeldOutMetric(Scoring):
 
 
 @dataclass(frozen=True)
-class HeldOutR2(Scoring):
+class HeldOutR2(FoldScoring):
     """R2, averaged over the tasks with held-out labels for which it is defined."""
 
     def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:

@@ -17,7 +17,7 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Trial:
+class QuickSearches:
     """Two quick searches that tell how long a whole one takes."""
 
     small: Any
@@ -30,7 +30,7 @@ class Trial:
         return self.factor * (small + self.steps * max(large - small, 0.0))
 
 
-def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
+def trial_of(estimator: Any) -> QuickSearches | None:  # noqa: ANN401 - any estimator
     """Return quick searches in place of a long one."""
     # Their time is that of preparing every fold, and a part that grows with the strengths; two
     # numbers of strengths, which both leave room for the windows of the search, tell the two
@@ -42,4 +42,4 @@ def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
     folds = estimator.cv if is_whole(estimator.cv) else _FOLDS
     small, large = (clone(estimator).set_params(alphas=k, cv=2) for k in (few, more))
     steps = (alphas - few) / (more - few) if more > few else 0.0
-    return Trial(small, large, steps, folds / 2)
+    return QuickSearches(small, large, steps, folds / 2)

@@ -164,7 +164,7 @@ def tune(
     plain = clone(estimator).set_params(task_column=None)
     _check_ends(plain, space)
     splits = given_splits(cv, raw, "tune")
-    search = _Search(optuna, plain, dict(space), raw, splits, scoring, random_state)
+    search = _TrialSearch(optuna, plain, dict(space), raw, splits, scoring, random_state)
     began = time.monotonic()
     with stored(optuna, storage) as place:
         study = search.study(place, storage, prune)
@@ -238,7 +238,7 @@ def distribution_of(optuna: Any, given: Between | Sequence[Any]) -> Any:  # noqa
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class _TrialSearch:
     optuna: Any
     estimator: Any
     space: dict[str, Any]

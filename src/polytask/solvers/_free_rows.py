@@ -13,7 +13,7 @@ from polytask.datafits import (
     Datafit,
     Evaluation,
     FreeFeatures,
-    KinkedSamples,
+    PiecewiseLinearSamples,
     Samples,
     SquaredStatistics,
     narrowed,
@@ -273,7 +273,7 @@ def null_gradient(datafit: Datafit, penalty: Penalty) -> Array:
     W = np.zeros(datafit.shape) if null is None else np.asarray(null, dtype=float)
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     smooth = [member for member in members if isinstance(member, Smooth)]
-    if isinstance(datafit, KinkedSamples) and not smooth and null is None:
+    if isinstance(datafit, PiecewiseLinearSamples) and not smooth and null is None:
         exact = FreeFeatures(datafit, index).null_gradient()
         if exact is not None:
             return exact

@@ -73,7 +73,7 @@ class RowsEngine:
         """Allocate nothing but the bookkeeping: features are gathered as they are needed."""
         d, columns = self.datafit.shape
         self.offsets = np.ascontiguousarray(self.design.offsets, dtype=np.intp)
-        self.pull = float(self.datafit.intercepts.held)
+        self.pull = float(self.datafit.intercepts.own_curvature)
         self.spectral_bound = self.terms.spectral_bound(columns)
         self.place = np.full(d, -1, dtype=np.intp)
         self.owners = np.zeros(0, dtype=np.intp)

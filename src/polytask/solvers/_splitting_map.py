@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from polytask.datafits import Datafit, Evaluation, KinkedSamples
+from polytask.datafits import Datafit, Evaluation, PiecewiseLinearSamples
 from polytask.datafits.base import Array
 from polytask.penalties import Composed, Proximable, Smooth
 from polytask.solvers.anderson import Anderson
@@ -157,7 +157,7 @@ class NonsmoothSide(Side):
     # Their dual variables u are the derivatives of the losses, each within its bounds. The
     # smooth losses beside them, which share no intercept with them, minimise their own.
 
-    def __init__(self, datafit: KinkedSamples) -> None:
+    def __init__(self, datafit: PiecewiseLinearSamples) -> None:
         self.datafit = datafit
         self.rows = datafit.rows
         self.smooth = None if datafit.rest is None else SmoothSide(datafit.rest)

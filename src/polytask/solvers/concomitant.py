@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
-from polytask.datafits import Datafit, Evaluation, Rooted
+from polytask.datafits import Datafit, Evaluation, SquareRootDatafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Split
@@ -78,7 +78,7 @@ class ExactTasks:
     # least size s instead: a task fits exactly if what is left is below s, for then the residual
     # over s is a slope within the kink, and putting coefficients to zero costs s^2.
 
-    def __init__(self, datafit: Rooted, null: Array) -> None:
+    def __init__(self, datafit: SquareRootDatafit, null: Array) -> None:
         self.datafit = datafit
         left = datafit.sigma_at(null)
         noisy = left[datafit.owned & ~datafit.constant]
@@ -149,7 +149,7 @@ class Concomitant(SplitSolver):
 
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
-        if not isinstance(datafit, Rooted):
+        if not isinstance(datafit, SquareRootDatafit):
             return (
                 "Concomitant is for the square-root loss, which gives every task a noise level. "
                 "Use solver='auto'."
@@ -180,7 +180,7 @@ class _Alternation(ProximalMethod):
     progress = 0.99
 
     def __init__(self, objective: Objective, tol: float) -> None:
-        if not isinstance(objective.datafit, Rooted):
+        if not isinstance(objective.datafit, SquareRootDatafit):
             raise IncompatibleError("Concomitant needs the square-root loss.")
         self.square_root = objective.datafit
         self.tol = tol

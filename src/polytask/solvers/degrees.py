@@ -24,7 +24,7 @@ from polytask.datafits import (
     collect_stacked,
 )
 from polytask.datafits.base import Array, LinearMap
-from polytask.datafits.blocks import Stack
+from polytask.datafits.blocks import BlockStack
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
 from polytask.solvers._free_rows import hessian_of
@@ -107,12 +107,12 @@ def _intercept_response(datafit: Datafit, W: Array) -> _InterceptResponse:
 
 
 def _of_samples(datafit: Samples, W: Array) -> _InterceptResponse:
-    stack = Stack(datafit.blocks, *datafit.shape)
+    stack = BlockStack(datafit.blocks, *datafit.shape)
     eta = datafit.evaluate(W).predictions or []
-    curvatures = [block.bend(e) for block, e in zip(datafit.blocks, eta, strict=True)]
+    curvatures = [block.hessian_product(e) for block, e in zip(datafit.blocks, eta, strict=True)]
 
     def bent(changes: list[Array]) -> list[Array]:
-        return [bend(change) for bend, change in zip(curvatures, changes, strict=True)]
+        return [product_of(change) for product_of, change in zip(curvatures, changes, strict=True)]
 
     def mixed_adjoint(u: Array) -> Array:
         spread = [np.broadcast_to(b.design.spread(u), b.shape) for b in datafit.blocks]
@@ -141,7 +141,7 @@ def data_hessian(datafit: Datafit, W: Array) -> LinearMap:
 
 
 def _is_pulled(intercepts: Intercepts) -> bool:
-    return 0.0 < intercepts.held < np.inf
+    return 0.0 < intercepts.own_curvature < np.inf
 
 
 def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from polytask.datafits import Datafit, Evaluation, Rooted
+from polytask.datafits import Datafit, Evaluation, SquareRootDatafit
 from polytask.datafits.base import Array, LinearMap, too_large
 from polytask.penalties import (
     L2,
@@ -146,7 +146,7 @@ class Objective(Minimand):
     def _fit_null(self) -> bool:
         """Fit the null model; say whether it has no minimum, and so the objective has none."""
         # Squares, and roots of their means, have a minimum always.
-        least = self.datafit.is_quadratic or isinstance(self.datafit, Rooted)
+        least = self.datafit.is_quadratic or isinstance(self.datafit, SquareRootDatafit)
         if self.free is not None and not least:
             found = self.free.minimised(self.null, self.zero, self.evaluate)
             self.null, self.zero, unbounded = found

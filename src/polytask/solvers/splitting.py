@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polytask._registry import saveable
-from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
+from polytask.datafits import Datafit, Evaluation, FreeFeatures, PiecewiseLinearSamples
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Composed, Conjugate, Penalty, Quadratic, RowSeparable
@@ -54,7 +54,7 @@ class SplitObjective(Minimand):
 
     def _free_features(self) -> FreeFeatures | None:
         # With a ridge the conjugate has no limits.
-        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, Ridged):
+        if not isinstance(self.datafit, PiecewiseLinearSamples) or isinstance(self.first, Ridged):
             return None
         index = self.penalty.unpenalised
         if self.penalty.strength == 0 and not self.penalty.binds_signs:
@@ -221,7 +221,7 @@ class Splitting(Solver):
         # Overflow is found in the values and said in a sentence.
         with np.errstate(over="ignore", invalid="ignore"):
             side: Side = SmoothSide(datafit)
-            if isinstance(datafit, KinkedSamples):
+            if isinstance(datafit, PiecewiseLinearSamples):
                 side = NonsmoothSide(datafit)
             objective = SplitObjective(datafit, penalty, side)
             if objective.is_trivial:

@@ -49,7 +49,7 @@ _CHOICES = 999
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class TestedTasks:
     """The tasks as coefficients, and what test and moments say. Shapes: informative (T,)."""
 
     slopes: Slopes
@@ -60,7 +60,7 @@ class Judged:
     effective_tasks: float
 
 
-def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judged:
+def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> TestedTasks:
     """Test and measure the relatedness of tasks."""
     encoded, _ = encode_training(data)
     names = encoded.feature_names or tuple(f"x{j}" for j in range(encoded.n_features))
@@ -68,10 +68,10 @@ def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judge
     informative = every.informative
     slopes = every.of(informative)
     if len(slopes.tasks) < 2:
-        return Judged(slopes, informative, float("nan"), {}, UNKNOWN, float("nan"))
+        return TestedTasks(slopes, informative, float("nan"), {}, UNKNOWN, float("nan"))
     p_value, parts = sign_flip_test(slopes, n_flips, seed + 1)
     shares = shared_of(slopes, seed + 2, common_units=data.form is not Form.TARGETS)
-    return Judged(slopes, informative, p_value, parts, *shares)
+    return TestedTasks(slopes, informative, p_value, parts, *shares)
 
 
 def binary_at_most(outcomes: Outcomes) -> bool:
@@ -91,7 +91,7 @@ def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> Relatednes
     )
 
 
-def map_of_data(found: Judged) -> Map:
+def map_of_data(found: TestedTasks) -> Map:
     """Order the informative tasks by the correlations of their predictions."""
     places = np.flatnonzero(found.informative)
     slopes = found.slopes
@@ -103,7 +103,7 @@ def map_of_data(found: Judged) -> Map:
     return map_of(correlations(B @ slopes.spread @ B.T), places[shown], grouped=clear)
 
 
-def features_of_data(found: Judged) -> tuple[FeatureEffect, ...]:
+def features_of_data(found: TestedTasks) -> tuple[FeatureEffect, ...]:
     """Describe what the features do, on features of equal spread and targets of spread 1."""
     slopes = found.slopes
     if len(slopes.tasks) < 2:
@@ -135,7 +135,7 @@ def _noise_on_features(slopes: Slopes, estimates: Estimates) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class TaskCoefficients:
     """The coefficients of a model, task by task. Shapes: rows (T,), W (T, c, d)."""
 
     tasks: tuple[Hashable, ...]
@@ -145,7 +145,7 @@ class Learned:
     units: str
 
 
-def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
+def learned(model: Any) -> TaskCoefficients:  # noqa: ANN401 - any estimator
     """Read the coefficients of a fitted model."""
     check_is_fitted(model)
     if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
@@ -160,7 +160,7 @@ def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
     tasks = tuple(np.asarray(model.tasks_).tolist())
     W = _by_class(coef, model.columns_, tasks)
     names = tuple(str(name) for name in model.coef_feature_names_)
-    return Learned(tasks, _rows_of(model, tasks), names, W, units)
+    return TaskCoefficients(tasks, _rows_of(model, tasks), names, W, units)
 
 
 def _by_class(coef: Array, columns: Any, tasks: tuple[Hashable, ...]) -> Array:  # noqa: ANN401
@@ -176,7 +176,7 @@ def _by_class(coef: Array, columns: Any, tasks: tuple[Hashable, ...]) -> Array: 
     return W
 
 
-def map_of_model(found: Learned) -> Map:
+def map_of_model(found: TaskCoefficients) -> Map:
     """Order the tasks with coefficients by the correlations of these."""
     flat = found.W.reshape(len(found.tasks), -1)
     places = np.flatnonzero((flat != 0).any(axis=1))
@@ -184,7 +184,7 @@ def map_of_model(found: Learned) -> Map:
     return map_of(correlations(flat[places] @ flat[places].T), places, grouped=True)
 
 
-def shares_of_model(found: Learned, chart: Map) -> tuple[Shares, float]:
+def shares_of_model(found: TaskCoefficients, chart: Map) -> tuple[Shares, float]:
     """Split the squared coefficients, and count effective tasks."""
     flat, groups = found.W.reshape(len(found.tasks), -1)[chart.order], chart.labels
     n = len(flat)
@@ -211,7 +211,7 @@ def _effective(flat: Array, common: float) -> float:
     return n / (1.0 + (n - 1) * float(np.clip(max(beyond, common), 0.0, 1.0)))
 
 
-def features_of_model(model: Any, found: Learned) -> tuple[FeatureEffect, ...]:  # noqa: ANN401
+def features_of_model(model: Any, found: TaskCoefficients) -> tuple[FeatureEffect, ...]:  # noqa: ANN401
     """Describe what the features do, by the learned prior where the model has one."""
     prior = getattr(model, "prior_", None)
     # With several classes there is a prior of each.

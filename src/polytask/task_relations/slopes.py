@@ -59,7 +59,7 @@ class Slopes:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class SlopeRows:
     """The labelled rows of one task; `key` is the same where the rows are."""
 
     X: Any
@@ -82,7 +82,7 @@ class Block:
         return X * root, y * root[:, 0]
 
 
-def blocks(data: TaskData, y: Array) -> Iterator[Block]:
+def blocks(data: TaskData, y: Array) -> Iterator[SlopeRows]:
     """Yield the labelled rows of every task. Shapes: y (n,)."""
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     for t in range(data.n_tasks):
@@ -95,7 +95,7 @@ def blocks(data: TaskData, y: Array) -> Iterator[Block]:
             rows, key = data.task_slice(t), t
             values = y[rows]
         own = weight[rows]
-        yield Block(data.X[rows], values, own / max(own.mean(), 1e-300) if len(own) else own,
+        yield SlopeRows(data.X[rows], values, own / max(own.mean(), 1e-300) if len(own) else own,
                     present, key)  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def _spread_within(data: TaskData, y: Array) -> Array:
     return np.where(constant, np.inf, spread)
 
 
-def _squares(block: Block) -> tuple[Array, Array]:
+def _squares(block: SlopeRows) -> tuple[Array, Array]:
     """Return squared deviations from the mean, summed, and the size of the mean."""
     weight, n = block.weight, len(block.y)
     if n == 0:

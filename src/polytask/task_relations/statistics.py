@@ -179,7 +179,7 @@ _LEAST = 1e-3
 
 
 @dataclass(frozen=True)
-class Moments:
+class CoefficientMoments:
     """Moments of coefficients, as variances of predictions, free of noise."""
 
     total: float
@@ -238,12 +238,14 @@ def _metric_of(slopes: Slopes, estimates: Estimates) -> _Metric:
     return _Metric(slopes, estimates, products, float(np.trace(products)) / len(left), noise)
 
 
-def _mean(found: list[Moments]) -> Moments:
+def _mean(found: list[CoefficientMoments]) -> CoefficientMoments:
     names = ("total", "common", "grouped", "square")
-    return Moments(*(float(np.mean([getattr(one, name) for one in found])) for name in names))
+    return CoefficientMoments(
+        *(float(np.mean([getattr(one, name) for one in found])) for name in names)
+    )
 
 
-def _moments(metric: _Metric, along: Array, rng: np.random.Generator) -> Moments:
+def _moments(metric: _Metric, along: Array, rng: np.random.Generator) -> CoefficientMoments:
     """Return the moments of one split of the noise into two independent halves."""
     slopes = metric.slopes
     added = np.sqrt(metric.estimates.noise) * rng.standard_normal(along.shape)
@@ -251,7 +253,7 @@ def _moments(metric: _Metric, along: Array, rng: np.random.Generator) -> Moments
     products, halves = metric.pairs(whole), (metric.pairs(first), metric.pairs(second))
     total = (float(np.trace(products)) / len(along) - metric.noise) / metric.own_left
     alike = _same_group(halves[0])
-    return Moments(
+    return CoefficientMoments(
         total=total,
         common=_ratio(products, metric.left, ~np.eye(len(along), dtype=bool)),
         grouped=_ratio(halves[1], metric.left, alike) * float(alike.any(axis=1).mean()),
@@ -285,7 +287,9 @@ def correlations(products: Array) -> Array:
     return np.asarray(found)
 
 
-def _shares(seen: Moments, chance: Moments, n_tasks: int) -> tuple[Shares, float]:
+def _shares(
+    seen: CoefficientMoments, chance: CoefficientMoments, n_tasks: int
+) -> tuple[Shares, float]:
     size = abs(seen.total) + abs(seen.common)
     if not seen.total > _LEAST * size or size <= 0:
         return UNKNOWN, float("nan")

@@ -14,7 +14,7 @@ STEPS = (0.3, 1.0, 2.5)
 
 
 @dataclass(frozen=True)
-class Case:
+class PenaltyCase:
     """A penalty, or a part of one, with points to try it at."""
 
     # Shapes: points (n_features, n_columns).
@@ -33,9 +33,9 @@ class Case:
         """Return one more random point."""
         return self.rng.normal(size=self.points[0].shape)
 
-    def of(self, subject: object) -> Case:
+    def of(self, subject: object) -> PenaltyCase:
         """Return the case of another penalty at the same points."""
-        return Case(subject, self.columns, self.points, self.rng)
+        return PenaltyCase(subject, self.columns, self.points, self.rng)
 
 
 def points(n_columns: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -48,10 +48,10 @@ def points(n_columns: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     return (dense, rows, entries, low_rank, 20.0 * dense, 1e-3 * dense, zero)
 
 
-def resolved_case(penalty: Penalty, columns: Columns | None, random_state: int) -> Case:
+def resolved_case(penalty: Penalty, columns: Columns | None, random_state: int) -> PenaltyCase:
     """Return the case of a penalty, its fraction resolved at a random gradient."""
     columns = Columns.plain(4) if columns is None else columns
     rng = np.random.default_rng(random_state)
     tried = points(columns.n_columns, rng)
     subject = penalty.bind(columns).resolved(tried[0])
-    return Case(subject, columns, tried, rng)
+    return PenaltyCase(subject, columns, tried, rng)

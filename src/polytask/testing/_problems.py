@@ -17,11 +17,11 @@ from polytask.datafits import (
     MomentSquares,
     NoIntercepts,
     PulledIntercepts,
-    Rooted,
     Samples,
     ScalarBlock,
     Shared,
     SquaredStatistics,
+    SquareRootDatafit,
     Stacked,
     TiedIntercepts,
     collect_shared,
@@ -196,7 +196,7 @@ def _with_losses(
     return found
 
 
-def kinked_problems(seed: int) -> dict[str, Datafit]:
+def piecewise_linear_problems(seed: int) -> dict[str, Datafit]:
     """Return small problems of losses with kinks, which have no gradient everywhere."""
     kinds = {
         "quantile": (stacked_samples, Quantile(0.5), "free"),
@@ -205,7 +205,7 @@ def kinked_problems(seed: int) -> dict[str, Datafit]:
     return _with_losses(seed, kinds, Quantile(0.3))
 
 
-def rooted_problems(seed: int) -> dict[str, Datafit]:
+def square_root_problems(seed: int) -> dict[str, Datafit]:
     """Return small problems in which tasks count by roots of mean squares."""
     kinds = {
         "square root": (stacked_samples, SquareRoot(), "pulled"),
@@ -213,5 +213,5 @@ def rooted_problems(seed: int) -> dict[str, Datafit]:
     }
     known = stacked_statistics(intercept_modes()["free"], seed)
     squares = MomentSquares(known.statistics)
-    statistics = {"square root, statistics": Rooted(squares, None, known.intercepts)}
+    statistics = {"square root, statistics": SquareRootDatafit(squares, None, known.intercepts)}
     return _with_losses(seed, kinds, SquareRoot()) | statistics

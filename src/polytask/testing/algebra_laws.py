@@ -20,13 +20,13 @@ from polytask.penalties import (
     Smooth,
     decompose,
 )
-from polytask.testing._points import Case
+from polytask.testing._points import PenaltyCase
 from polytask.testing._tools import require, require_close, require_portable
 
 CAPABILITIES = (Smooth, Quadratic, Proximable, RowSeparable, Conjugate, NullStrength)
 
 
-def multiples(case: Case) -> None:
+def multiples(case: PenaltyCase) -> None:
     """Check that a multiple of a penalty has that multiple of its value and its prox."""
     penalty: Any = case.subject
     tripled = penalty.scaled(3.0)
@@ -45,7 +45,7 @@ def multiples(case: Case) -> None:
             require_close(tripled.prox(W, 0.4), penalty.prox(W, 1.2), penalty, law)
 
 
-def strengths(case: Case) -> None:
+def strengths(case: PenaltyCase) -> None:
     """Check that with_strength sets the strength, and the value follows."""
     penalty: Any = case.subject
     present = penalty.strength
@@ -61,7 +61,7 @@ def strengths(case: Case) -> None:
     require_close(changed.value(W), 2.5 * penalty.value(W), penalty, law)
 
 
-def shifts(case: Case) -> None:
+def shifts(case: PenaltyCase) -> None:
     """Check that a shifted penalty is that of the difference, and claims nothing new."""
     penalty: Any = case.subject
     W0 = case.random()
@@ -77,7 +77,7 @@ def shifts(case: Case) -> None:
         require(honest, penalty, law)
 
 
-def binding(case: Case) -> None:
+def binding(case: PenaltyCase) -> None:
     """Check that bind returns another object and leaves the penalty as it was."""
     penalty: Any = case.subject
     before, text = penalty.to_state(), repr(penalty)
@@ -90,7 +90,7 @@ def binding(case: Case) -> None:
     require_close(again, penalty.value(case.points[0]), penalty, law)
 
 
-def inputs(case: Case) -> None:
+def inputs(case: PenaltyCase) -> None:
     """Check that no method writes into its arguments."""
     penalty: Any = case.subject
     calls = [penalty.value, penalty.resolved]
@@ -108,7 +108,7 @@ def inputs(case: Case) -> None:
         require(np.array_equal(W, case.points[1]), penalty, "no method writes into its argument")
 
 
-def features(case: Case) -> None:
+def features(case: PenaltyCase) -> None:
     """Check that the order of the features does not matter."""
     penalty: Any = case.subject
     order = case.rng.permutation(case.points[0].shape[0])
@@ -119,7 +119,7 @@ def features(case: Case) -> None:
             require_close(penalty.prox(W[order], 0.7), penalty.prox(W, 0.7)[order], penalty, law)
 
 
-def tasks(case: Case) -> None:
+def tasks(case: PenaltyCase) -> None:
     """Check that the order of the columns does not matter to a penalty that knows them."""
     penalty: Any = case.subject
     order = case.rng.permutation(case.columns.n_columns)
@@ -130,7 +130,7 @@ def tasks(case: Case) -> None:
         require_close(other.value(W[:, order]), penalty.value(W), penalty, law)
 
 
-def parameters(case: Case) -> None:
+def parameters(case: PenaltyCase) -> None:
     """Check get_params, replace, cloning, pickling and saving."""
     penalty: Any = case.subject
     require(penalty.__sklearn_clone__() is penalty, penalty, "a clone is the penalty itself")
@@ -150,7 +150,7 @@ def parameters(case: Case) -> None:
     require(False, penalty, "replace refuses an unknown name with ParameterError")
 
 
-def empties(case: Case) -> None:
+def empties(case: PenaltyCase) -> None:
     """Check arrays without rows: the value is 0 and results keep the shape."""
     penalty: Any = case.subject
     W = np.zeros((0, case.columns.n_columns))
@@ -163,7 +163,7 @@ def empties(case: Case) -> None:
         require(penalty.null_strength(W) == 0, penalty, "null_strength without rows is 0")
 
 
-def fractions(penalty: Penalty, case: Case) -> None:
+def fractions(penalty: Penalty, case: PenaltyCase) -> None:
     """Check that a fraction is that part of the null strength."""
     if not isinstance(penalty, NullStrength) or "fraction" not in penalty.get_params():
         return
@@ -187,7 +187,7 @@ def together_with_a_ridge(penalty: Penalty) -> Penalty:
     return penalty + L2(0.7)
 
 
-def parts(case: Case) -> list[Any]:
+def parts(case: PenaltyCase) -> list[Any]:
     """Check that the parts of a penalty add up to it, and return them."""
     penalty: Any = case.subject
     try:

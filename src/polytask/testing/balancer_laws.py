@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class BalancedLosses:
     """Losses of all tasks, and the gradients that belong to them."""
 
     losses: np.ndarray
@@ -31,30 +31,30 @@ class Step:
         products: np.ndarray = self.gradients @ self.gradients.T
         return products
 
-    def of(self, tasks: np.ndarray) -> Step:
+    def of(self, tasks: np.ndarray) -> BalancedLosses:
         """Return the step of some tasks, in their order."""
-        return Step(self.losses[tasks], self.gradients[tasks])
+        return BalancedLosses(self.losses[tasks], self.gradients[tasks])
 
-    def times(self, factor: float) -> Step:
+    def times(self, factor: float) -> BalancedLosses:
         """Return the step with all losses multiplied."""
-        return Step(factor * self.losses, factor * self.gradients)
+        return BalancedLosses(factor * self.losses, factor * self.gradients)
 
 
 @dataclass(frozen=True)
-class Case:
+class BalancerCase:
     """A balancer, and what the laws try it on."""
 
     subject: AnyBalancer
     n_tasks: int
     seed: int
 
-    def steps(self, number: int = 6) -> list[Step]:
+    def steps(self, number: int = 6) -> list[BalancedLosses]:
         """Return random steps: losses of different size, gradients in general position."""
         rng = np.random.default_rng(self.seed)
         sizes = np.geomspace(0.3, 3.0, self.n_tasks)
         shape = (self.n_tasks, self.n_tasks + 3)
         return [
-            Step(
+            BalancedLosses(
                 sizes * rng.uniform(0.2, 2.0, self.n_tasks),
                 sizes[:, None] * rng.normal(size=shape),
             )
@@ -68,12 +68,14 @@ class Case:
         return ArrayBalancer(self.subject, self.n_tasks if n_tasks is None else n_tasks, dtype)
 
 
-def _run(trial: ArrayBalancer, steps: list[Step], present: np.ndarray | None = None) -> np.ndarray:
+def _run(
+    trial: ArrayBalancer, steps: list[BalancedLosses], present: np.ndarray | None = None
+) -> np.ndarray:
     """Return the weights of several steps, (steps, tasks)."""
     return np.stack([trial.weigh(step.losses, step.gramian, present) for step in steps])
 
 
-def _portable(case: Case) -> None:
+def _portable(case: BalancerCase) -> None:
     """Require that a balancer never changes, and can be copied and compared."""
     copy = pickle.loads(pickle.dumps(case.subject))
     require(copy == case.subject, case.subject, "a pickled copy is equal")
@@ -82,7 +84,7 @@ def _portable(case: Case) -> None:
     require(copy == case.subject, case.subject, "weighing does not change the balancer")
 
 
-def _plain(case: Case) -> None:
+def _plain(case: BalancerCase) -> None:
     """Require finite weights of the dtype of the losses, a function of what is given."""
     for dtype in ("float32", "float64"):
         weights = _run(case.trial(dtype=dtype), case.steps())
@@ -92,7 +94,7 @@ def _plain(case: Case) -> None:
         require(np.array_equal(weights, again), case.subject, "equal inputs give equal weights")
 
 
-def _order(case: Case) -> None:
+def _order(case: BalancerCase) -> None:
     """Require that the order of the tasks does not matter."""
     order = np.random.default_rng(case.seed).permutation(case.n_tasks)
     weights = _run(case.trial(), case.steps())
@@ -101,14 +103,14 @@ def _order(case: Case) -> None:
     require_close(moved, weights[:, order], case.subject, law, rtol=1e-6)
 
 
-def _alone(case: Case, weight: float) -> None:
+def _alone(case: BalancerCase, weight: float) -> None:
     """Require that one task by itself has a known weight."""
     steps = [step.of(np.array([0])) for step in case.steps()]
     got = _run(case.trial(1), steps)
     require_close(got, np.full_like(got, weight), case.subject, f"one task weighs {weight}")
 
 
-def _scale(case: Case, degree: float) -> None:
+def _scale(case: BalancerCase, degree: float) -> None:
     """Require that a factor on all losses gives the weights a known power of it."""
     factor = 8.0
     weights = _run(case.trial(), case.steps())
@@ -117,7 +119,7 @@ def _scale(case: Case, degree: float) -> None:
     require_close(larger, factor**degree * weights, case.subject, law, rtol=1e-5)
 
 
-def _absent(case: Case, fixed: bool) -> None:
+def _absent(case: BalancerCase, fixed: bool) -> None:
     """Require that absent tasks are as if they did not exist, and keep their state."""
     steps = case.steps()
     here = np.arange(0, case.n_tasks, 2)
@@ -138,7 +140,7 @@ def _absent(case: Case, fixed: bool) -> None:
     require(np.isfinite(later).all(), case.subject, "weights are finite when a task comes back")
 
 
-def _round_trip(case: Case) -> None:
+def _round_trip(case: BalancerCase) -> None:
     """Require that a saved state goes on as if nothing had happened, bit for bit."""
     steps = case.steps()
     trial, fresh = case.trial(), case.trial()
@@ -148,28 +150,33 @@ def _round_trip(case: Case) -> None:
     require(same, case.subject, "a loaded state goes on bit for bit")
 
 
-def _edges(case: Case) -> None:
+def _edges(case: BalancerCase) -> None:
     """Require finite weights where losses or gradients are zero, and a refusal else."""
     step = case.steps()[0]
     every = np.arange(case.n_tasks)
     for zeros in (every[:1], every):
         losses, gradients = step.losses.copy(), step.gradients.copy()
         gradients[zeros] = 0.0
-        for tried in (Step(step.losses, gradients), Step(_with(losses, zeros, 0.0), gradients)):
+        for tried in (
+            BalancedLosses(step.losses, gradients),
+            BalancedLosses(_with(losses, zeros, 0.0), gradients),
+        ):
             weights = _run(case.trial(), [step, tried, step])
             law = "losses and gradients of zero give finite weights"
             require(np.isfinite(weights).all(), case.subject, law)
     at = np.array([1])
     for value in (np.nan, np.inf):
-        told = _refusal(case.trial(), Step(_with(step.losses, at, value), step.gradients))
+        told = _refusal(
+            case.trial(), BalancedLosses(_with(step.losses, at, value), step.gradients)
+        )
         law = "a loss that is not finite is refused, naming the task"
         require(told is not None and "1" in told, case.subject, law)
-    told = _refusal(case.trial(), Step(_with(step.losses, at, -0.5), step.gradients))
+    told = _refusal(case.trial(), BalancedLosses(_with(step.losses, at, -0.5), step.gradients))
     law = "a negative loss is refused, naming its place, or gives finite weights"
     require(told is None or "1" in told, case.subject, law)
 
 
-def _refusal(trial: ArrayBalancer, step: Step) -> str | None:
+def _refusal(trial: ArrayBalancer, step: BalancedLosses) -> str | None:
     """Return the sentence with which a step is refused, or None if its weights are finite."""
     try:
         weights = trial.weigh(step.losses, step.gramian)
@@ -229,7 +236,7 @@ def check_balancer(
     ImportError
         If PyTorch is not installed.
     """
-    case = Case(balancer, n_tasks, random_state)
+    case = BalancerCase(balancer, n_tasks, random_state)
     _portable(case)
     _plain(case)
     _absent(case, fixed)

@@ -18,7 +18,7 @@ _SHORTFALL = 1.02  # which the documentation allows
 
 
 @dataclass(frozen=True)
-class _Case:
+class _DatafitCase:
     """A datafit with points to try it at and directions to look in."""
 
     datafit: Datafit
@@ -34,19 +34,19 @@ def _units(datafit: Datafit) -> Array:
     return 1.0 / np.where(scale > 0, scale, max(float(scale.max(initial=0.0)), 1.0))
 
 
-def _case(datafit: Datafit, random_state: int) -> _Case:
+def _case(datafit: Datafit, random_state: int) -> _DatafitCase:
     rng = np.random.default_rng(random_state)
     unit = _units(datafit)[:, None]
     drawn = [unit * rng.normal(size=datafit.shape) for _ in range(7)]
     points = (np.zeros(datafit.shape), 0.5 * drawn[0], drawn[1], 3.0 * drawn[2])
-    return _Case(datafit, points, tuple(drawn[3:]))
+    return _DatafitCase(datafit, points, tuple(drawn[3:]))
 
 
 def _inner(A: Array, B: Array) -> float:
     return float(np.sum(A * B))
 
 
-def _shapes(case: _Case) -> None:
+def _shapes(case: _DatafitCase) -> None:
     """Require the shapes and signs of what a datafit returns."""
     datafit = case.datafit
     for W in case.points:
@@ -61,7 +61,7 @@ def _shapes(case: _Case) -> None:
     require(0 < datafit.precision < 1e-2, datafit, "precision is a unit of rounding")
 
 
-def _gradient(case: _Case) -> None:
+def _gradient(case: _DatafitCase) -> None:
     """Compare the gradient with differences of the profiled value."""
     datafit = case.datafit
     for W in case.points:
@@ -74,7 +74,7 @@ def _gradient(case: _Case) -> None:
             require_close(_inner(at.gradient, D) / size, slope / size, datafit, law, rtol=1e-6)
 
 
-def _convexity(case: _Case) -> None:
+def _convexity(case: _DatafitCase) -> None:
     """Compare the value between two points with the chord and the tangent."""
     datafit = case.datafit
     found = [datafit.evaluate(W) for W in case.points]
@@ -87,7 +87,7 @@ def _convexity(case: _Case) -> None:
             require_at_least(there.value, tangent, datafit, "tangents lie below the value")
 
 
-def _intercepts(case: _Case) -> None:
+def _intercepts(case: _DatafitCase) -> None:
     """Require that no allowed change of the intercepts lowers the value."""
     datafit = case.datafit
     found = [datafit.evaluate(W) for W in case.points]
@@ -104,7 +104,7 @@ def _intercepts(case: _Case) -> None:
                     require_at_least(rival, at.value, datafit, text, slack=1e-11)
 
 
-def _conjugate(case: _Case) -> None:
+def _conjugate(case: _DatafitCase) -> None:
     """Check the inequality and the equality of Fenchel and Young along the gradient."""
     datafit = case.datafit
     values = [datafit.evaluate(W).value for W in case.points]
@@ -121,7 +121,7 @@ def _conjugate(case: _Case) -> None:
                 require_at_least(at.conjugate(c), below, datafit, text, slack=1e-9)
 
 
-def _hessian(case: _Case) -> None:
+def _hessian(case: _DatafitCase) -> None:
     """Compare the Hessian with differences of the gradient; it is symmetric and >= 0."""
     datafit = case.datafit
     for W in case.points:
@@ -140,7 +140,7 @@ def _hessian(case: _Case) -> None:
             require_close(one, two, datafit, "the Hessian is symmetric", rtol=1e-9)
 
 
-def _lipschitz(case: _Case) -> None:
+def _lipschitz(case: _DatafitCase) -> None:
     """Look for a direction in which the curvature exceeds its bound."""
     datafit = case.datafit
     for scale in (np.ones(datafit.shape[0]), 1.0 / _units(datafit)):
@@ -159,7 +159,7 @@ def _lipschitz(case: _Case) -> None:
         require(datafit.known_lipschitz(scale) == datafit.lipschitz(scale), datafit, law)
 
 
-def _feature_scale(case: _Case) -> None:
+def _feature_scale(case: _DatafitCase) -> None:
     """Compare feature_scale with the diagonal of the Hessian, if that has a bound."""
     datafit = case.datafit
     if not datafit.is_bounded:
@@ -177,7 +177,7 @@ def _feature_scale(case: _Case) -> None:
             require(seen <= bound[j] * (1 + 1e-6) + 1e-12, datafit, law, f"{seen} > {bound[j]}")
 
 
-def _preconditioner(case: _Case) -> None:
+def _preconditioner(case: _DatafitCase) -> None:
     """Require a symmetric and positive definite preconditioner."""
     datafit = case.datafit
     E = case.directions[0]
@@ -194,7 +194,7 @@ def _preconditioner(case: _Case) -> None:
                 require_close(one / size, two / size, datafit, law, rtol=1e-8)
 
 
-def _start(case: _Case) -> None:
+def _start(case: _DatafitCase) -> None:
     """Require that the guess of the intercepts does not matter."""
     datafit = case.datafit
     for W in case.points:
@@ -207,7 +207,7 @@ def _start(case: _Case) -> None:
             require_close(again.gradient / size, first.gradient / size, datafit, law, rtol=1e-8)
 
 
-def _inputs(case: _Case) -> None:
+def _inputs(case: _DatafitCase) -> None:
     """Require that evaluating leaves the arguments as they are."""
     for W in case.points:
         copy, start = W.copy(), np.ones(case.datafit.shape[1])
@@ -216,7 +216,7 @@ def _inputs(case: _Case) -> None:
         require(same, case.datafit, "evaluate does not write into its arguments")
 
 
-def _quadratic(case: _Case) -> None:
+def _quadratic(case: _DatafitCase) -> None:
     """Compare Hessians at different points with what is_quadratic says."""
     datafit = case.datafit
     D = case.directions[0]
@@ -231,7 +231,7 @@ def _quadratic(case: _Case) -> None:
         require(off > 1e-12, datafit, law)
 
 
-_LAWS: tuple[Callable[[_Case], None], ...] = (
+_LAWS: tuple[Callable[[_DatafitCase], None], ...] = (
     _inputs,
     _shapes,
     _gradient,

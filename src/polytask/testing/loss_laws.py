@@ -25,7 +25,7 @@ _STEP = 1e-5
 
 
 @dataclass(frozen=True)
-class _Case:
+class _LossCase:
     """A loss with targets and predictors."""
 
     loss: Loss
@@ -50,7 +50,7 @@ class _Case:
         return [np.broadcast_to(row, self.eta.shape) for row in np.eye(k)]
 
 
-def _gradient(case: _Case) -> None:
+def _gradient(case: _LossCase) -> None:
     """Compare the gradient with differences of the value."""
     loss, y = case.loss, case.y
     gradient = loss.gradient(y, case.eta)
@@ -62,7 +62,7 @@ def _gradient(case: _Case) -> None:
         require_close(case.pairing(gradient, way), slope, loss, law, rtol=1e-6)
 
 
-def _curvature(case: _Case) -> None:
+def _curvature(case: _LossCase) -> None:
     """Compare the curvature with differences of the gradient, and with its bound."""
     loss, y = case.loss, case.y
     curvature = loss.curvature(y, case.eta)
@@ -75,7 +75,7 @@ def _curvature(case: _Case) -> None:
     require_at_least(loss.curvature_bound, largest, loss, "curvature_bound bounds the curvature")
 
 
-def _convexity(case: _Case) -> None:
+def _convexity(case: _LossCase) -> None:
     """Compare the value between two points with the chord."""
     loss, y = case.loss, case.y
     middle = loss.value(y, 0.5 * (case.eta + case.other))
@@ -83,7 +83,7 @@ def _convexity(case: _Case) -> None:
     require_at_least(chord, middle, loss, "the value is convex in eta")
 
 
-def _conjugate(case: _Case) -> None:
+def _conjugate(case: _LossCase) -> None:
     """Check the equality and the inequality of Fenchel and Young."""
     loss, y = case.loss, case.y
     for scale in (1.0, 1e3 if np.isfinite(loss.curvature_bound) else 10.0):
@@ -102,7 +102,7 @@ def _conjugate(case: _Case) -> None:
                 require_at_least(loss.conjugate(y, u), below, loss, law)
 
 
-def _stability(case: _Case) -> None:
+def _stability(case: _LossCase) -> None:
     """Require finite results far out, where the loss grows at most quadratically."""
     # A loss without a bound on its curvature may be infinite there, but never NaN.
     loss, y = case.loss, case.y
@@ -121,7 +121,7 @@ def _stability(case: _Case) -> None:
         require(finite, loss, law.format(size))
 
 
-def _honesty(case: _Case) -> None:
+def _honesty(case: _LossCase) -> None:
     """Require that what overflows is infinite and not NaN."""
     loss, y = case.loss, case.y
     eta = 1e3 * np.sign(case.eta)
@@ -131,7 +131,7 @@ def _honesty(case: _Case) -> None:
     require(not np.isnan(slope).any() and bool((value > -np.inf).all()), loss, law)
 
 
-def _dtypes(case: _Case) -> None:
+def _dtypes(case: _LossCase) -> None:
     """Require float32 out for float32 in, whatever the targets are."""
     eta = case.eta.astype(np.float32)
     u = case.loss.gradient(case.y, eta)
@@ -148,7 +148,7 @@ def _dtypes(case: _Case) -> None:
     require(finite, case.loss, "the conjugate is finite at the gradient in float32 too")
 
 
-def _shapes(case: _Case) -> None:
+def _shapes(case: _LossCase) -> None:
     """Require that samples may be arranged in any shape."""
     loss, shape = case.loss, (_N // 4, 4)
     tail = case.eta.shape[1:]
@@ -159,7 +159,7 @@ def _shapes(case: _Case) -> None:
     require_close(loss.gradient(y, eta).ravel(), gradient.ravel(), loss, law)
 
 
-def _prediction(case: _Case) -> None:
+def _prediction(case: _LossCase) -> None:
     """Require probabilities of classifiers."""
     mean = case.loss.inverse_link(case.eta)
     require(mean.shape == case.eta.shape, case.loss, "inverse_link keeps the shape of eta")
@@ -172,13 +172,13 @@ def _prediction(case: _Case) -> None:
         require_close(sums, np.ones_like(sums), case.loss, "probabilities sum to one")
 
 
-def _portable(case: _Case) -> None:
+def _portable(case: _LossCase) -> None:
     """Require that a loss can be compared, pickled and saved."""
     require(bool(case.loss.name), case.loss, "name is not empty")
     require_portable(case.loss)
 
 
-def _namespace(case: _Case, xp: Any) -> None:  # noqa: ANN401 - a module
+def _namespace(case: _LossCase, xp: Any) -> None:  # noqa: ANN401 - a module
     """Compare the results in another array namespace with those of NumPy."""
     loss, law = case.loss, "another array namespace gives what NumPy gives"
     y, eta = moved(case.y, xp), moved(case.eta, xp)
@@ -190,7 +190,7 @@ def _namespace(case: _Case, xp: Any) -> None:  # noqa: ANN401 - a module
     require_close(got, loss.conjugate(case.y, u), loss, law)
 
 
-_LAWS: tuple[Callable[[_Case], None], ...] = (
+_LAWS: tuple[Callable[[_LossCase], None], ...] = (
     _gradient,
     _curvature,
     _convexity,
@@ -255,7 +255,7 @@ def check_loss(
     targets = _targets(loss, rng) if y is None else y
     n_outputs = loss.n_outputs(_CLASSES)
     shape = (len(targets), n_outputs) if n_outputs > 1 else (len(targets),)
-    case = _Case(loss, targets, 2.0 * rng.normal(size=shape), 2.0 * rng.normal(size=shape))
+    case = _LossCase(loss, targets, 2.0 * rng.normal(size=shape), 2.0 * rng.normal(size=shape))
     for law in _LAWS:
         law(case)
     if xp is not None:

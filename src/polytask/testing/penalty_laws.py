@@ -6,11 +6,11 @@ from typing import Any
 
 from polytask.penalties import Columns, Conjugate, Penalty, Proximable, Smooth
 from polytask.testing import algebra_laws, prox_laws, smooth_laws
-from polytask.testing._points import Case, resolved_case
+from polytask.testing._points import PenaltyCase, resolved_case
 from polytask.testing._tools import back, moved, require_close
 
 
-def _capabilities(case: Case) -> None:
+def _capabilities(case: PenaltyCase) -> None:
     """Check what a penalty, or a part of one, can do."""
     smooth_laws.values(case)
     smooth_laws.gradients(case)
@@ -19,7 +19,7 @@ def _capabilities(case: Case) -> None:
     prox_laws.touching(case)
 
 
-def _algebra(case: Case) -> None:
+def _algebra(case: PenaltyCase) -> None:
     """Check what every penalty has."""
     algebra_laws.multiples(case)
     algebra_laws.strengths(case)
@@ -29,7 +29,7 @@ def _algebra(case: Case) -> None:
     prox_laws.null_strength_is_exact(case)
 
 
-def _composed(case: Case) -> None:
+def _composed(case: PenaltyCase) -> None:
     """Check the penalty shifted and with a ridge, and the parts that solvers get."""
     penalty: Any = case.subject
     shifted = penalty.shifted(case.random())
@@ -43,7 +43,7 @@ def _composed(case: Case) -> None:
             _capabilities(case.of(part))
 
 
-def _namespace(case: Case, xp: Any) -> None:  # noqa: ANN401 - a module
+def _namespace(case: PenaltyCase, xp: Any) -> None:  # noqa: ANN401 - a module
     """Compare the results in another array namespace with those of NumPy."""
     subject: Any = case.subject
     law = "another array namespace gives what NumPy gives"

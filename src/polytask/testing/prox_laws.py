@@ -18,14 +18,14 @@ from polytask.penalties import (
     RowSeparable,
     decompose,
 )
-from polytask.testing._points import STEPS, Case
+from polytask.testing._points import STEPS, PenaltyCase
 from polytask.testing._tools import require, require_at_least, require_close, require_dtype
 
 # Of a row of W, among them its prox nearly.
 _MULTIPLES = np.linspace(0.0, 1.2, 25)
 
 
-def _rivals(case: Case, W: np.ndarray, Z: np.ndarray) -> Iterator[np.ndarray]:
+def _rivals(case: PenaltyCase, W: np.ndarray, Z: np.ndarray) -> Iterator[np.ndarray]:
     """Return points that would beat a wrong prox."""
     yield from case.points
     yield W
@@ -42,7 +42,7 @@ def _rivals(case: Case, W: np.ndarray, Z: np.ndarray) -> Iterator[np.ndarray]:
             yield rival
 
 
-def _minimiser(case: Case) -> None:
+def _minimiser(case: PenaltyCase) -> None:
     """Check that the prox minimises, by the growth that strong convexity demands."""
     subject: Any = case.subject
     law = "prox(W, s) minimises 1/2 ||Z - W||^2 + s value(Z)"
@@ -57,7 +57,7 @@ def _minimiser(case: Case) -> None:
                 require_at_least(rival, best + growth, subject, law, slack=1e-11)
 
 
-def _no_step(case: Case) -> None:
+def _no_step(case: PenaltyCase) -> None:
     """Check the prox with a step of zero, on arrays without elements and on float32."""
     subject: Any = case.subject
     W = case.points[0]
@@ -72,7 +72,7 @@ def _no_step(case: Case) -> None:
     require_close(result, subject.prox(W, 0.7), subject, law, rtol=1e-5)
 
 
-def _firm(case: Case) -> None:
+def _firm(case: PenaltyCase) -> None:
     """Check that the prox of a convex penalty is firmly non-expansive."""
     subject: Any = case.subject
     law = "prox is firmly non-expansive"
@@ -83,7 +83,7 @@ def _firm(case: Case) -> None:
                 require_at_least(np.sum((a - b) * (A - B)), np.sum((a - b) ** 2), subject, law)
 
 
-def _rows(case: Case) -> None:
+def _rows(case: PenaltyCase) -> None:
     """Check that the prox of some rows is those rows of the prox."""
     subject: Any = case.subject
     index = np.array([4, 1, 2])
@@ -101,7 +101,7 @@ def _rows(case: Case) -> None:
     require_dtype(result, np.float32, subject, "prox_rows keeps float32")
 
 
-def _compiled(case: Case) -> None:
+def _compiled(case: PenaltyCase) -> None:
     """Check that the compiled prox of one row is the prox."""
     subject: Any = case.subject
     from polytask.penalties.row_kernels import apply_rows
@@ -115,7 +115,7 @@ def _compiled(case: Case) -> None:
             require_close(rows, wanted, subject, "row_kernel() agrees with prox_rows", rtol=1e-12)
 
 
-def _moreau(case: Case) -> None:
+def _moreau(case: PenaltyCase) -> None:
     """Check the identity of Moreau as the equality of Fenchel and Young at a prox."""
     subject: Any = case.subject
     law = "value(Z) + conjugate(U) = <Z, U> for Z = prox(W, s), U = (W - Z) / s"
@@ -133,7 +133,7 @@ def _moreau(case: Case) -> None:
             require_close(left / size, right / size, subject, law, rtol=1e-8)
 
 
-def _young(case: Case) -> None:
+def _young(case: PenaltyCase) -> None:
     """Check the inequality of Fenchel and Young, also outside the domain."""
     subject: Any = case.subject
     law = "value(W) + conjugate(Z) >= <W, Z>"
@@ -143,7 +143,7 @@ def _young(case: Case) -> None:
             require_at_least(subject.value(W) + conjugate, np.sum(W * Z), subject, law)
 
 
-def _domain(case: Case) -> None:
+def _domain(case: PenaltyCase) -> None:
     """Check that feasible_scale marks the border of the domain of the conjugate."""
     subject: Any = case.subject
     for Z in case.points:
@@ -175,7 +175,7 @@ def _fixed(penalty: Penalty, gradient: np.ndarray) -> bool | None:
     return bool(np.allclose(after, point, rtol=0, atol=1e-12 * np.abs(gradient).max()))
 
 
-def null_strength_is_exact(case: Case) -> None:
+def null_strength_is_exact(case: PenaltyCase) -> None:
     """Check that W = 0 is optimal just above the null strength and not just below."""
     penalty: Any = case.subject
     limit_of = penalty.null_strength if isinstance(penalty, NullStrength) else None
@@ -192,7 +192,7 @@ def null_strength_is_exact(case: Case) -> None:
     require(zero == 0, penalty, "null_strength is 0 for a gradient of 0", f"got {zero}")
 
 
-def _line(case: Case) -> None:
+def _line(case: PenaltyCase) -> None:
     """Compare the prox of a penalty that is not convex with a grid on the line through W."""
     subject: Any = case.subject
     law = "no multiple of a row of W is better than its prox"
@@ -207,7 +207,7 @@ def _line(case: Case) -> None:
                 require_at_least(rival, best, subject, law, slack=1e-11)
 
 
-def touching(case: Case) -> None:
+def touching(case: PenaltyCase) -> None:
     """Check that the convex penalty above one that is not convex touches it, and nowhere cuts."""
     subject: Any = case.subject
     if not isinstance(subject, Nonconvex):
@@ -224,7 +224,7 @@ def touching(case: Case) -> None:
 
 
 # What a penalty that can be proxed is, and what it then obeys.
-_LAWS: tuple[tuple[type, Callable[[Case], None]], ...] = (
+_LAWS: tuple[tuple[type, Callable[[PenaltyCase], None]], ...] = (
     (Proximable, _minimiser),
     (Proximable, _no_step),
     (Conjugate, _firm),
@@ -237,7 +237,7 @@ _LAWS: tuple[tuple[type, Callable[[Case], None]], ...] = (
 )
 
 
-def check_prox(case: Case) -> None:
+def check_prox(case: PenaltyCase) -> None:
     """Check the laws of a proximable penalty, or part of one."""
     for kind, law in _LAWS:
         if isinstance(case.subject, Proximable) and isinstance(case.subject, kind):

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from polytask.penalties import Quadratic, Smooth
-from polytask.testing._points import Case
+from polytask.testing._points import PenaltyCase
 from polytask.testing._tools import require, require_at_least, require_close, require_dtype
 
 _STEP = 1e-5
 
 
-def values(case: Case) -> None:
+def values(case: PenaltyCase) -> None:
     """Check that values are numbers >= 0, and convex where the capabilities say so."""
     subject: Any = case.subject
     for W in case.points:
@@ -27,7 +27,7 @@ def values(case: Case) -> None:
             require_at_least(chord, subject.value(0.5 * (W + V)), subject, "value is convex")
 
 
-def gradients(case: Case) -> None:
+def gradients(case: PenaltyCase) -> None:
     """Compare the gradient with differences of the value, and its slope with the curvature."""
     subject: Any = case.subject
     if not isinstance(subject, Smooth):
@@ -46,7 +46,7 @@ def gradients(case: Case) -> None:
     _curvature(case)
 
 
-def _curvature(case: Case) -> None:
+def _curvature(case: PenaltyCase) -> None:
     """Look for the largest curvature by power iteration; it must not exceed the bound."""
     subject: Any = case.subject
     origin = case.points[0]
@@ -62,7 +62,7 @@ def _curvature(case: Case) -> None:
     require_at_least(subject.curvature(), found, subject, law, slack=1e-7)
 
 
-def quadratics(case: Case) -> None:
+def quadratics(case: PenaltyCase) -> None:
     """Check that the gradient is affine, and the diagonal that of the Hessian."""
     subject: Any = case.subject
     if not isinstance(subject, Quadratic):

@@ -42,9 +42,9 @@ from polytask.solvers.reweighted import tangents
 from polytask.solvers.wrapped import WrappedDatafit
 from polytask.testing._problems import (
     N_FEATURES,
-    kinked_problems,
-    rooted_problems,
+    piecewise_linear_problems,
     small_problems,
+    square_root_problems,
 )
 from polytask.testing._tools import require, require_at_least, require_close
 
@@ -55,7 +55,7 @@ _EVERY = 4
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _SolverCase:
     """A solver with a pair that it accepts."""
 
     solver: Solver
@@ -159,7 +159,7 @@ def _penalties(datafit: Datafit) -> Iterator[Penalty]:
         yield bound.resolved(point)
 
 
-def _consistent(case: _Case) -> None:
+def _consistent(case: _SolverCase) -> None:
     """Check the fields of an answer against each other and against the objective."""
     found = case.found
     require(found.status.ok, case, "it converges on a small problem", found.message)
@@ -177,7 +177,7 @@ def _consistent(case: _Case) -> None:
     require(found.n_iter >= 0 and found.seconds >= 0, case, "n_iter and seconds are counted")
 
 
-def _certified(case: _Case) -> None:
+def _certified(case: _SolverCase) -> None:
     """Compare the gap with what a much tighter solve gains."""
     found, better = case.found, case.better
     require(better.status.ok, case, "it also reaches a small tolerance", better.message)
@@ -200,7 +200,7 @@ def _certified(case: _Case) -> None:
             require_at_least(case.stage(rival) + slack, better.objective, case, law, 0.0)
 
 
-def _warm(case: _Case) -> None:
+def _warm(case: _SolverCase) -> None:
     """Start from the answer: nothing is left to do, and the start stays as it is."""
     found = case.found
     before = found.W.copy(), found.intercept.copy()
@@ -214,7 +214,7 @@ def _warm(case: _Case) -> None:
     require(same, case, "the answer does not share memory with the start")
 
 
-def _stopped(case: _Case) -> None:
+def _stopped(case: _SolverCase) -> None:
     """Stop after one iteration: the status says so, and the certificate stays honest."""
     found = case.solver.solve(case.datafit, case.penalty, tol=1e-14, max_iter=1)
     if found.status.ok:
@@ -229,7 +229,7 @@ def _stopped(case: _Case) -> None:
     require(found.gap is None or gained <= found.gap + slack, case, law)
 
 
-def _empty(case: _Case) -> None:
+def _empty(case: _SolverCase) -> None:
     """Go above and below the null strength."""
     penalty = case.penalty
     if not isinstance(penalty, NullStrength) or penalty.null_point is not None:
@@ -249,7 +249,13 @@ def _empty(case: _Case) -> None:
     require(found.W.any() and found.status is not Status.ALL_ZERO, case, law)
 
 
-_LAWS: tuple[Callable[[_Case], None], ...] = (_consistent, _certified, _warm, _stopped, _empty)
+_LAWS: tuple[Callable[[_SolverCase], None], ...] = (
+    _consistent,
+    _certified,
+    _warm,
+    _stopped,
+    _empty,
+)
 
 
 def _refused(solver: Solver, datafit: Datafit, penalty: Penalty) -> None:
@@ -309,7 +315,7 @@ def check_solver(solver: Solver, random_state: int = 0, *, every: int = 1) -> No
     rng = np.random.default_rng(random_state)
     accepted = 0
     problems = small_problems(random_state)
-    slow = kinked_problems(random_state) | rooted_problems(random_state)
+    slow = piecewise_linear_problems(random_state) | square_root_problems(random_state)
     for number, (name, datafit) in enumerate((problems | slow).items()):
         require(datafit.shape[0] == N_FEATURES, solver, "the problems are small")
         tried = [*_penalties(datafit), *_beyond_one_prox(datafit)]
@@ -320,7 +326,7 @@ def check_solver(solver: Solver, random_state: int = 0, *, every: int = 1) -> No
                 _refused(solver, datafit, penalty)
                 continue
             accepted += 1
-            case = _Case(solver, name, datafit, penalty, rng)
+            case = _SolverCase(solver, name, datafit, penalty, rng)
             for law in _LAWS:
                 law(case)
     require(accepted > 0, solver, "it accepts some pair of a datafit and a penalty")

@@ -14,13 +14,13 @@ from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.losses import Multinomial, PiecewiseLinear
 from polytask.metrics.scores import best_constant
-from polytask.transfer._pulled import Grid, Line, Pulled, Quadratic, Rows, learn
+from polytask.transfer._pulled import Grid, Line, Pulled, QuadraticPull, TaskRows, learn
 from polytask.transfer._refit import natural_losses, refitted
-from polytask.transfer._report import Adaptation, Trial, report_of
+from polytask.transfer._report import Adaptation, CandidateLosses, report_of
 from polytask.transfer._rows import Given, NewTask
 
 Array = NDArray[np.float64]
-Learner = Callable[[NewTask, Rows], Pulled]
+Learner = Callable[[NewTask, TaskRows], Pulled]
 
 
 class Predictor(Protocol):
@@ -54,7 +54,7 @@ _PRIOR_ROWS = 0.5
 _FREE = 1e-4
 
 
-def held_out(given: Given, learner: Callable[[NewTask, Rows], Predicts]) -> Array:
+def held_out(given: Given, learner: Callable[[NewTask, TaskRows], Predicts]) -> Array:
     """Return the loss of each row under the model of the other folds; NaN for a single row."""
     losses = []
     for task in given.tasks:
@@ -81,7 +81,7 @@ def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> 
     return losses
 
 
-def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
+def alone(rows: TaskRows, like: Line, scale: Array) -> Pulled:
     """Learn a task from its rows alone, by ridge on features divided by `scale`."""
     # Shapes: scale (n_features,).
     start = _constant(rows, like.coef.shape)
@@ -91,10 +91,10 @@ def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
     mean = np.asarray(rows.X.mean(axis=0), dtype=float).ravel()
     grid = _ALONE_CLASSES if rows.loss.is_classifier else _ALONE
     one = _one_row(rows, start)
-    return learn(rows, start, Quadratic(mean, one * scale**2, one * _FREE), grid)
+    return learn(rows, start, QuadraticPull(mean, one * scale**2, one * _FREE), grid)
 
 
-def _one_row(rows: Rows, start: Line) -> float:
+def _one_row(rows: TaskRows, start: Line) -> float:
     """Return the strength of a pull that counts as much as about one row."""
     if not isinstance(rows.loss, PiecewiseLinear):
         return 1.0
@@ -103,7 +103,7 @@ def _one_row(rows: Rows, start: Line) -> float:
     return -rows.loss.lower * rows.loss.upper / scale if scale > 0 else 1.0
 
 
-def _constant(rows: Rows, shape: tuple[int, ...]) -> Line:
+def _constant(rows: TaskRows, shape: tuple[int, ...]) -> Line:
     """Return the best constant: of numbers that of their loss, or the odds of the classes."""
     if not rows.loss.is_classifier:
         level = best_constant(rows.loss, rows.y, rows.weight)
@@ -138,7 +138,7 @@ def choose(
     tried = dict(losses)
     if source is not None:
         tried["pooled"] = pooled_losses(model, given, source)
-    trial = Trial(tried, given.weight, dict(untried or {}))
+    trial = CandidateLosses(tried, given.weight, dict(untried or {}))
     chosen = trial.judged().choice()
     report = replace(report_of(given, trial, "new"), chosen=chosen)
     if chosen != "pooled" or source is None or given.raw is None:

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data import Form, TaskData
-from polytask.deep.adapting import ChangesLayers, FineTuneResult, Method, Start, descend, method_of
+from polytask.deep.adapting import (
+    ChangesLayers,
+    DescentStart,
+    FineTuneResult,
+    Method,
+    descend,
+    method_of,
+)
 from polytask.deep.prediction import AddedTask, DeepTasks
 from polytask.losses import Loss, Multinomial, Squared, SquareRoot
 from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
@@ -24,13 +31,13 @@ from polytask.transfer._pulled import (
     WIDER,
     Grid,
     Line,
-    Quadratic,
-    Rows,
+    QuadraticPull,
+    TaskRows,
     learn,
     level_factor,
     log_evidence,
 )
-from polytask.transfer._report import Adaptation, Trial, report_of
+from polytask.transfer._report import Adaptation, CandidateLosses, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask
 
 Array = NDArray[np.float64]
@@ -43,7 +50,7 @@ _FEW = 5
 
 
 @dataclass(frozen=True)
-class Units:
+class TargetUnits:
     """What numbers of a target are divided by, after the mean is taken off."""
 
     mean: float
@@ -70,7 +77,7 @@ class HeadPrior:
     root: Array
     noise: float
 
-    def learned(self, H: Array, rows: Rows, grid: Grid) -> Head:
+    def learned(self, H: Array, rows: TaskRows, grid: Grid) -> Head:
         """Return the head that the rows of a task ask for, exactly. Shapes: H (n_rows, width)."""
         found = learn(self._read(H, rows), self._start, self._held, grid)
         r, strength = self.root.shape[1], found.strength
@@ -79,7 +86,7 @@ class HeadPrior:
         ridge = self.noise * (strength if np.isfinite(strength) else 1.0)
         return Head(Line(whole[:, :-1], whole[:, -1]), u, ridge, strength)
 
-    def loosened(self, H: Array, rows: Rows) -> HeadPrior:
+    def loosened(self, H: Array, rows: TaskRows) -> HeadPrior:
         """Return the prior for a new domain, whose level may be further off than any known."""
         spread = float(np.mean(np.square(_extended(H) @ self.root).sum(axis=1)))
         if spread <= 0.0:
@@ -96,11 +103,11 @@ class HeadPrior:
 
         return wider(level_factor(evidence))
 
-    def _read(self, H: Array, rows: Rows) -> Rows:
+    def _read(self, H: Array, rows: TaskRows) -> TaskRows:
         """Return the rows in coordinates of the prior, and what the mean heads predict."""
         E = _extended(H)
         Z = np.column_stack([E @ self.root, E @ self.mean.T])
-        return Rows(Z, rows.y, rows.weight, rows.loss)
+        return TaskRows(Z, rows.y, rows.weight, rows.loss)
 
     @property
     def _start(self) -> Line:
@@ -108,11 +115,11 @@ class HeadPrior:
         return Line(np.hstack([np.zeros((k, self.root.shape[1])), np.eye(k)]), np.zeros(k))
 
     @property
-    def _held(self) -> Quadratic:
+    def _held(self) -> QuadraticPull:
         r, k = self.root.shape[1], len(self.mean)
         # What the mean heads predict is held fast.
         strength = np.append(np.full(r, self.noise), np.full(k, np.inf))
-        return Quadratic(np.zeros(r + k), strength, np.inf)
+        return QuadraticPull(np.zeros(r + k), strength, np.inf)
 
 
 def _extended(H: Array) -> Array:
@@ -170,20 +177,20 @@ def _noise(model: Any, loss: Loss) -> float:  # noqa: ANN401 - a deep estimator
     return max(scale, np.finfo(np.float64).tiny)
 
 
-def units_of(tasks: DeepTasks, rows: Rows) -> Units:
+def units_of(tasks: DeepTasks, rows: TaskRows) -> TargetUnits:
     """Return the units of the target of a new task."""
     # Those of the known tasks where they have one unit in common; else its own mean and standard
     # deviation, or with few rows the mean units of the tasks.
     means, scales = tasks.target_mean, tasks.target_scale
     if np.ptp(means) == 0.0 and np.ptp(scales) == 0.0:
-        return Units(float(means[0]), float(scales[0]))
+        return TargetUnits(float(means[0]), float(scales[0]))
     if len(rows.y) >= _FEW:
         level = float(np.average(rows.y, weights=rows.weight))
         spread = float(np.sqrt(np.average((rows.y - level) ** 2, weights=rows.weight)))
         if spread > 0.0:
-            return Units(level, spread)
+            return TargetUnits(level, spread)
     weights = tasks.counts if tasks.counts.any() else None
-    return Units(
+    return TargetUnits(
         float(np.average(means, weights=weights)), float(np.average(scales, weights=weights))
     )
 
@@ -219,7 +226,7 @@ class _Learned:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _AdaptedNetwork:
     """A trained network, what its heads say, and how another task is to be learned."""
 
     # ``far`` says whether the level of a task may be further off than those known.
@@ -229,7 +236,7 @@ class _Work:
     method: Method
     far: bool = False
 
-    def adapted(self, task: NewTask, rows: Rows) -> _Learned:
+    def adapted(self, task: NewTask, rows: TaskRows) -> _Learned:
         """Learn from some rows and what is known."""
         if not len(rows.y):
             return self.unchanged(task, rows)
@@ -249,11 +256,11 @@ class _Work:
         own = replace(changed.own, layers=layers, additions=additions)
         return _Learned(replace(changed, own=own), head.strength, steps, left_out)
 
-    def unchanged(self, task: NewTask, rows: Rows) -> _Learned:
+    def unchanged(self, task: NewTask, rows: TaskRows) -> _Learned:
         """Return a task that is predicted with what the others share."""
         return _Learned(self._with_line(Line(*self.tasks.shared), rows), np.inf)
 
-    def alone(self, task: NewTask, rows: Rows) -> _Learned:
+    def alone(self, task: NewTask, rows: TaskRows) -> _Learned:
         """Learn a linear model of the features from the rows alone."""
         shape = (len(self.prior.mean), self.tasks.plan.n_features)
         like = Line(np.zeros(shape), np.zeros(shape[0]))
@@ -261,15 +268,15 @@ class _Work:
         line = self._with_line(found.line, rows)
         return _Learned(replace(line, own=replace(line.own, reads_features=True)), 0.0)
 
-    def _head(self, rows: Rows, units: Units) -> tuple[HeadPrior, Head]:
+    def _head(self, rows: TaskRows, units: TargetUnits) -> tuple[HeadPrior, Head]:
         H, scaled = self._features(rows), self._scaled(rows, units)
         prior = self.prior.loosened(H, scaled) if self.far else self.prior
         return prior, prior.learned(H, scaled, _WIDER if self.far else KNOWN)
 
-    def _features(self, rows: Rows) -> Array:
+    def _features(self, rows: TaskRows) -> Array:
         return np.asarray(self.tasks.features(rows.X, -1), dtype=np.float64)
 
-    def _steps(self, method: ChangesLayers, rows: Rows) -> tuple[int, Array]:
+    def _steps(self, method: ChangesLayers, rows: TaskRows) -> tuple[int, Array]:
         """Return how many steps predict rows left out better than none, beyond noise."""
         # The losses of the rows left out with so many steps come along.
         every = np.arange(len(rows.y))
@@ -294,28 +301,28 @@ class _Work:
         method: ChangesLayers,
         prior: HeadPrior,
         head: Head,
-        rows: Rows,
-        units: Units,
+        rows: TaskRows,
+        units: TargetUnits,
         *,
         watched: Any = None,  # noqa: ANN401 - dense or sparse
         steps: int | None = None,
     ) -> FineTuneResult:
-        start = Start(prior.mean, prior.root, head.u, head.ridge)
+        start = DescentStart(prior.mean, prior.root, head.u, head.ridge)
         scaled = self._scaled(rows, units)
         given = rows.X, scaled.y, rows.weight
         return descend(self.tasks, method, start, given, scaled.loss, watched=watched, steps=steps)
 
-    def _scaled(self, rows: Rows, units: Units) -> Rows:
+    def _scaled(self, rows: TaskRows, units: TargetUnits) -> TaskRows:
         """Return rows with targets, and the loss, in the units of training."""
         y = (rows.y - units.mean) / units.scale
         return replace(rows, y=y, loss=self.tasks.loss_of(-1))
 
-    def _predictor(self, rows: Rows, units: Units, line: Line) -> _Predictor:
+    def _predictor(self, rows: TaskRows, units: TargetUnits, line: Line) -> _Predictor:
         """Return the predictor of a head in the units of training."""
         level = line.intercept * units.scale + units.mean
         return self._with_line(Line(line.coef * units.scale, level), rows)
 
-    def _with_line(self, line: Line, rows: Rows) -> _Predictor:
+    def _with_line(self, line: Line, rows: TaskRows) -> _Predictor:
         classes = self.tasks.classes_of(-1)
         several = isinstance(rows.loss, Multinomial)
         own = AddedTask(
@@ -339,11 +346,11 @@ def deep_tasks(model: Any, given: Given, method: object) -> Any:  # noqa: ANN401
             for entry, own in zip(given.tasks, found, strict=True)
         ]
         losses = {"adapted": np.concatenate(after), "source": _losses(given, work)}
-        trial = Trial(losses, given.weight)
+        trial = CandidateLosses(losses, given.weight)
     return _reported(model, given, found, report_of(given, trial, None), work.method)
 
 
-def _left_out(given: Given, task: NewTask, learned: _Learned, work: _Work) -> Array:
+def _left_out(given: Given, task: NewTask, learned: _Learned, work: _AdaptedNetwork) -> Array:
     """Return the loss of each row of a task when it is left out."""
     if learned.left_out is not None:
         return learned.left_out
@@ -373,12 +380,12 @@ def deep_domain(
     return _reported(model, given, found, report, work.method)
 
 
-def _work(model: Any, method: object) -> _Work:  # noqa: ANN401
+def _work(model: Any, method: object) -> _AdaptedNetwork:  # noqa: ANN401
     tasks: DeepTasks = model._tasks
-    return _Work(tasks, head_prior(model, tasks), method_of(method, OWNER))
+    return _AdaptedNetwork(tasks, head_prior(model, tasks), method_of(method, OWNER))
 
 
-def _losses(given: Given, work: _Work) -> Array:
+def _losses(given: Given, work: _AdaptedNetwork) -> Array:
     """Return the loss of every row under what the known tasks share."""
     parts = [
         entry.rows.losses(work.unchanged(entry, entry.rows).line.eta(entry.rows.X))

@@ -12,17 +12,17 @@ import numpy as np
 
 from polytask._estimator.base import MultiTaskEstimator, label_array
 from polytask._estimator.card import DataCard, added_checksum, checksum
-from polytask._estimator.scoring import Baseline, Labelled
+from polytask._estimator.scoring import ConstantBaseline, LabelledTask
 from polytask.data import Form, LabelIndex
+from polytask.linear.adapted_coefficients import AdaptedCoefficients
 from polytask.linear.base import LinearEstimator
-from polytask.linear.given_lines import GivenLine
 from polytask.linear.prediction import LinearTasks
 from polytask.transfer._pulled import Line
 from polytask.transfer._rows import Given, NewTask, linear_model
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class LearnedTask:
     """A task with the coefficients that it is given."""
 
     task: NewTask
@@ -30,14 +30,14 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How uncertain given coefficients are; see :class:`GivenLine`."""
+class CoefficientCovariance:
+    """How uncertain given coefficients are; see :class:`AdaptedCoefficients`."""
 
     deviations: tuple[float | None, ...]
     unseen: bool
 
 
-def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
+def extended(model: LinearEstimator, given: Given, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
     known = [entry for entry in learned if entry.task.position >= 0]
@@ -53,12 +53,12 @@ def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -
     return new
 
 
-def replaced(model: Any, learned: Sequence[Learned], spread: Spread) -> Any:  # noqa: ANN401
+def replaced(model: Any, learned: Sequence[LearnedTask], spread: CoefficientCovariance) -> Any:  # noqa: ANN401
     """Return a model with a learned prior that predicts some tasks by given coefficients."""
     new = copy.copy(model)
     linear = _replaced(linear_model(model), learned)
     lines = tuple(
-        GivenLine(entry.task.position, deviation, spread.unseen)
+        AdaptedCoefficients(entry.task.position, deviation, spread.unseen)
         for entry, deviation in zip(learned, spread.deviations, strict=True)
     )
     if hasattr(model, "_linear"):
@@ -77,7 +77,7 @@ def with_card(model: Any, given: Given) -> Any:  # noqa: ANN401
     return model
 
 
-def _replaced(linear: LinearTasks, known: Sequence[Learned]) -> LinearTasks:
+def _replaced(linear: LinearTasks, known: Sequence[LearnedTask]) -> LinearTasks:
     if not known:
         return linear
     coef, intercept = linear.coef.copy(), linear.intercept.copy()
@@ -87,7 +87,7 @@ def _replaced(linear: LinearTasks, known: Sequence[Learned]) -> LinearTasks:
     return dataclasses.replace(linear, coef=coef, intercept=intercept)
 
 
-def _appended(linear: LinearTasks, fresh: Sequence[Learned]) -> LinearTasks:
+def _appended(linear: LinearTasks, fresh: Sequence[LearnedTask]) -> LinearTasks:
     """Append tasks; they do not count in the mean that unseen tasks are predicted with."""
     if not fresh:
         return linear
@@ -121,7 +121,7 @@ def indexed(new: Any, model: MultiTaskEstimator, added: Sequence[NewTask]) -> No
     tasks = (*schema.index.labels, *labels)
     new._schema = dataclasses.replace(schema, index=LabelIndex(tasks), present=present)
     new.tasks_ = label_array(tasks)
-    baseline: Baseline | None = getattr(model, "_baseline", None)
+    baseline: ConstantBaseline | None = getattr(model, "_baseline", None)
     if baseline is not None and schema.form is Form.TARGETS:
         known = model._by_loss()
         classes = None if known is None else known.classes_of(-1)
@@ -129,7 +129,7 @@ def indexed(new: Any, model: MultiTaskEstimator, added: Sequence[NewTask]) -> No
             t.rows.y if classes is None else classes[t.rows.y.astype(np.intp)] for t in added
         ]
         rows = [
-            Labelled(k, slice(None), y, task.rows.weight)
+            LabelledTask(k, slice(None), y, task.rows.weight)
             for k, (y, task) in enumerate(zip(labels_of, added, strict=True))
         ]
         own = dataclasses.replace(model._scoring(), n_tasks=len(added)).baseline(rows)

@@ -15,7 +15,7 @@ from polytask.exceptions import DataError
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
-from polytask.transfer._extend import Learned, Spread, replaced, with_card
+from polytask.transfer._extend import CoefficientCovariance, LearnedTask, replaced, with_card
 from polytask.transfer._learned_prior import (
     Width,
     has_learned_prior,
@@ -26,10 +26,10 @@ from polytask.transfer._learned_prior import (
     with_lines_before,
     with_rows,
 )
-from polytask.transfer._pulled import Line, Pulled, Rows
+from polytask.transfer._pulled import Line, Pulled, TaskRows
 from polytask.transfer._refit import natural_losses
 from polytask.transfer._relation import averaged, can_average
-from polytask.transfer._report import Trial, report_of
+from polytask.transfer._report import CandidateLosses, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask, linear_model
 
 __all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
@@ -53,7 +53,7 @@ def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimat
     if given.n_rows and not hasattr(model, "classes_"):
         after = np.concatenate(left_out(model, given.tasks))
         before = [entry.rows.losses(_typical(model).eta(entry.rows.X)) for entry in given.tasks]
-        trial = Trial({"adapted": after, "source": np.concatenate(before)}, given.weight)
+        trial = CandidateLosses({"adapted": after, "source": np.concatenate(before)}, given.weight)
     strengths = tuple(1.0 if len(entry.rows.y) else np.inf for entry in given.tasks)
     fixed = all(variances.max(initial=0.0) <= _NO_VARIANCE for variances in prior_variances(model))
     report = report_of(given, trial, None)
@@ -118,7 +118,7 @@ class _Domain:
             losses[fold] = natural_losses(model, self.raw.rows(fold), self.given.losses)
         return losses
 
-    def alone(self, task: NewTask, rows: Rows) -> Pulled:
+    def alone(self, task: NewTask, rows: TaskRows) -> Pulled:
         """Learn from the rows alone."""
         return alone(rows, _typical(self.model), np.asarray(self.model._tasks.scale))
 
@@ -132,10 +132,10 @@ class _Domain:
         model = with_card(with_rows(self.model, self.given), self.given)
         lines = {"source": self._unchanged, "target": self._alone_line}[chosen]
         learned = [
-            Learned(replace(entry, position=k), lines(entry))
+            LearnedTask(replace(entry, position=k), lines(entry))
             for k, entry in enumerate(self.given.tasks, linear_size(self.model))
         ]
-        spread = Spread(self._deviations(losses), unseen=chosen == "source")
+        spread = CoefficientCovariance(self._deviations(losses), unseen=chosen == "source")
         return replaced(model, learned, spread), np.inf if chosen == "source" else 0.0
 
     def _deviations(self, losses: Array) -> tuple[float | None, ...]:
@@ -158,7 +158,7 @@ class _Domain:
     def _alone_line(self, task: NewTask) -> Line:
         return self.alone(task, task.rows).line
 
-    def _part(self, k: int, index: NDArray[np.intp]) -> Rows:
+    def _part(self, k: int, index: NDArray[np.intp]) -> TaskRows:
         sizes = np.cumsum([0, *[len(task.rows.y) for task in self.given.tasks]])
         own = index[(index >= sizes[k]) & (index < sizes[k + 1])] - sizes[k]
         return self.given.tasks[k].rows.part(own)

@@ -18,7 +18,7 @@ from polytask.data import Form, TaskData
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.transfer._normal_rows import NormalRows
-from polytask.transfer._pulled import Rows, level_factor
+from polytask.transfer._pulled import TaskRows, level_factor
 from polytask.transfer._rows import Given, NewTask
 
 Array = NDArray[np.float64]
@@ -83,7 +83,7 @@ def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: AN
     ]
 
 
-def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
+def width_of(model: Any, tasks: list[TaskRows]) -> Width:  # noqa: ANN401
     """Return the factors of the covariance of the prior that explain new rows best."""
     if not tasks:
         return AS_LEARNED
@@ -140,7 +140,7 @@ def wide(prior: Prior, width: Width) -> Prior:
     return dataclasses.replace(prior, covariance=covariance)
 
 
-def _normal_rows(known: BayesTasks, rows: Rows) -> NormalRows:
+def _normal_rows(known: BayesTasks, rows: TaskRows) -> NormalRows:
     """Return what the prior says about rows before any was seen, in scaled units."""
     mean, scale = known.units(-1)
     Z = _scaled(known, rows.X)
@@ -151,7 +151,7 @@ def _normal_rows(known: BayesTasks, rows: Rows) -> NormalRows:
     return NormalRows(Z, misfit, noise / rows.weight, prior.spread)
 
 
-def _normal_evidence(known: BayesTasks, tasks: list[Rows]) -> LogEvidence:
+def _normal_evidence(known: BayesTasks, tasks: list[TaskRows]) -> LogEvidence:
     """Return the log marginal likelihood of rows of new tasks as a function of the width."""
     # In coordinates that hold the rows, to find them once only.
     Z = _scaled(known, np.concatenate([_dense(rows.X) for rows in tasks]))
@@ -165,7 +165,7 @@ def _normal_evidence(known: BayesTasks, tasks: list[Rows]) -> LogEvidence:
     return evidence
 
 
-def _class_evidence(known: LaplaceTasks, tasks: list[Rows]) -> LogEvidence:
+def _class_evidence(known: LaplaceTasks, tasks: list[TaskRows]) -> LogEvidence:
     """Return the same in the Laplace approximation, summed over the classes."""
     problems = [
         in_space(posterior.prior, class_rows(known, tasks, k))
@@ -178,7 +178,7 @@ def _class_evidence(known: LaplaceTasks, tasks: list[Rows]) -> LogEvidence:
     return evidence
 
 
-def class_rows(known: LaplaceTasks, tasks: list[Rows], number: int) -> Labelled:
+def class_rows(known: LaplaceTasks, tasks: list[TaskRows], number: int) -> Labelled:
     """Return scaled rows of new tasks as the problem of the prior of a number."""
     codes = np.concatenate([rows.y for rows in tasks])
     return Labelled(

@@ -14,20 +14,20 @@ from polytask.linear.base import LinearEstimator
 from polytask.linear.pull import Pull
 from polytask.penalties import Penalty
 from polytask.transfer._candidates import Learner, alone, choose, held_out
-from polytask.transfer._extend import Learned, extended
+from polytask.transfer._extend import LearnedTask, extended
 from polytask.transfer._pulled import (
     KNOWN,
     WIDER,
     Grid,
     Line,
     Pulled,
-    Quadratic,
-    Rows,
+    QuadraticPull,
+    TaskRows,
     learn,
     level_factor,
     log_evidence,
 )
-from polytask.transfer._report import Trial, report_of
+from polytask.transfer._report import CandidateLosses, report_of
 from polytask.transfer._rows import Given, NewTask
 
 Array = NDArray[np.float64]
@@ -45,19 +45,19 @@ class Known:
         coef, intercept = self.model._linear_model().parameters(task.position)
         return Line(coef.astype(float), intercept.astype(float))
 
-    def learned(self, task: NewTask, rows: Rows, grid: Grid = KNOWN) -> Pulled:
+    def learned(self, task: NewTask, rows: TaskRows, grid: Grid = KNOWN) -> Pulled:
         """Return a task learned from some rows and what is known."""
-        held = Quadratic(self.pull.mean, self.pull.strength, self.pull.level)
+        held = QuadraticPull(self.pull.mean, self.pull.strength, self.pull.level)
         return learn(rows, self.line(task), held, grid)
 
-    def loosened(self, task: NewTask, rows: Rows) -> Pulled:
+    def loosened(self, task: NewTask, rows: TaskRows) -> Pulled:
         """Return a task of a new domain, whose level may be further off than those known."""
         if not (len(rows.y) and 0.0 < self.pull.level < np.inf):
             return self.learned(task, rows, WIDER)
         start, pull = self.line(task), self.pull
 
         def evidence(factor: float) -> float:
-            held = Quadratic(pull.mean, pull.strength, pull.level / factor)
+            held = QuadraticPull(pull.mean, pull.strength, pull.level / factor)
             return log_evidence(rows, start, held)
 
         looser = replace(pull, level=pull.level / level_factor(evidence))
@@ -77,13 +77,13 @@ def pulled_tasks(model: LinearEstimator, given: Given) -> Any:  # noqa: ANN401 -
     known = _known(model)
     found = [known.learned(entry, entry.rows) for entry in given.tasks]
     pairs = list(zip(given.tasks, found, strict=True))
-    adapted = extended(model, given, [Learned(entry, pulled.line) for entry, pulled in pairs])
+    adapted = extended(model, given, [LearnedTask(entry, pulled.line) for entry, pulled in pairs])
     trial = None
     if given.n_rows:
         before = [entry.rows.losses(known.line(entry).eta(entry.rows.X)) for entry in given.tasks]
         after = [pulled.held_out for pulled in found]
         losses = {"adapted": np.concatenate(after), "source": np.concatenate(before)}
-        trial = Trial(losses, given.weight)
+        trial = CandidateLosses(losses, given.weight)
     strengths = tuple(pulled.strength for pulled in found)
     adapted.adaptation_ = replace(report_of(given, trial, None), strengths=strengths)
     return adapted
@@ -98,7 +98,7 @@ def pulled_domain(model: LinearEstimator, given: Given, source: TaskData | None)
     if pooled is not None:
         return pooled
     found = [(entry, candidates[report.chosen](entry, entry.rows)) for entry in given.tasks]
-    adapted = extended(model, given, [Learned(entry, pulled.line) for entry, pulled in found])
+    adapted = extended(model, given, [LearnedTask(entry, pulled.line) for entry, pulled in found])
     adapted.adaptation_ = replace(report, strengths=tuple(pulled.strength for _, pulled in found))
     return adapted
 

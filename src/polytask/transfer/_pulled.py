@@ -28,7 +28,7 @@ _TOL, _FAINT, _CLOSE, _PATIENCE, _SHORT = 1e-9, 1e-5, 1e-4, 10, 0.995
 
 
 @dataclass(frozen=True, eq=False)
-class Quadratic:
+class QuadraticPull:
     """A pull of coefficients and of the level at the mean of the features."""
 
     # Shapes: mean (n_features,), strength (n_features,).
@@ -56,7 +56,7 @@ class Basis:
         return moved[:-1].T, moved[-1] - self.mean @ moved[:-1]
 
 
-def basis_of(X: Any, pull: Quadratic) -> Basis:  # noqa: ANN401 - ndarray or CSR
+def basis_of(X: Any, pull: QuadraticPull) -> Basis:  # noqa: ANN401 - ndarray or CSR
     """Return the basis of some rows. Shapes: X (n_rows, n_features)."""
     strength = np.append(pull.strength, pull.level)
     free = np.isfinite(strength)
@@ -71,7 +71,9 @@ def basis_of(X: Any, pull: Quadratic) -> Basis:  # noqa: ANN401 - ndarray or CSR
     return Basis(left[:, kept] * values[kept], give[:, None] * right[kept].T, pull.mean)
 
 
-def least_kinked(Z: Array, offset: Array, lower: Array, upper: Array, strength: float) -> Array:
+def least_piecewise_linear(
+    Z: Array, offset: Array, lower: Array, upper: Array, strength: float
+) -> Array:
     """Return the u with the least ``sum max(lower r, upper r) + strength ||u||^2 / 2``."""
     # Shapes: Z (n_rows, r), offset, lower, upper (n_rows,), with ``r = offset + Z u``.
     # The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic program
@@ -155,7 +157,7 @@ _ALONE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TaskRows:
     """The labelled rows of one task."""
 
     # Shapes: X (n_rows, n_features), y (n_rows,), weight (n_rows,).
@@ -165,9 +167,9 @@ class Rows:
     weight: Array
     loss: Loss
 
-    def part(self, index: NDArray[np.intp]) -> Rows:
+    def part(self, index: NDArray[np.intp]) -> TaskRows:
         """Return some of the rows."""
-        return Rows(self.X[index], self.y[index], self.weight[index], self.loss)
+        return TaskRows(self.X[index], self.y[index], self.weight[index], self.loss)
 
     @property
     def of_one_class(self) -> bool:
@@ -224,7 +226,7 @@ class Pulled:
     strength: float
 
 
-def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
+def learn(rows: TaskRows, start: Line, pull: QuadraticPull, grid: Grid) -> Pulled:
     """Learn one task from its rows and a pull to known coefficients."""
     if not len(rows.y):
         return Pulled(start, np.zeros(0), np.inf)
@@ -243,7 +245,7 @@ def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
     return Pulled(line, held_out[best], strength)
 
 
-def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
+def log_evidence(rows: TaskRows, start: Line, pull: QuadraticPull) -> float:
     """Return the log marginal likelihood of rows under a pull, up to a constant."""
     # The pull is a normal prior. Losses in a unit are the logarithms of densities at their most
     # likely scale: normal for the squared loss, which is exact; for others Laplace's
@@ -251,7 +253,7 @@ def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
     return _solver(rows, start.eta(rows.X), pull).log_evidence()
 
 
-def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _ByFolds:
+def _solver(rows: TaskRows, eta: Array, pull: QuadraticPull) -> _Ridge | _ByFolds:
     """Return what solves for every strength of a pull."""
     basis = basis_of(rows.X, pull)
     return (_Ridge if isinstance(rows.loss, Squared | SquareRoot) else _ByFolds)(rows, basis, eta)
@@ -279,7 +281,7 @@ def _clearly_best(
 class _Ridge:
     """Squared loss: everything from one singular value decomposition."""
 
-    def __init__(self, rows: Rows, basis: Basis, eta: Array) -> None:
+    def __init__(self, rows: TaskRows, basis: Basis, eta: Array) -> None:
         self.basis = basis
         self._root = np.sqrt(rows.weight)
         self._misfit = rows.y - eta[:, 0]
@@ -320,7 +322,7 @@ class _Ridge:
 class _ByFolds:
     """Any other loss: solved in the coordinates of the basis, cross-validated."""
 
-    def __init__(self, rows: Rows, basis: Basis, eta: Array) -> None:
+    def __init__(self, rows: TaskRows, basis: Basis, eta: Array) -> None:
         self._rows, self.basis, self._eta = rows, basis, eta
         self._folds = rows.folds(min(_FOLDS, len(rows.y)))
 
@@ -365,7 +367,7 @@ class _ByFolds:
         part = self._rows.part(index)
         fit = _Penalised(part, self.basis.Z[index], self._eta[index], strength)
         if isinstance(part.loss, PiecewiseLinear):
-            return fit.least_kinked(part.loss)
+            return fit.least_piecewise_linear(part.loss)
         return fit.least_smooth()
 
 
@@ -373,7 +375,7 @@ class _ByFolds:
 class _Penalised:
     """The losses of some rows plus a ridge penalty, as a function of coordinates."""
 
-    rows: Rows
+    rows: TaskRows
     Z: Array
     eta: Array
     strength: float
@@ -383,11 +385,11 @@ class _Penalised:
         losses = self.rows.losses(self.eta + self.Z @ u)
         return float(self.rows.weight @ losses) + 0.5 * self.strength * float((u**2).sum())
 
-    def least_kinked(self, loss: PiecewiseLinear) -> Array:
+    def least_piecewise_linear(self, loss: PiecewiseLinear) -> Array:
         """Return the coordinates of the least value of a loss with a kink."""
         offset, weight = self.eta[:, 0] - self.rows.y, self.rows.weight
         slopes = loss.lower * weight, loss.upper * weight
-        return least_kinked(self.Z, offset, *slopes, self.strength)[:, None]
+        return least_piecewise_linear(self.Z, offset, *slopes, self.strength)[:, None]
 
     def least_smooth(self) -> Array:
         """Return them by Newton's method, every step halved until the value falls."""

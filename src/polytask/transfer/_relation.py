@@ -15,14 +15,14 @@ from polytask.bayes import Prior
 from polytask.bayes.posterior import in_space, posterior_within
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.transfer._learned_prior import Width, class_rows, wide
-from polytask.transfer._pulled import FACTORS, Rows, factor_shares
+from polytask.transfer._pulled import FACTORS, TaskRows, factor_shares
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class _Case:
+class _RelationCase:
     """What the coefficients of a new domain may be."""
 
     likeness: float
@@ -32,7 +32,11 @@ class _Case:
 
 # Like those of the known tasks as likely as not; otherwise unlike them but as large, or of no
 # use at all (``benchmarks/adapt_relation.py``).
-_CASES = (_Case(1.0, 0.0, 0.5), _Case(0.0, 1.0, 0.25), _Case(0.0, 0.0, 0.25))
+_CASES = (
+    _RelationCase(1.0, 0.0, 0.5),
+    _RelationCase(0.0, 1.0, 0.25),
+    _RelationCase(0.0, 0.0, 0.25),
+)
 
 
 def can_average(model: Any) -> bool:  # noqa: ANN401 - an estimator
@@ -40,7 +44,7 @@ def can_average(model: Any) -> bool:  # noqa: ANN401 - an estimator
     return isinstance(model._tasks, LaplaceTasks) and not model._tasks.several
 
 
-def averaged(model: Any, source: Any, tasks: list[Rows], places: Index, width: Width) -> Any:  # noqa: ANN401
+def averaged(model: Any, source: Any, tasks: list[TaskRows], places: Index, width: Width) -> Any:  # noqa: ANN401
     """Return a model whose new tasks have coefficients averaged over what they may be."""
     # The coefficients of a new domain may be like those of the known tasks, have nothing to do
     # with them and be as large only, or be of no use at all; its level may be as far off as a
@@ -61,7 +65,7 @@ def averaged(model: Any, source: Any, tasks: list[Rows], places: Index, width: W
     return _with_lines(model, W, places)
 
 
-def _related(prior: Prior, case: _Case) -> Prior:
+def _related(prior: Prior, case: _RelationCase) -> Prior:
     """Return the prior of coefficients in a case."""
     mean, covariance = prior.mean.copy(), prior.covariance.copy()
     mean[1:] *= case.likeness

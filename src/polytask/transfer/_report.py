@@ -153,7 +153,7 @@ class Adaptation:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class CandidateLosses:
     """Losses of every candidate on the same rows, none of which it has learned from."""
 
     # Shapes: losses (n_rows,), weight (n_rows,).
@@ -162,11 +162,11 @@ class Trial:
     weight: Array
     untried: Mapping[str, str] = field(default_factory=dict)
 
-    def judged(self) -> Trial:
+    def judged(self) -> CandidateLosses:
         """Return the rows that all candidates were tried on."""
         seen = np.all([np.isfinite(values) for values in self.losses.values()], axis=0)
         kept = {name: values[seen] for name, values in self.losses.items()}
-        return Trial(kept, self.weight[seen], self.untried)
+        return CandidateLosses(kept, self.weight[seen], self.untried)
 
     def scores(self, squared: bool) -> dict[str, float]:
         """Return the score of each candidate: the root mean squared error, or the mean loss."""
@@ -196,7 +196,7 @@ class Trial:
         return best if clear else "adapted"
 
 
-def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptation:
+def report_of(given: Given, trial: CandidateLosses | None, domain: str | None) -> Adaptation:
     """Return what was tried, before anything is chosen."""
     losses = [entry.rows.loss for entry in given.tasks]
     squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)

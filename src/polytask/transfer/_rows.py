@@ -20,7 +20,7 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import linear_of
 from polytask.losses import Loss
-from polytask.transfer._pulled import Rows
+from polytask.transfer._pulled import TaskRows
 
 OWNER = "adapt"
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class NewTask:
 
     label: Hashable
     position: int
-    rows: Rows
+    rows: TaskRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def linear_model(model: MultiTaskEstimator) -> LinearTasks:
     return linear
 
 
-class Outcomes(Protocol):
+class KnownOutcomes(Protocol):
     """What a model knows about the targets of its tasks."""
 
     def loss_of(self, task: int) -> Loss:
@@ -100,9 +100,9 @@ def is_deep(model: object) -> bool:
     return isinstance(model, MultiTaskEstimator) and model._is_network
 
 
-def outcomes_of(model: MultiTaskEstimator) -> Outcomes:
+def outcomes_of(model: MultiTaskEstimator) -> KnownOutcomes:
     """Return what a fitted model knows of its tasks."""
-    known: Outcomes = model._tasks if is_deep(model) else linear_model(model)
+    known: KnownOutcomes = model._tasks if is_deep(model) else linear_model(model)
     return known
 
 
@@ -138,7 +138,7 @@ def read_rows(
         _refuse(sample_weight, "sample_weight")
         codes = model._schema.index.encode(task, "shared")
         width = len(model.coef_feature_names_)
-        empty = Rows(np.zeros((0, width)), np.zeros(0), np.zeros(0), _loss(model, -1))
+        empty = TaskRows(np.zeros((0, width)), np.zeros(0), np.zeros(0), _loss(model, -1))
         pairs = dict(zip(label_list(task), codes.tolist(), strict=True))
         return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
     raw = _raw(X, y, task, sample_weight)
@@ -213,11 +213,11 @@ def _is_label(task: object) -> bool:
     return not isinstance(task, list) and not hasattr(task, "__array__")
 
 
-def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401
+def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> TaskRows:  # noqa: ANN401
     """Return the rows of one task with their targets as numbers."""
     outcomes, loss = outcomes_of(model), _loss(model, code)
     if raw.y is None:
-        return Rows(X[:0], np.zeros(0), np.zeros(0), loss)
+        return TaskRows(X[:0], np.zeros(0), np.zeros(0), loss)
     classes = outcomes.classes_of(code)
     n = part.stop - part.start
     weight = np.ones(n) if raw.sample_weight is None else raw.sample_weight[part]
@@ -225,8 +225,8 @@ def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: i
         # The rows of this task alone: another may have classes, or a loss of other targets.
         own = regression(raw.rows(np.arange(part.start, part.stop)), loss, OWNER)
         refuse_huge_values(own.y, "y", OWNER)
-        return Rows(X, own.y, weight, loss)
-    return Rows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
+        return TaskRows(X, own.y, weight, loss)
+    return TaskRows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
 
 
 def _codes(values: Any, classes: Any) -> Any:  # noqa: ANN401 - arrays of labels

@@ -15,7 +15,7 @@ from polytask._linalg import is_sparse
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError
 from polytask.transfer._refit import natural_losses, refitted
-from polytask.transfer._report import Trial
+from polytask.transfer._report import CandidateLosses
 from polytask.transfer._rows import Given, losses_of
 
 Array = NDArray[np.float64]
@@ -75,7 +75,7 @@ class Shift:
     given: Given
     new: TaskData
 
-    def trial(self) -> Trial:
+    def trial(self) -> CandidateLosses:
         """Try the candidates: on new rows if they have targets, else on weighted old ones."""
         return self._on_new() if self.given.n_rows else self._on_old()
 
@@ -92,7 +92,7 @@ class Shift:
             return refitted(self.model, [source, *labelled])
         return self.model if name == "source" else refitted(self.model, labelled)
 
-    def _on_new(self) -> Trial:
+    def _on_new(self) -> CandidateLosses:
         """Hold new rows out in turn; the model as it was has seen none of them."""
         losses = {"source": natural_losses(self.model, self.new, self.given.losses)}
         untried: dict[str, str] = {}
@@ -105,7 +105,9 @@ class Shift:
                     raise
                 untried[name] = str(error)
         given = self.new.sample_weight
-        return Trial(losses, np.ones(self.new.n_rows) if given is None else given, untried)
+        return CandidateLosses(
+            losses, np.ones(self.new.n_rows) if given is None else given, untried
+        )
 
     def _held_out(self, name: str) -> Array:
         own = np.full(self.new.n_rows, np.nan)
@@ -117,7 +119,7 @@ class Shift:
             own[test] = natural_losses(model, self.new.rows(test), self.given.losses)
         return own
 
-    def _on_old(self) -> Trial:
+    def _on_old(self) -> CandidateLosses:
         """Hold old rows out, each counting with its weight (Sugiyama et al. 2007)."""
         losses = {name: np.full(self.source.n_rows, np.nan) for name in ("adapted", "source")}
         of_task = losses_of(self.model, self.source.tasks)
@@ -126,7 +128,7 @@ class Shift:
             for name, weight in (("adapted", self.weight[train]), ("source", None)):
                 model = refitted(self.model, [rows], None if weight is None else [weight])
                 losses[name][test] = natural_losses(model, held, of_task)
-        return Trial(losses, self.weight)
+        return CandidateLosses(losses, self.weight)
 
 
 def _folds(data: TaskData) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

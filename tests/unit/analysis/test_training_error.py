@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polytask._estimator.problem import read_outcomes, read_problem
-from polytask.comparison.answer import Judge, make_boards
+from polytask.comparison.answer import CompleteSplits, make_boards
 from polytask.comparison.boards import choose_all
 from polytask.comparison.options import Options
 from polytask.comparison.plan import facts_of, make_plan
@@ -26,7 +26,7 @@ def judge_of(X, y, task, **choices):
     plan = make_plan(study, facts_of(study, problem, losses, chosen), chosen, "d2", ("d2",))
     records = {unit.key: run_unit(study, unit) for unit in plan.units}
     board, _ = make_boards(plan, records, "d2")
-    return Judge(plan, board, "d2")
+    return CompleteSplits(plan, board, "d2")
 
 
 def identical(rng, n_tasks=6, n_rows=15, n_features=4, noise=1.5):

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 
-from polytask.baselines._columns import Disjoint, Split, split_tail
+from polytask.baselines._columns import Disjoint, SplitDesign, split_tail
 from polytask.baselines._logistic import logistic_path
 
 STRENGTHS = (1e-3, 0.1, 10.0, 1e3)
@@ -24,7 +24,7 @@ def test_it_is_scikit_learns_minimum(rows: int, columns: int, intercept: bool) -
     X = rng.standard_normal((rows, columns))
     y = np.where(X[:, 0] + rng.logistic(size=rows) > 0, 1.0, -1.0)
     weight = rng.uniform(0.5, 2.0, rows)
-    path = logistic_path(Split(X), y, weight, STRENGTHS, intercept=intercept)
+    path = logistic_path(SplitDesign(X), y, weight, STRENGTHS, intercept=intercept)
     for C, point in zip(STRENGTHS, path, strict=True):
         model = LogisticRegression(
             C=C, fit_intercept=intercept, solver="newton-cholesky", tol=1e-10, max_iter=1000
@@ -39,7 +39,7 @@ def test_it_is_scikit_learns_minimum(rows: int, columns: int, intercept: bool) -
 def test_separable_rows_of_any_size_have_a_finite_minimum() -> None:
     X = np.array([[-1e6], [-2e6], [1e6], [3e6]])
     y = np.array([-1.0, -1.0, 1.0, 1.0])
-    for point in logistic_path(Split(X), y, np.ones(4), STRENGTHS, intercept=True):
+    for point in logistic_path(SplitDesign(X), y, np.ones(4), STRENGTHS, intercept=True):
         assert np.isfinite(point.coef).all()
         assert np.isfinite(point.intercept)
         assert (np.sign(X @ point.coef + point.intercept) == y).all()
@@ -49,10 +49,10 @@ def test_weights_are_repeated_rows() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 3)), np.where(rng.uniform(size=20) > 0.5, 1.0, -1.0)
     times = rng.integers(1, 4, 20)
-    one = list(logistic_path(Split(X), y, times.astype(float), STRENGTHS, intercept=True))
+    one = list(logistic_path(SplitDesign(X), y, times.astype(float), STRENGTHS, intercept=True))
     rows = np.repeat(np.arange(20), times)
     two = list(
-        logistic_path(Split(X[rows]), y[rows], np.ones(len(rows)), STRENGTHS, intercept=True)
+        logistic_path(SplitDesign(X[rows]), y[rows], np.ones(len(rows)), STRENGTHS, intercept=True)
     )
     for a, b in zip(one, two, strict=True):
         assert_allclose(a.coef, b.coef, atol=1e-5)
@@ -77,8 +77,8 @@ def test_columns_of_which_no_row_has_two_are_columns(
     values = length * (codes != 3)
     weight = rng.uniform(0.5, 2.0, rows)
     options = {"y": y, "weight": weight, "strengths": STRENGTHS, "intercept": intercept}
-    whole = logistic_path(Split(np.hstack([X, values[:, None] * tail])), **options)
-    parts = logistic_path(Split(X, Disjoint(codes, values, 12)), **options)
+    whole = logistic_path(SplitDesign(np.hstack([X, values[:, None] * tail])), **options)
+    parts = logistic_path(SplitDesign(X, Disjoint(codes, values, 12)), **options)
     for one, two in zip(whole, parts, strict=True):
         scale = np.array([1.0] * columns + [length] * 12)
         assert_allclose(two.coef * scale, one.coef * scale, rtol=1e-4, atol=1e-5)

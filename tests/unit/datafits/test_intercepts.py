@@ -151,8 +151,8 @@ def test_pulled_penalty_gradient_and_conjugate(seed):
 
 def test_what_each_holds():
     alone, two = np.arange(3), np.array([0, 0, 1])
-    assert NoIntercepts().held == TiedIntercepts(two).held == np.inf
-    assert TiedIntercepts(alone).held == PulledIntercepts(alone, 2.0).held == 0.0
-    assert PulledIntercepts(two, 2.0).held == 2.0
+    assert NoIntercepts().own_curvature == TiedIntercepts(two).own_curvature == np.inf
+    assert TiedIntercepts(alone).own_curvature == PulledIntercepts(alone, 2.0).own_curvature == 0.0
+    assert PulledIntercepts(two, 2.0).own_curvature == 2.0
     assert TiedIntercepts(alone).centres
     assert not PulledIntercepts(two, 2.0).centres

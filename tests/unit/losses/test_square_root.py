@@ -322,11 +322,11 @@ def test_search_files_a_plain_model_and_a_new_task(tmp_path):
 def test_comparisons_have_the_same_loss_and_judge_by_squares():
     X, y, task, _ = rows()
     names = ["separate, unpenalised", "boosting pooled", "learned prior"]
-    rooted, squared = (
+    square_root, squared = (
         compare(X, y, task=task, loss=loss, models=names, cv=2)
         for loss in ("square_root", "squared")
     )
-    one, other = ({row.name: row for row in r.models} for r in (rooted, squared))
+    one, other = ({row.name: row for row in r.models} for r in (square_root, squared))
     assert "a learned prior is for the losses squared" in one["learned prior"].note
     # The loss of boosting is the squared one, which is what both are judged by.
     assert one[names[1]].score.mean == pytest.approx(other[names[1]].score.mean)

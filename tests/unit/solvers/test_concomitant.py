@@ -8,26 +8,26 @@ import pytest
 from polytask.penalties import L21, Columns
 from polytask.solvers import AcceleratedGradient, Concomitant, Status, choose
 from polytask.solvers.concomitant import NoisePath
-from polytask.testing._problems import rooted_problems
-from polytask.testing.solver_laws import _LAWS, _beyond_one_prox, _Case, _penalties
+from polytask.testing._problems import square_root_problems
+from polytask.testing.solver_laws import _LAWS, _beyond_one_prox, _penalties, _SolverCase
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", rooted_problems(0))
+@pytest.mark.parametrize("name", square_root_problems(0))
 def test_laws_with_every_penalty(name):
-    datafit, solver = rooted_problems(1)[name], Concomitant()
+    datafit, solver = square_root_problems(1)[name], Concomitant()
     accepted = 0
     for penalty in (*_penalties(datafit), *_beyond_one_prox(datafit)):
         if not solver.accepts(datafit, penalty):
             accepted += 1
             for law in _LAWS:
-                law(_Case(solver, name, datafit, penalty, np.random.default_rng(0)))
+                law(_SolverCase(solver, name, datafit, penalty, np.random.default_rng(0)))
     assert accepted > 20
 
 
-@pytest.mark.parametrize("name", rooted_problems(0))
+@pytest.mark.parametrize("name", square_root_problems(0))
 def test_it_is_chosen_and_agrees_with_plain_gradients(name):
-    datafit = rooted_problems(2)[name]
+    datafit = square_root_problems(2)[name]
     for fraction in (0.5, 0.05):
         penalty = L21(fraction=fraction).bind(Columns.plain(datafit.shape[1]))
         penalty = penalty.resolved(datafit.origin.gradient)
@@ -42,7 +42,7 @@ def test_it_is_chosen_and_agrees_with_plain_gradients(name):
 
 
 def test_a_start_is_used():
-    datafit = rooted_problems(0)["square root"]
+    datafit = square_root_problems(0)["square root"]
     penalty = L21(fraction=0.1).bind(Columns.plain(datafit.shape[1]))
     penalty = penalty.resolved(datafit.origin.gradient)
     cold = Concomitant().solve(datafit, penalty, tol=1e-8)

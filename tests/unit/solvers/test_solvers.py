@@ -254,7 +254,7 @@ PATHS = {
     "logistic": _problems.stacked_samples(Logistic(), _problems.intercept_modes()["pulled"], 0),
     "separate": statistics(),
     "shared": _problems.shared_statistics(NoIntercepts(), 0, missing=False),
-    "root": _problems.rooted_problems(0)["square root"],
+    "root": _problems.square_root_problems(0)["square root"],
 }
 
 

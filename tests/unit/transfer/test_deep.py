@@ -35,7 +35,7 @@ from polytask.deep import (  # noqa: E402
 from polytask.deep.adapting import Adapters, NearSource, NewHead, Unfreeze  # noqa: E402
 from polytask.penalties import toward_mean  # noqa: E402
 from polytask.transfer._deep import head_prior, units_of  # noqa: E402
-from polytask.transfer._pulled import Grid, Rows  # noqa: E402
+from polytask.transfer._pulled import Grid, TaskRows  # noqa: E402
 
 LAYERS = (Unfreeze(2, 40), NearSource(0.01, 80), Adapters(2, 80))
 METHODS = (None, NewHead(), *LAYERS)
@@ -206,7 +206,9 @@ def test_the_new_head_is_the_exact_optimum(cases, numbers, kind):
 
 
 def _rows(cases, tasks, y):
-    return Rows(cases.new[:12], np.asarray(y[:12], dtype=float), np.ones(12), tasks.loss_of(-1))
+    return TaskRows(
+        cases.new[:12], np.asarray(y[:12], dtype=float), np.ones(12), tasks.loss_of(-1)
+    )
 
 
 def test_the_more_rows_the_less_is_left_to_the_others(cases, numbers):

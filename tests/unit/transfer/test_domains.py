@@ -19,8 +19,8 @@ from polytask import (
 )
 from polytask.losses import Squared
 from polytask.penalties import L2, toward_mean
-from polytask.transfer._extend import Learned, Spread, replaced
-from polytask.transfer._pulled import Line, Rows
+from polytask.transfer._extend import CoefficientCovariance, LearnedTask, replaced
+from polytask.transfer._pulled import Line, TaskRows
 from polytask.transfer._rows import NewTask
 from polytask.transfer._shift import effective_rows, shift_weights
 
@@ -211,8 +211,8 @@ def test_rows_of_other_tasks_leave_a_task_that_fell_back_as_it_is(classes):
     model = kind().fit(X, eta > 0 if classes else eta, task=task)
     more = adapt(model, X[:4], (eta > 0)[:4] if classes else eta[:4], task="new")
     line = Line(np.array([[-3.0, 0.0, 4.0]]), np.array([1.0]))
-    entry = NewTask("new", 5, Rows(X[:0], np.zeros(0), np.zeros(0), Squared()))
-    held = replaced(more, [Learned(entry, line)], Spread((None,), unseen=False))
+    entry = NewTask("new", 5, TaskRows(X[:0], np.zeros(0), np.zeros(0), Squared()))
+    held = replaced(more, [LearnedTask(entry, line)], CoefficientCovariance((None,), unseen=False))
     before = held.coef_.copy()
     again = copy.copy(held).partial_fit(
         X[:1], (eta > 0)[:1] if classes else eta[:1], task=task[:1]

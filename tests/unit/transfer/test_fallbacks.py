@@ -17,7 +17,7 @@ from polytask import (
     load,
     save,
 )
-from polytask.linear.given_lines import GivenLine, line_given
+from polytask.linear.adapted_coefficients import AdaptedCoefficients, line_given
 from polytask.losses import Logistic, Squared
 from polytask.penalties import toward_mean
 from polytask.transfer._candidates import alone
@@ -26,8 +26,8 @@ from polytask.transfer._learned_prior import width_of
 from polytask.transfer._pulled import (
     WIDER,
     Line,
-    Quadratic,
-    Rows,
+    QuadraticPull,
+    TaskRows,
     learn,
     level_factor,
     log_evidence,
@@ -137,7 +137,7 @@ def test_classes_of_a_fallback_are_as_sure_as_what_was_scored(classes, unseen):
     X = rows(5, 40)[0]
     more = adapt(classes, X[:6], rows(5, 40)[1][:6] > 0, task="far")
     tasks = more._tasks
-    given = GivenLine(12, None, unseen)
+    given = AdaptedCoefficients(12, None, unseen)
     held = type(tasks)(
         tasks.linear, tasks.posteriors, tasks.mean, tasks.scale, tasks.present, (given,)
     )
@@ -152,7 +152,7 @@ def test_classes_of_a_fallback_are_as_sure_as_what_was_scored(classes, unseen):
 
 def test_rows_of_one_class_alone_have_smoothed_odds():
     X = rows(6, 5)[0]
-    one = Rows(X, np.ones(5), np.ones(5), Logistic())
+    one = TaskRows(X, np.ones(5), np.ones(5), Logistic())
     found = alone(one, Line(np.zeros((1, D)), np.zeros(1)), np.ones(D)).line
     assert found.intercept[0] == pytest.approx(np.log(5.5 / 0.5))
     np.testing.assert_array_equal(found.coef, 0.0)
@@ -160,7 +160,7 @@ def test_rows_of_one_class_alone_have_smoothed_odds():
 
 def test_rows_that_separate_the_classes_are_not_certain():
     X = rows(6, 20)[0]
-    one = Rows(X, (X[:, 0] > 0).astype(float), np.ones(20), Logistic())
+    one = TaskRows(X, (X[:, 0] > 0).astype(float), np.ones(20), Logistic())
     found = alone(one, Line(np.zeros((1, D)), np.zeros(1)), np.ones(D)).line
     assert 0.5 < found.coef[0, 0] < 4.0
 
@@ -170,8 +170,8 @@ def test_a_level_far_off_is_let_go_and_one_nearby_is_held():
     model = BayesianMultiTaskRegressor("none").fit(X, y, task=task)
     assert np.sqrt(model.prior_.covariance[0, 0]) < 0.5
     far, target, _ = rows(2, 6, level=3.0)
-    near = Rows(far, target - 3.0, np.ones(6), Squared())
-    assert width_of(model, [Rows(far, target, np.ones(6), Squared())])[1] > 10.0
+    near = TaskRows(far, target - 3.0, np.ones(6), Squared())
+    assert width_of(model, [TaskRows(far, target, np.ones(6), Squared())])[1] > 10.0
     assert width_of(model, [near])[1] < 3.0
     assert width_of(model, []) == (1.0, 1.0)
     held, free = (adapt(model, far, target, task="far", domain=d) for d in (None, "new"))
@@ -260,10 +260,10 @@ def fit_error(model, data, weight):
 
 def test_one_class_does_not_loosen_the_pull():
     X = rows(6, 8)[0]
-    one = Rows(X, np.ones(8), np.ones(8), Logistic())
-    start, held = Line(np.zeros((1, D)), np.zeros(1)), Quadratic(np.zeros(D), np.ones(D), 4.0)
+    one = TaskRows(X, np.ones(8), np.ones(8), Logistic())
+    start, held = Line(np.zeros((1, D)), np.zeros(1)), QuadraticPull(np.zeros(D), np.ones(D), 4.0)
     assert learn(one, start, held, WIDER).strength == 1.0
-    assert not Rows(X, np.ones(8), np.ones(8), Squared()).of_one_class
+    assert not TaskRows(X, np.ones(8), np.ones(8), Squared()).of_one_class
 
 
 @pytest.mark.parametrize("classes", [False, True])
@@ -272,10 +272,10 @@ def test_the_evidence_of_a_pull_is_that_of_the_normal_prior(classes):
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((7, 1)), rng.standard_normal(7)
     loss = Logistic() if classes else Squared()
-    held = [Quadratic(np.zeros(1), np.full(1, np.inf), level) for level in (0.5, 5.0)]
+    held = [QuadraticPull(np.zeros(1), np.full(1, np.inf), level) for level in (0.5, 5.0)]
     start = Line(np.zeros((1, 1)), np.zeros(1))
     target = (y > 0).astype(float) if classes else y + 1.0
-    given = Rows(X, target, np.ones(7), loss)
+    given = TaskRows(X, target, np.ones(7), loss)
     found = [log_evidence(given, start, pull) for pull in held]
     if classes:
         grid = np.linspace(-30, 30, 20001)

@@ -115,7 +115,7 @@ def backward(
         return chosen
     numbers = task_numbers(present, len(losses), balance.n_tasks)
     require_finite(terms.detach(), numbers)
-    step = _Step(balance, terms, present, loss_scale)
+    step = _BalancerStep(balance, terms, present, loss_scale)
     route, here = _route(kind, shared), _numbered(numbers, losses)
     if kind.weighs_heads:
         step.decide(route.measure(step.scaled, here))
@@ -129,7 +129,7 @@ def backward(
     return step.replacing(measured)
 
 
-class _Step:
+class _BalancerStep:
     """One step of a balancer of gradients."""
 
     def __init__(

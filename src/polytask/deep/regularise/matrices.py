@@ -17,7 +17,7 @@ from polytask.exceptions import IncompatibleError, ParameterError
 
 @final
 @dataclass(frozen=True)
-class Layout:
+class MatrixView:
     """How a tensor is seen as a matrix: one axis counts the features, all others the columns."""
 
     # `whole` puts an axis of length 1 first; `transposed` takes that axis for the columns.
@@ -42,10 +42,10 @@ class Layout:
 
 
 # A bias: the coefficients of a feature that is 1.
-ONE_ROW = Layout(whole=True)
+ONE_ROW = MatrixView(whole=True)
 # One of several copies that are tensors of their own, and copies along the first axis.
-ONE_COLUMN = Layout(whole=True, transposed=True)
-COLUMN_PER_COPY = Layout(transposed=True)
+ONE_COLUMN = MatrixView(whole=True, transposed=True)
+COLUMN_PER_COPY = MatrixView(transposed=True)
 
 _INPUT_FIRST = (
     nn.Embedding,
@@ -56,17 +56,17 @@ _INPUT_FIRST = (
 )
 
 
-def layout_of(module: nn.Module, name: str, values: Tensor) -> Layout:
+def layout_of(module: nn.Module, name: str, values: Tensor) -> MatrixView:
     """Return how a parameter of a module is seen as a matrix."""
     # A module that stacks copies says so in its attribute `layouts`, a mapping from the names of
     # its parameters to their layouts. Otherwise an embedding and a transposed convolution have
     # their inputs along the first axis, every other layer along the second; a vector is one row.
-    own: dict[str, Layout] = getattr(module, "layouts", {})
+    own: dict[str, MatrixView] = getattr(module, "layouts", {})
     if name in own:
         return own[name]
     if values.ndim < 2:
         return ONE_ROW
-    return Layout(0 if isinstance(module, _INPUT_FIRST) else 1)
+    return MatrixView(0 if isinstance(module, _INPUT_FIRST) else 1)
 
 
 @final
@@ -75,7 +75,7 @@ class Matrix:
     """One or several parameters as one matrix W; several have their columns side by side."""
 
     name: str
-    blocks: tuple[tuple[nn.Parameter, Layout], ...]
+    blocks: tuple[tuple[nn.Parameter, MatrixView], ...]
 
     def __post_init__(self) -> None:
         widths = [len(layout.matrix(parameter.detach())) for parameter, layout in self.blocks]

@@ -96,14 +96,16 @@ class ByDual(Proximable):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class OptimiserStep:
     """The step that an optimiser takes with one parameter."""
 
     size: float
     scale: Tensor | None
 
 
-def _plain_step(optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]) -> Step:
+def _plain_step(
+    optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]
+) -> OptimiserStep:
     """Return the step of SGD."""
     # Its momentum buffer adds up gradients: for a steady gradient g it is (1 - dampening) /
     # (1 - momentum) g. Only a prox with a step longer by that factor has the minimisers of the
@@ -111,22 +113,22 @@ def _plain_step(optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, 
     size, momentum = float(group["lr"]), float(group["momentum"])
     if momentum:
         size *= (1.0 - float(group["dampening"])) / (1.0 - momentum)
-    return Step(size, None)
+    return OptimiserStep(size, None)
 
 
 def _adaptive_step(
     optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]
-) -> Step | None:
+) -> OptimiserStep | None:
     """Return the step of Adam, None for a parameter that has not moved yet."""
     state = optimizer.state.get(parameter, {})
     if "exp_avg_sq" not in state:
         return None
     square = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     unbiased = 1.0 - float(group["betas"][1]) ** float(state["step"])
-    return Step(float(group["lr"]), (square / unbiased).sqrt() + float(group["eps"]))
+    return OptimiserStep(float(group["lr"]), (square / unbiased).sqrt() + float(group["eps"]))
 
 
-_Rule = Callable[[Optimizer, nn.Parameter, dict[str, Any]], Step | None]
+_Rule = Callable[[Optimizer, nn.Parameter, dict[str, Any]], OptimiserStep | None]
 _RULES: dict[type[Optimizer], _Rule] = {
     SGD: _plain_step,
     Adam: _adaptive_step,
@@ -146,7 +148,9 @@ def _innermost(optimizer: object) -> Optimizer:
     return optimizer
 
 
-def _step_of(optimizers: Iterable[Optimizer], parameter: nn.Parameter, name: str) -> Step | None:
+def _step_of(
+    optimizers: Iterable[Optimizer], parameter: nn.Parameter, name: str
+) -> OptimiserStep | None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             if any(parameter is known for known in group["params"]):

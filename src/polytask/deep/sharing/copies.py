@@ -16,8 +16,8 @@ from polytask._checks import sentence
 from polytask.deep.regularise.matrices import (
     COLUMN_PER_COPY,
     ONE_COLUMN,
-    Layout,
     Matrix,
+    MatrixView,
     input_layers,
     weights_of,
 )
@@ -101,7 +101,7 @@ class StackedLinear(StackedLayer):
 
     # Shapes: weight (n_copies, n_out, n_in), bias (n_copies, n_out).
 
-    layouts: Mapping[str, Layout] = {"weight": Layout(2)}
+    layouts: Mapping[str, MatrixView] = {"weight": MatrixView(2)}
 
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """Return every copy's linear map of its rows."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polytask.deep.regularise import Penalties, final_phase
 from polytask.deep.trainable import Sums, Trainable, task_means
-from polytask.deep.training.engine import Engine, add_up_gradients
+from polytask.deep.training.engine import TrainingProcesses, add_up_gradients
 from polytask.deep.training.history import Tally
 
 
@@ -20,7 +20,7 @@ def measured(
     batches: Iterable[Any],
     weights: Tensor,
     penalties: Penalties,
-    engine: Engine,
+    engine: TrainingProcesses,
 ) -> tuple[float, float, float | None]:
     """Return the objective on all batches, what of it is penalties, and its residual."""
     # Shapes: weights (n_tasks,).
@@ -51,7 +51,7 @@ def _residual(
     weights: Tensor,
     sums_of_tasks: Tensor,
     penalties: Penalties,
-    engine: Engine,
+    engine: TrainingProcesses,
 ) -> float:
     """Return the stationarity residual of the penalties; sums_of_tasks (2, n_tasks)."""
     losses, whole = sums_of_tasks.to(weights)

@@ -21,7 +21,7 @@ MIXED = (None, "bf16")
 
 
 @dataclass(frozen=True)
-class Engine:
+class TrainingProcesses:
     """One process, or those of an ``accelerate.Accelerator``, each with its rows of a batch."""
 
     # Gradients and label counts are added up here, so that neither network nor optimiser has to
@@ -55,14 +55,16 @@ class Engine:
         return summed
 
 
-def engine_of(device: object, mixed_precision: object, distributed: object, owner: str) -> Engine:
+def engine_of(
+    device: object, mixed_precision: object, distributed: object, owner: str
+) -> TrainingProcesses:
     """Return where to train."""
     one_of(mixed_precision, "mixed_precision", owner, MIXED)
     one_of(distributed, "distributed", owner, (True, False))
     chosen = device_of(device, owner)
     mixed = mixed_precision is not None
     if not distributed:
-        return Engine(chosen, mixed)
+        return TrainingProcesses(chosen, mixed)
     from accelerate import Accelerator
 
     joined = _is_joined()
@@ -77,7 +79,9 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
         atexit.register(_leave)
     precision = str(accelerator.mixed_precision)
     one_of(precision, "mixed_precision", "Accelerator", ("no", "bf16"))
-    return Engine(torch.device(accelerator.device), mixed or precision == "bf16", accelerator)
+    return TrainingProcesses(
+        torch.device(accelerator.device), mixed or precision == "bf16", accelerator
+    )
 
 
 def compile_layers(network: nn.Module) -> None:
@@ -96,7 +100,7 @@ def _leave() -> None:
 
 
 @torch.no_grad()
-def add_up_gradients(parameters: Sequence[nn.Parameter], engine: Engine) -> None:
+def add_up_gradients(parameters: Sequence[nn.Parameter], engine: TrainingProcesses) -> None:
     """Give every process the gradients of all, added up."""
     # A parameter that has a gradient in no process keeps none.
     if engine.world == 1:

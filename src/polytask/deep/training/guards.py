@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from polytask._checks import sentence
 from polytask.deep.regularise import Penalties
 from polytask.deep.trainable import LEVELS, Trainable
-from polytask.deep.training.engine import Engine
+from polytask.deep.training.engine import TrainingProcesses
 from polytask.deep.training.settings import Training
 from polytask.exceptions import (
     ConvergenceWarning,
@@ -30,7 +30,7 @@ _PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
 
 
 def refuse_unfit_steps(
-    training: Training, network: Trainable, engine: Engine, balanced: bool
+    training: Training, network: Trainable, engine: TrainingProcesses, balanced: bool
 ) -> None:
     """Refuse accumulation where the batches of a step do not add up, and the like."""
     if training.compile and balanced and training.balance_at == LEVELS[1]:
@@ -59,7 +59,7 @@ def refuse_unfit_steps(
             )
 
 
-def refuse_unfit_end(training: Training, engine: Engine, penalties: Penalties) -> None:
+def refuse_unfit_end(training: Training, engine: TrainingProcesses, penalties: Penalties) -> None:
     """Refuse a final phase where it has nothing to do, or not all of the data."""
     if training.final_phase and not penalties.terms:
         raise IncompatibleError(

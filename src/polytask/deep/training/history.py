@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from polytask._checks import sentence
 from polytask._registry import State, fields_of, saveable
-from polytask.deep.recording import Block, Pair, Recording, TaskRelation
+from polytask.deep.recording import Pair, PairValues, Recording, TaskRelation
 from polytask.deep.trainable import Sums, Trainable
-from polytask.deep.training.engine import Engine
+from polytask.deep.training.engine import TrainingProcesses
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -225,7 +225,7 @@ class Recorder:
                 self._add(k, self._recordings[k].of_batches(network, batches, rate))
         network.train()
 
-    def _add(self, k: int, block: Block) -> None:
+    def _add(self, k: int, block: PairValues) -> None:
         found, rows, columns = block.values.detach().cpu(), block.rows.cpu(), block.columns.cpu()
         known = torch.isfinite(found)
         found = torch.where(known, found, torch.zeros_like(found)).double()
@@ -234,7 +234,9 @@ class Recorder:
         sums = torch.stack([counts, whole, found, found**2])
         self._sums[k][:, rows[:, None], columns[None, :]] += sums
 
-    def relations(self, tasks: tuple[Hashable, ...], engine: Engine) -> tuple[TaskRelation, ...]:
+    def relations(
+        self, tasks: tuple[Hashable, ...], engine: TrainingProcesses
+    ) -> tuple[TaskRelation, ...]:
         """Return the means over the steps, those of all processes."""
         found = []
         for one, sums in zip(self._recordings, self._sums, strict=True):
@@ -272,7 +274,9 @@ class Record:
     held_out: list[Tensor] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def history(self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine) -> History:
+    def history(
+        self, tasks: tuple[Hashable, ...], weights: Tensor, engine: TrainingProcesses
+    ) -> History:
         """Return what happened, in all processes, as arrays."""
         return History(
             tasks=tasks,
@@ -347,7 +351,7 @@ class Tally:
             self.sums.index_add_(1, present.cpu(), both)
             self._waiting.clear()
 
-    def add_up(self, engine: Engine) -> None:
+    def add_up(self, engine: TrainingProcesses) -> None:
         """Add the sums of all processes."""
         self._add_waiting()
         if engine.world > 1:

@@ -29,7 +29,7 @@ from polytask.deep.training.checkpoint import (
     write_checkpoint,
 )
 from polytask.deep.training.end import measured, run_final_phase
-from polytask.deep.training.engine import Engine, add_up_gradients, compile_layers
+from polytask.deep.training.engine import TrainingProcesses, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
     refuse_iterators,
     refuse_unfit_end,
@@ -69,7 +69,7 @@ def fit_network(
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
     identity_defaults: Mapping[str, Any] | None = None,
-    engine: Engine | None = None,
+    engine: TrainingProcesses | None = None,
 ) -> tuple[History, TrainingResult]:
     """Train a network in place.
 
@@ -136,7 +136,7 @@ def fit_network(
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(seed)
-        run = _Run(
+        run = _TrainingRun(
             network=network,
             batches=batches,
             training=training,
@@ -146,7 +146,7 @@ def fit_network(
             everything=batches if everything is None else everything,
             balance=balance_of(balancer, count),
             penalties=penalties_of(network, penalties),
-            engine=Engine(device) if engine is None else engine,
+            engine=TrainingProcesses(device) if engine is None else engine,
         )
         run.resume(dict(identity or {}), identity_defaults or {})
         if training.compile:
@@ -155,7 +155,7 @@ def fit_network(
 
 
 @dataclass(eq=False)
-class _Run:
+class _TrainingRun:
     """One training: what changes while it runs."""
 
     network: Trainable
@@ -167,7 +167,7 @@ class _Run:
     everything: Iterable[Any]
     balance: StatefulBalancer | None
     penalties: Penalties
-    engine: Engine
+    engine: TrainingProcesses
 
     def __post_init__(self) -> None:
         training, network = self.training, self.network

@@ -114,7 +114,7 @@ _PATIENCE, _IDLE_STEPS = 20, 1_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """Everything about training that the data do not decide."""
 
     training: Training
@@ -148,7 +148,7 @@ class Settings:
         return replace(training, optimizer=lambda _: make(groups))
 
 
-def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, which is above
+def settings_of(model: Any) -> TrainingSettings:  # noqa: ANN401 - a deep estimator, which is above
     """Check the parameters of a deep estimator."""
     owner = type(model).__name__
     for name in ("standardize", "early_stopping"):
@@ -190,7 +190,7 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
     )
     decay = nonnegative(model.weight_decay, "weight_decay", owner)
     _refuse_unused(model, owner)
-    return Settings(
+    return TrainingSettings(
         training=training,
         lengths=lengths,
         decay=decay,

@@ -20,7 +20,7 @@ from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import Translator
 from polytask.selection.auto.explaining import explain
-from polytask.selection.auto.fitting import Combination, Settings, combine
+from polytask.selection.auto.fitting import AutoSettings, Combination, combine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +142,7 @@ class AutoEstimator(MultiTaskEstimator):
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise ParameterError(sentence("random_state", owner, "an integer >= 0", repr(seed)))
-        settings = Settings(
+        settings = AutoSettings(
             models=self.models,
             cv=self.cv,
             unseen=self.unseen_tasks == "shared",

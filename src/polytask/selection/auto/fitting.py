@@ -19,17 +19,17 @@ from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.io import open_store
-from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
 from polytask.selection.auto.clock import Clock
+from polytask.selection.auto.held_out_rows import HeldOutRows, make_bench
 from polytask.selection.auto.trying import (
-    Trials,
+    CandidateFits,
     do_fit,
     journal_header,
     make_splits,
     units_of,
 )
-from polytask.selection.auto.weighing import Tried, Weighed, weigh
+from polytask.selection.auto.weighing import CandidateFit, Ensemble, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import make_entries
 from polytask.selection.facts import Facts
@@ -55,7 +55,7 @@ class AutoRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Settings:
+class AutoSettings:
     """What the user chose, see :class:`AutoMultiTaskRegressor`; `spent` seconds of it are over."""
 
     models: Any
@@ -83,7 +83,7 @@ class Combination:
     unfitted: tuple[str, ...] = ()
 
 
-def facts_of(data: TaskData, problem: str, losses: Any, settings: Settings) -> Facts:  # noqa: ANN401
+def facts_of(data: TaskData, problem: str, losses: Any, settings: AutoSettings) -> Facts:  # noqa: ANN401
     """Gather what decides about the candidates."""
     keeps = isinstance(settings.cv, Splitter)
     return Facts(
@@ -106,7 +106,7 @@ def combine(
     data: TaskData,
     raw: TaskData,
     targets: tuple[Outcomes, str, Any],
-    settings: Settings,
+    settings: AutoSettings,
     owner: str,
 ) -> Combination:
     """Try the candidates, choose how to combine them, and fit those that have weight."""
@@ -127,7 +127,7 @@ def combine(
         Workers(do_fit, (study, data, entries, splits), settings.n_jobs) as workers,
     ):
         clock = Clock.of_budget(budget, settings.spent, len(splits), workers.count)
-        trials = Trials(study, entries, splits, store, bench, clock, workers, owner)
+        trials = CandidateFits(study, entries, splits, store, bench, clock, workers, owner)
         tried = trials.all(settings.verbose)
         weighed = weigh(tried, bench)
         if weighed is None:
@@ -161,13 +161,15 @@ def combine(
     )
 
 
-def _known(bench: Bench) -> float:
+def _known(bench: HeldOutRows) -> float:
     """Return the loss of the constants; NaN if there is nothing but rounding to explain."""
     least = np.finfo(float).eps * float(np.average(bench.y**2, weights=bench.weight))
     return bench.null_loss if bench.null_loss > least else float("nan")
 
 
-def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tuple[AutoRow, ...]:
+def _leaderboard(
+    tried: Sequence[CandidateFit], weighed: Ensemble, bench: HeldOutRows
+) -> tuple[AutoRow, ...]:
     usable = {one.entry.name: one for one in weighed.usable}
     folds = int(bench.fold.max()) + 1
     losses = {}

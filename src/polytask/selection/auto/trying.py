@@ -25,10 +25,10 @@ from polytask.io import Store
 from polytask.io.model_file import versions
 from polytask.messages import LazyMessage
 from polytask.metrics import HeldOut
-from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
-from polytask.selection.auto.weighing import Tried, judged, weigh
+from polytask.selection.auto.held_out_rows import HeldOutRows
+from polytask.selection.auto.weighing import CandidateFit, judged, weigh
 from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out
@@ -98,26 +98,26 @@ def journal_header(
 
 
 @dataclass(frozen=True, eq=False)
-class Trials:
+class CandidateFits:
     """Fits of candidates, on folds and on all rows, each in time or not at all."""
 
     study: Study
     entries: Sequence[Entry]
     splits: Sequence[Split]
     store: Store
-    bench: Bench
+    bench: HeldOutRows
     clock: Clock
     workers: Workers
     owner: str
     members: dict[str, Any] = field(default_factory=dict)
 
-    def all(self, verbose: bool) -> list[Tried]:
+    def all(self, verbose: bool) -> list[CandidateFit]:
         """Fit every candidate on every fold, one after the other, those that take least first."""
         # Within a time budget the first that is finished is fitted on all rows at once, so that
         # there is a model whatever comes.
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
         places.sort(key=lambda k: self.entries[k].cost)
-        found: dict[str, Tried] = {}
+        found: dict[str, CandidateFit] = {}
         with progress(len(places) * len(self.splits), "Choosing", verbose) as bar:
             for place in places:
                 entry = self.entries[place]
@@ -138,7 +138,9 @@ class Trials:
             for place in places:
                 if found[self.entries[place].name].late:
                     raise self._too_late(place)
-        left_out = [Tried(e, None, 0.0, e.left_out) for e in self.entries if e.estimator is None]
+        left_out = [
+            CandidateFit(e, None, 0.0, e.left_out) for e in self.entries if e.estimator is None
+        ]
         found |= {one.entry.name: one for one in left_out}
         return [found[entry.name] for entry in self.entries]
 
@@ -168,7 +170,7 @@ class Trials:
             f"{duration(self.clock.least(fold))}. Give more time than that, or fewer rows."
         )
 
-    def _tried(self, place: int, hurried: bool, bar: Progress) -> Tried:
+    def _tried(self, place: int, hurried: bool, bar: Progress) -> CandidateFit:
         entry, store, clock = self.entries[place], self.store, self.clock
         keys = [f"{number}/{entry.name}" for number in range(len(self.splits))]
         missing = [k for k, key in enumerate(keys) if store.get(key) is None]
@@ -192,12 +194,14 @@ class Trials:
         finished = all(record is not None for record in records)
         clock.note(entry, _spent(store, keys), finished)
         if not finished:
-            return Tried(entry, None, 0.0, LazyMessage("left_out.time"))
+            return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
         failed = next((record["failed"] for record in records if "failed" in record), None)
         if failed is not None:
-            return Tried(entry, None, 0.0, failed)
+            return CandidateFit(entry, None, 0.0, failed)
         values = _stacked([record["values"] for record in records])
-        return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
+        return CandidateFit(
+            entry, values, float(sum(record["seconds"] for record in records)), None
+        )
 
 
 def _spent(store: Store, keys: Sequence[str]) -> list[float]:
@@ -210,7 +214,7 @@ Given = tuple[Study, TaskData, Sequence[Entry], Sequence[Split]]
 
 
 def do_fit(given: Given, piece: tuple[int, int]) -> Record:
-    """Fit a candidate on a fold, or on all rows: the work of :class:`Trials`."""
+    """Fit a candidate on a fold, or on all rows: the work of :class:`CandidateFits`."""
     study, data, entries, splits = given
     place, fold = piece
     if fold >= 0:

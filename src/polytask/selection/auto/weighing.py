@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.messages import LazyMessage
-from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
+from polytask.selection.auto.held_out_rows import HeldOutRows
 from polytask.selection.auto.mixing import Mix, best_mix
 from polytask.selection.entries import Entry
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class CandidateFit:
     """A candidate and what became of it. Shapes: values (N,), given (N,)."""
 
     entry: Entry
@@ -33,7 +33,7 @@ class Tried:
         """Whether there was not time for it."""
         return getattr(self.note, "key", "") == "left_out.time"
 
-    def as_given(self) -> Tried:
+    def as_given(self) -> CandidateFit:
         """Return the candidate with its probabilities as it predicted them."""
         if self.given is None:
             return self
@@ -41,10 +41,10 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Weighed:
+class Ensemble:
     """Candidates with predictions, and how they are combined."""
 
-    usable: tuple[Tried, ...]
+    usable: tuple[CandidateFit, ...]
     mix: Mix
 
     @property
@@ -61,7 +61,7 @@ class Weighed:
         """Return the names of those that have weight for any task."""
         return [self.usable[m].entry.name for m in self.used]
 
-    def beside(self, others: Weighed) -> Weighed:
+    def beside(self, others: Ensemble) -> Ensemble:
         """Return the same weights with the candidates of another, which have none."""
         own = {one.entry.name: m for m, one in enumerate(self.usable)}
         places = [own.get(one.entry.name, -1) for one in others.usable]
@@ -71,10 +71,10 @@ class Weighed:
         # The column that is added is that of those without weight.
         shared = np.append(self.mix.shared, 0.0)[places]
         by_task = np.pad(self.mix.by_task, ((0, 0), (0, 1)))[:, places]
-        return Weighed(usable, replace(self.mix, shared=shared, by_task=by_task))
+        return Ensemble(usable, replace(self.mix, shared=shared, by_task=by_task))
 
 
-def judged(one: Tried, bench: Bench) -> Tried:
+def judged(one: CandidateFit, bench: HeldOutRows) -> CandidateFit:
     """Return a candidate with its probabilities calibrated, or left out if it is far off."""
     one = _calibrated(one, bench)
     if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
@@ -82,7 +82,7 @@ def judged(one: Tried, bench: Bench) -> Tried:
     return replace(one, values=None, note="its predictions are too far off to be squared")
 
 
-def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
+def weigh(tried: Iterable[CandidateFit], bench: HeldOutRows) -> Ensemble | None:
     """Combine the candidates that have predictions; None if there is none."""
     # Models that are too bold on their own may be right on average, which those that were made
     # careful are not: probabilities are calibrated only where their combination loses less, on
@@ -97,10 +97,10 @@ def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
     return min(plain, found, key=lambda weighed: weighed.loss)
 
 
-def _mixed(usable: tuple[Tried, ...], bench: Bench) -> Weighed:
+def _mixed(usable: tuple[CandidateFit, ...], bench: HeldOutRows) -> Ensemble:
     held = bench.held([one.values for one in usable if one.values is not None])
     kinds = [kind_to_lean_to(one.entry.kind, one.entry.family) for one in usable]
-    return Weighed(usable, best_mix(held, kinds))
+    return Ensemble(usable, best_mix(held, kinds))
 
 
 def kind_to_lean_to(kind: str, family: str) -> str:
@@ -108,7 +108,7 @@ def kind_to_lean_to(kind: str, family: str) -> str:
     return family if family in ("trees", "deep") else kind
 
 
-def _calibrated(one: Tried, bench: Bench) -> Tried:
+def _calibrated(one: CandidateFit, bench: HeldOutRows) -> CandidateFit:
     """Scale the probabilities of classes; numbers are as they were predicted."""
     if one.values is None or one.values.ndim == 1:
         return one

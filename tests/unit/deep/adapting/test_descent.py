@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor  # noqa: E402
 from polytask.deep import adapting as descent  # noqa: E402
-from polytask.deep.adapting import Adapters, NearSource, Start, Unfreeze, descend, layers_of  # noqa: E402
+from polytask.deep.adapting import Adapters, DescentStart, NearSource, Unfreeze, descend, layers_of  # noqa: E402
 from polytask.losses import Multinomial, Squared  # noqa: E402
 
 METHODS = (Unfreeze(2, 10, 0.01), NearSource(0.1, 20, 0.01), Adapters(2, 20, 0.01))
@@ -30,7 +30,7 @@ def tasks():
 def start(tasks):
     coef, intercept = tasks.mean_head()
     mean = np.column_stack([coef, intercept])
-    return Start(mean, np.eye(6), np.zeros((6, 1)), 0.1)
+    return DescentStart(mean, np.eye(6), np.zeros((6, 1)), 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_several_classes():
     model = DeepMultiTaskClassifier(MLP((6,)), max_epochs=2, early_stopping=False, random_state=0)
     tasks = model.fit(X, np.digitize(X[:, 0], [-0.5, 0.5]), task=task)._tasks
     coef, intercept = tasks.mean_head()
-    start = Start(np.column_stack([coef, intercept]), np.eye(7), np.zeros((7, 3)), 0.01)
+    start = DescentStart(np.column_stack([coef, intercept]), np.eye(7), np.zeros((7, 3)), 0.01)
     y = np.digitize(X[:, 1], [-0.5, 0.5]).astype(float)
     given = (X, y, np.ones(90))
     course = descend(tasks, NearSource(0.0, 40, 0.02), start, given, Multinomial(), watched=X)

@@ -16,15 +16,15 @@ from sklearn.linear_model import LogisticRegression
 
 import polytask
 from polytask import AutoMultiTaskClassifier
-from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import (
     Calibration,
     best_calibration,
     calibrated,
     seen_first,
 )
+from polytask.selection.auto.held_out_rows import HeldOutRows
 from polytask.selection.auto.mixing import HeldRows, LogMix, best_mix
-from polytask.selection.auto.weighing import Tried, judged, weigh
+from polytask.selection.auto.weighing import CandidateFit, judged, weigh
 from polytask.selection.entries import Entry
 
 
@@ -146,14 +146,17 @@ def test_held_out_rows_decide_whether_it_is_scaled(classes: int) -> None:
     assert_allclose(values, P[:, 0], atol=0.03)
 
 
-def on_bench(tables: list[np.ndarray], common: np.ndarray) -> tuple[list[Tried], Bench]:
+def on_bench(
+    tables: list[np.ndarray], common: np.ndarray
+) -> tuple[list[CandidateFit], HeldOutRows]:
     held = held_rows(tables[0])
-    bench = Bench(
+    bench = HeldOutRows(
         held.y, held.weight, held.task, held.fold, held.unit, common, n_tasks=1, loss=LogMix()
     )
     entries = [Entry(f"model {m}", "pooled", "linear", None) for m in range(len(tables))]
     return [
-        judged(Tried(entry, P, 1.0, None), bench) for entry, P in zip(entries, tables, strict=True)
+        judged(CandidateFit(entry, P, 1.0, None), bench)
+        for entry, P in zip(entries, tables, strict=True)
     ], bench
 
 

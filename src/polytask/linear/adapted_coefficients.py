@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @saveable("linear.given_line")
 @dataclass(frozen=True)
-class GivenLine:
+class AdaptedCoefficients:
     """A task whose coefficients were given by ``adapt``, not learned under the prior."""
 
     # Its posterior says nothing about how uncertain these coefficients are.
@@ -27,12 +27,17 @@ class GivenLine:
     unseen: bool
 
 
-def line_given(lines: tuple[GivenLine, ...], task: int) -> GivenLine | None:
+def line_given(lines: tuple[AdaptedCoefficients, ...], task: int) -> AdaptedCoefficients | None:
     """Return the given coefficients of a task, None if they were learned."""
     return next((line for line in lines if line.task == task), None)
 
 
-def deviations(tasks: BayesTasks, lines: tuple[GivenLine, ...], X: Any, task: int) -> Array:  # noqa: ANN401
+def deviations(
+    tasks: BayesTasks,
+    lines: tuple[AdaptedCoefficients, ...],
+    X: Any,  # noqa: ANN401 - dense or sparse
+    task: int,
+) -> Array:
     """Return the standard deviation of new targets, shape (n_rows,), in original units."""
     # Shapes: X (n_rows, n_features).
     given = line_given(lines, task)
@@ -42,8 +47,8 @@ def deviations(tasks: BayesTasks, lines: tuple[GivenLine, ...], X: Any, task: in
 
 
 def with_lines_of(
-    new: LinearTasks, old: LinearTasks, lines: tuple[GivenLine, ...]
-) -> tuple[LinearTasks, tuple[GivenLine, ...]]:
+    new: LinearTasks, old: LinearTasks, lines: tuple[AdaptedCoefficients, ...]
+) -> tuple[LinearTasks, tuple[AdaptedCoefficients, ...]]:
     """Put back the coefficients of tasks that have no further rows."""
     kept = tuple(line for line in lines if new.counts[line.task] == old.counts[line.task])
     coef, intercept = new.coef.copy(), new.intercept.copy()

@@ -33,7 +33,7 @@ Known = NDArray[np.bool_]
 Increasing = Callable[[Array], tuple[Array, Array]]
 
 
-def best_levels(mean: Array, variance: Array, weight: Array, intercepts: Intercepts) -> Array:
+def best_intercepts(mean: Array, variance: Array, weight: Array, intercepts: Intercepts) -> Array:
     """Return the b that minimises ``sum weight sqrt(variance + (mean - b)^2) + penalty``."""
     # Shapes: mean, variance (n_columns,), weight (n_columns,), result (n_columns,).
     match intercepts:
@@ -62,8 +62,8 @@ def _by_newton(
     b = squared(intercepts.project(mean))
     lowest = value(b)
     for _ in range(_QUICK_STEPS):
-        force, bend = _force(b, mean, variance, weight)
-        step = intercepts.solve(bend, -(force + intercepts.gradient(b)))
+        force, curvature = _force(b, mean, variance, weight)
+        step = intercepts.solve(curvature, -(force + intercepts.gradient(b)))
         if np.all(np.abs(step) <= _SETTLED * np.sqrt(variance + (mean - b) ** 2)):
             return b + step
         found = value(b + step)
@@ -121,8 +121,8 @@ def _tied(mean: Array, variance: Array, weight: Array, groups: Groups) -> Array:
     size = int(groups.max(initial=-1)) + 1
 
     def excess(level: Array) -> tuple[Array, Array]:
-        force, bend = _force(level[groups], mean, variance, weight)
-        return _sums(groups, force, size), _sums(groups, bend, size)
+        force, curvature = _force(level[groups], mean, variance, weight)
+        return _sums(groups, force, size), _sums(groups, curvature, size)
 
     return np.asarray(_root(excess, *_range(mean, weight > 0, groups, size))[groups])
 
@@ -137,8 +137,8 @@ def _pulled(
     """Return intercepts pulled to given values, and how much they follow these."""
 
     def excess(b: Array) -> tuple[Array, Array]:
-        force, bend = _force(b, mean, variance, weight)
-        return force + strength * (b - centre), bend + strength
+        force, curvature = _force(b, mean, variance, weight)
+        return force + strength * (b - centre), curvature + strength
 
     b = _root(excess, np.where(weight > 0, mean, centre), centre)
     return b, strength / (strength + _force(b, mean, variance, weight)[1])
@@ -163,7 +163,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Rooted(Datafit):
+class SquareRootDatafit(Datafit):
     """``sum_t weight_t sqrt(mean residual^2)`` over tasks, with other losses beside it.
 
     The root of a mean square is ``min over sigma > 0 of mean square / (2 sigma) + sigma / 2``, so
@@ -271,7 +271,7 @@ class Rooted(Datafit):
 
     def _levels(self, at: Residuals) -> Array:
         given = at.mean, at.variance + self.squares.blur, self.squares.total
-        return best_levels(*given, self.intercepts)
+        return best_intercepts(*given, self.intercepts)
 
     def _roots(self, at: Residuals, b: Array) -> float:
         """Return the weighted sum of roots."""
@@ -309,7 +309,7 @@ class Rooted(Datafit):
             factor = self.squares.total / sigma
             b = self.intercepts.solve(factor, factor * at.mean - self._push)
             sigma = np.maximum(sigma, self._sigma(at, b))
-            if self.intercepts.held in (0.0, np.inf) and self.intercepts.centres:
+            if self.intercepts.own_curvature in (0.0, np.inf) and self.intercepts.centres:
                 break
         return self._joined(W, at, self._levels(at), b, sigma, None)
 
@@ -360,13 +360,13 @@ class Rooted(Datafit):
         """Return the product with the Hessian, the intercepts minimised out."""
         factor = self.squares.total / sigma
         left = at.mean - b
-        bend = factor * (at.variance + self.squares.blur) / sigma**2
+        curvature = factor * (at.variance + self.squares.blur) / sigma**2
 
         def product(V: Array) -> Array:
             change = at.change(V)
             along = (change.covariance + left * change.mean) / sigma**2
             pushed = factor * (change.mean - left * along)
-            level = -self.intercepts.solve(bend, pushed)
+            level = -self.intercepts.solve(curvature, pushed)
             along = along + left * level / sigma**2
             found = at.back(-factor * along, factor * (level + along * b), change, factor)
             return found if rest is None else found + rest.hessian(V)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polytask.datafits import KinkedSamples, Samples, TiedIntercepts, on_rows
-from polytask.datafits.kinked_levels import balanced, zero_sum_groups
+from polytask.datafits import PiecewiseLinearSamples, Samples, TiedIntercepts, on_rows
+from polytask.datafits.piecewise_linear_intercepts import balanced, zero_sum_groups
 from polytask.losses import Quantile, Squared
 from polytask.penalties import L1
 from polytask.solvers import Splitting
@@ -16,7 +16,7 @@ from polytask.testing._problems import (
     N_FEATURES,
     N_TASKS,
     intercept_modes,
-    kinked_problems,
+    piecewise_linear_problems,
     shared_samples,
     stacked_samples,
 )
@@ -25,7 +25,7 @@ MODES = intercept_modes()
 MAKERS = [stacked_samples, shared_samples]
 
 
-def kinked(make, mode, seed=0, q=0.7):
+def piecewise(make, mode, seed=0, q=0.7):
     samples = make(Quantile(q), MODES[mode], seed)
     return on_rows(samples.blocks, samples.intercepts, N_FEATURES, N_TASKS)
 
@@ -38,7 +38,7 @@ def points(seed):
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("mode", MODES)
 def test_no_other_intercepts_are_better(make, mode):
-    datafit, rng = kinked(make, mode), np.random.default_rng(1)
+    datafit, rng = piecewise(make, mode), np.random.default_rng(1)
     for W in points(2):
         at = datafit.evaluate(W)
         assert datafit.value_at(W, at.intercept) == pytest.approx(at.value, rel=1e-12)
@@ -53,7 +53,7 @@ def test_no_other_intercepts_are_better(make, mode):
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_gradient_is_a_subgradient_with_its_conjugate(make, mode):
-    datafit, rng = kinked(make, mode), np.random.default_rng(3)
+    datafit, rng = piecewise(make, mode), np.random.default_rng(3)
     for W in points(4):
         at = datafit.evaluate(W)
         slope = float(np.sum(at.gradient * W))
@@ -70,7 +70,7 @@ def test_the_gradient_is_a_subgradient_with_its_conjugate(make, mode):
 
 @pytest.mark.parametrize("mode", ["free", "tied", "pulled"])
 def test_derivatives_are_balanced_within_their_bounds(mode):
-    datafit = kinked(shared_samples, mode)
+    datafit = piecewise(shared_samples, mode)
     rows = datafit.rows
     u = np.random.default_rng(5).uniform(rows.lower, rows.upper)
     owner = zero_sum_groups(rows, datafit.intercepts)
@@ -81,7 +81,7 @@ def test_derivatives_are_balanced_within_their_bounds(mode):
 
 @pytest.mark.parametrize("slopes", [(-3.0, 40.0), (-1e-3, 2e-3), (-1e4, 1.0)])
 def test_derivatives_of_losses_with_slopes_of_any_size_are_balanced(slopes):
-    rows = kinked(shared_samples, "free").rows
+    rows = piecewise(shared_samples, "free").rows
     steep = replace(
         rows, lower=np.full_like(rows.y, slopes[0]), upper=np.full_like(rows.y, slopes[1])
     )
@@ -111,8 +111,8 @@ def test_ties_share_what_is_left_and_the_middle_of_a_flat_part_is_taken():
 
 
 def test_smooth_losses_beside_keep_what_they_are():
-    datafit = kinked_problems(0)["quantile beside logistic"]
-    assert isinstance(datafit, KinkedSamples)
+    datafit = piecewise_linear_problems(0)["quantile beside logistic"]
+    assert isinstance(datafit, PiecewiseLinearSamples)
     assert isinstance(datafit.rest, Samples)
     W = points(6)[0]
     rest = datafit.rest.evaluate(W)
@@ -131,7 +131,7 @@ def test_without_kinks_it_is_the_ordinary_data_term():
 
 @pytest.mark.slow
 def test_a_start_without_dual_variables_is_used():
-    datafit = kinked(stacked_samples, "free")
+    datafit = piecewise(stacked_samples, "free")
     found = Splitting().solve(datafit, L1(0.01), tol=1e-8)
     bare = type(found)(**{**vars(found), "memory": ()})
     again = Splitting().solve(datafit, L1(0.01), tol=1e-8, start=bare)

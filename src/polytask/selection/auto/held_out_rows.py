@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class HeldOutRows:
     """The held-out rows, before any model: truth, owners, and what a constant says of them."""
 
     # `constants` has shape (N, 1) for numbers; for classes its columns are their shares among the
@@ -65,7 +65,9 @@ class Bench:
         return self.loss.losses(self.constants[:, 0], self.y)
 
 
-def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
+def make_bench(
+    study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None
+) -> HeldOutRows:
     """Return the held-out labels of all folds, in the order of the records of a candidate."""
     # Shapes: unit_of (n_rows,).
     # Targets count alike, whatever their unit and however many labels they have; rows of tasks
@@ -100,12 +102,14 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
             tables.append(known)
     y, weight, task_of, fold_of, units, kind = map(np.concatenate, zip(*pieces, strict=True))
     mix = kinds[0] if len(kinds) == 1 else KindsMix(kinds, kind)
-    bench = Bench(y, weight, task_of, fold_of, units, stacked(tables), study.data.n_tasks, mix)
+    bench = HeldOutRows(
+        y, weight, task_of, fold_of, units, stacked(tables), study.data.n_tasks, mix
+    )
     alike = study.data.form is not Form.TARGETS and len(kinds) == 1
     return bench if alike else _alike(bench)
 
 
-def _alike(bench: Bench) -> Bench:
+def _alike(bench: HeldOutRows) -> HeldOutRows:
     """Weigh targets by what their constant loses in all."""
     losses = bench.weight * bench.constant_losses()
     totals = np.bincount(bench.task, losses, bench.n_tasks)

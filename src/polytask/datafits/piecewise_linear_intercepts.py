@@ -30,7 +30,7 @@ _FLAT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class PiecewiseLinearLabels:
     """Every label of losses with a kink."""
 
     # Shapes: column (n_labels,), y, weight (n_labels,), lower, upper (n_labels,).
@@ -65,7 +65,9 @@ class _Sorted:
     ends: Index
 
     @classmethod
-    def of(cls, rows: Rows, residual: Array, group: Index, n_groups: int) -> _Sorted:
+    def of(
+        cls, rows: PiecewiseLinearLabels, residual: Array, group: Index, n_groups: int
+    ) -> _Sorted:
         """Sort the residuals of rows with weights by group."""
         kept = np.flatnonzero(rows.weight > 0)
         order = kept[np.lexsort((residual[kept], group[kept]))]
@@ -87,7 +89,7 @@ class _Sorted:
         return found, found >= 0
 
 
-def best_levels(rows: Rows, plain: Array, intercepts: Intercepts) -> Array:
+def best_intercepts(rows: PiecewiseLinearLabels, plain: Array, intercepts: Intercepts) -> Array:
     """Return the best intercepts for predictions without, shape (n_columns,)."""
     # Shapes: plain (n_labels,).
     residual = rows.y - plain
@@ -154,15 +156,17 @@ def _to_means(order: _Sorted, intercepts: PulledIntercepts, seen: Mask) -> Array
         low, high = np.where(excess <= 0, mean, low), np.where(excess >= 0, mean, high)
         if np.all(high - low <= 4 * np.finfo(float).eps * (np.abs(low) + np.abs(high))):
             break
-        bend = np.bincount(groups, 1.0 - slope, size)
-        newton = mean - np.divide(excess, bend, out=np.full(size, np.inf), where=bend > 0)
+        curvature = np.bincount(groups, 1.0 - slope, size)
+        newton = mean - np.divide(
+            excess, curvature, out=np.full(size, np.inf), where=curvature > 0
+        )
         inside = (newton > low) & (newton < high)
         settled = excess == 0
         mean = np.where(settled, mean, np.where(inside, newton, 0.5 * (low + high)))
     return np.where(seen, _pulled(order, mean[groups], strength)[0], mean[groups])
 
 
-def balanced(rows: Rows, u: Array, owner: Index | None) -> Array:
+def balanced(rows: PiecewiseLinearLabels, u: Array, owner: Index | None) -> Array:
     """Return derivatives near u whose weighted sums vanish in every group, within their bounds."""
     # Shapes: u (n_labels,), owner (n_labels,).
     if owner is None:
@@ -182,21 +186,23 @@ def balanced(rows: Rows, u: Array, owner: Index | None) -> Array:
         if np.all(np.abs(sums) <= 4 * np.finfo(float).eps * weights):
             break
         low, high = np.where(sums >= 0, shift, low), np.where(sums <= 0, shift, high)
-        bend = np.bincount(owner, rows.weight * (held == point), size)
-        newton = shift + np.divide(sums, bend, out=np.full(size, np.inf), where=bend > 0)
+        curvature = np.bincount(owner, rows.weight * (held == point), size)
+        newton = shift + np.divide(sums, curvature, out=np.full(size, np.inf), where=curvature > 0)
         inside = (newton > low) & (newton < high)
         shift = np.where(inside, newton, 0.5 * (low + high))
     return np.clip(u - shift[owner], rows.lower, rows.upper)
 
 
-def zero_sum_groups(rows: Rows, intercepts: Intercepts) -> Index | None:
+def zero_sum_groups(rows: PiecewiseLinearLabels, intercepts: Intercepts) -> Index | None:
     """Return the groups of labels whose derivatives sum to zero at every optimum, or None."""
     if isinstance(intercepts, TiedIntercepts | PulledIntercepts):
         return np.asarray(intercepts.groups[rows.column])
     return None
 
 
-def subgradient(rows: Rows, plain: Array, b: Array, intercepts: Intercepts) -> Array:
+def subgradient(
+    rows: PiecewiseLinearLabels, plain: Array, b: Array, intercepts: Intercepts
+) -> Array:
     """Return derivatives at the best intercepts that make these stationary."""
     # Shapes: plain (n_labels,), b (n_columns,).
     # Rows that lie on a kink share what is left, all alike.

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array, Datafit, Evaluation, LinearMap
-from polytask.datafits.blocks import Block, ScalarBlock, Stack
+from polytask.datafits.blocks import Block, BlockStack, ScalarBlock
 from polytask.datafits.intercepts import AnchoredIntercepts, Intercepts, PulledIntercepts
-from polytask.datafits.kinked_levels import (
-    Rows,
+from polytask.datafits.piecewise_linear_intercepts import (
+    PiecewiseLinearLabels,
     balanced,
-    best_levels,
+    best_intercepts,
     subgradient,
     zero_sum_groups,
 )
@@ -57,7 +57,7 @@ class _System:
 
 @dataclass(frozen=True, eq=False)
 class FreeFeatures:
-    """Rows of W that no kinked term of a penalty acts on.
+    """Rows of W that no nonsmooth term of a penalty acts on.
 
     The dual point of a penalty has to be orthogonal to such features. Derivatives near a given
     point that are so, and within their bounds, are found by Newton's method on the dual of the
@@ -65,7 +65,7 @@ class FreeFeatures:
 
     Parameters
     ----------
-    datafit : KinkedSamples
+    datafit : PiecewiseLinearSamples
         The data term.
     index : ndarray of int
         The rows of W.
@@ -75,7 +75,7 @@ class FreeFeatures:
     R. Koenker, "Quantile Regression" (2005), section 6.2, for the dual program.
     """
 
-    datafit: KinkedSamples
+    datafit: PiecewiseLinearSamples
     index: Index
 
     @cached_property
@@ -146,7 +146,7 @@ class FreeFeatures:
             return None
         datafit = self.datafit
         plain = datafit.forward(W)
-        b = best_levels(datafit.rows, plain, datafit.intercepts)
+        b = best_intercepts(datafit.rows, plain, datafit.intercepts)
         at = datafit.evaluation(W, plain, b, near)
         signed = [(1.0, at)]
         if datafit.rest is not None and rest is not None:
@@ -215,7 +215,7 @@ class FreeFeatures:
         return gradient
 
 
-def _program(system: _System, rows: Rows) -> Array | None:
+def _program(system: _System, rows: PiecewiseLinearLabels) -> Array | None:
     """Return the derivatives of the dual program of one system, None if it was not solved."""
     from scipy.optimize import linprog
 
@@ -230,7 +230,7 @@ def _program(system: _System, rows: Rows) -> Array | None:
     return np.asarray(found.x) if found.status == 0 else None
 
 
-def _solved(system: _System, rows: Rows, u: Array, goal: Array) -> Array | None:
+def _solved(system: _System, rows: PiecewiseLinearLabels, u: Array, goal: Array) -> Array | None:
     """Return derivatives near u within their bounds with given sums, None if none were found."""
     own = system.labels
     point, low, high = u[own], rows.lower[own], rows.upper[own]
@@ -282,7 +282,7 @@ _TYPICAL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class KinkedSamples(Datafit):
+class PiecewiseLinearSamples(Datafit):
     """Weighted losses over blocks of rows, some of them with kinks.
 
     The intercepts are minimised out exactly, to weighted quantiles. The gradient at W is a
@@ -327,16 +327,16 @@ class KinkedSamples(Datafit):
         return self._squared.precision
 
     @cached_property
-    def stack(self) -> Stack:
+    def stack(self) -> BlockStack:
         """The blocks with kinks."""
-        return Stack(self.blocks, self.n_features, self.n_columns)
+        return BlockStack(self.blocks, self.n_features, self.n_columns)
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> PiecewiseLinearLabels:
         """The labels of the blocks with kinks, one after the other."""
         columns = np.arange(self.n_columns, dtype=float)
         parts = [np.broadcast_to(b.design.spread(columns), b.shape).ravel() for b in self.blocks]
-        return Rows(
+        return PiecewiseLinearLabels(
             column=np.concatenate(parts).astype(np.intp),
             y=np.concatenate([block.y.ravel() for block in self.blocks]),
             weight=np.concatenate([block.weight.ravel() for block in self.blocks]),
@@ -376,14 +376,14 @@ class KinkedSamples(Datafit):
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at `W`; the intercepts of losses with kinks need no `start`."""
         plain = self.forward(W)
-        b = best_levels(self.rows, plain, self.intercepts)
+        b = best_intercepts(self.rows, plain, self.intercepts)
         return self.evaluation(W, plain, b, subgradient(self.rows, plain, b, self.intercepts))
 
     @cached_property
     def first_derivatives(self) -> Array:
         """Derivatives of the losses at W = 0 that make the best intercepts stationary."""
         plain = np.zeros(len(self.rows.y))
-        b = best_levels(self.rows, plain, self.intercepts)
+        b = best_intercepts(self.rows, plain, self.intercepts)
         return subgradient(self.rows, plain, b, self.intercepts)
 
     def evaluate_dual(self, W: Array, u: Array) -> Evaluation:
@@ -402,7 +402,7 @@ class KinkedSamples(Datafit):
             The gradient and the conjugate belong to a dual point that is feasible in b.
         """
         plain = self.forward(W)
-        b = best_levels(self.rows, plain, self.intercepts)
+        b = best_intercepts(self.rows, plain, self.intercepts)
         owner = zero_sum_groups(self.rows, self.intercepts)
         return self.evaluation(W, plain, b, balanced(self.rows, u, owner))
 
@@ -447,7 +447,7 @@ class KinkedSamples(Datafit):
     @cached_property
     def spread(self) -> float:
         """Mean distance of the labels with kinks from the best constants."""
-        b = best_levels(self.rows, np.zeros(len(self.rows.y)), self.intercepts)
+        b = best_intercepts(self.rows, np.zeros(len(self.rows.y)), self.intercepts)
         total = float(self.rows.weight.sum())
         away = np.abs(self.rows.y - b[self.rows.column])
         return float(self.rows.weight @ away) / total if total > 0 else 0.0

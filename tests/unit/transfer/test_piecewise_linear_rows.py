@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from polytask import MultiTaskRegressor
 from polytask.exceptions import ConvergenceWarning
 from polytask.penalties import L2
-from polytask.transfer._pulled import least_kinked
+from polytask.transfer._pulled import least_piecewise_linear
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Kinked:
         return self.q * self.weight
 
     def solve(self):
-        return least_kinked(self.Z, self.offset, self.lower, self.upper, self.strength)
+        return least_piecewise_linear(self.Z, self.offset, self.lower, self.upper, self.strength)
 
     def value(self, u):
         r = self.offset + self.Z @ u

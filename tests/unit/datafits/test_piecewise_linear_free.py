@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from polytask import MultiTaskRegressor
 from polytask.datafits import FreeFeatures, on_rows
-from polytask.datafits.kinked_levels import zero_sum_groups
+from polytask.datafits.piecewise_linear_intercepts import zero_sum_groups
 from polytask.losses import Quantile
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean, weighted
 from polytask.solvers import Splitting, Status
@@ -16,7 +16,7 @@ from polytask.testing._problems import (
     N_FEATURES,
     N_TASKS,
     intercept_modes,
-    kinked_problems,
+    piecewise_linear_problems,
     shared_samples,
     stacked_samples,
 )
@@ -107,7 +107,7 @@ def test_free_features_with_every_kind_of_intercept(intercept):
 
 @pytest.mark.slow
 def test_free_features_beside_another_loss():
-    datafit = kinked_problems(0)["quantile beside logistic"]
+    datafit = piecewise_linear_problems(0)["quantile beside logistic"]
     penalty = weighted(L1(0.05), [0, 0, 0, 1, 1, 1])
     found = Splitting().solve(datafit, penalty, tol=1e-6)
     better = Splitting().solve(datafit, penalty, tol=1e-8)

@@ -9,14 +9,14 @@ import pytest
 from scipy.optimize import minimize
 
 from polytask.datafits import (
-    KinkedSamples,
     MomentSquares,
-    Rooted,
+    PiecewiseLinearSamples,
     Samples,
     ScalarBlock,
+    SquareRootDatafit,
     on_rows,
 )
-from polytask.datafits.rooted import best_levels
+from polytask.datafits.square_root import best_intercepts
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Quantile, Squared, SquareRoot
 from polytask.testing import check_datafit
@@ -25,9 +25,9 @@ from polytask.testing._problems import (
     N_TASKS,
     intercept_modes,
     mixed_samples,
-    rooted_problems,
     shared_samples,
     shared_statistics,
+    square_root_problems,
     stacked_samples,
     stacked_statistics,
 )
@@ -42,7 +42,7 @@ def on_labels(make, mode, seed=0):
 
 
 def on_moments(found):
-    return Rooted(MomentSquares(found.statistics), None, found.intercepts)
+    return SquareRootDatafit(MomentSquares(found.statistics), None, found.intercepts)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -55,7 +55,7 @@ def test_laws(mode):
 
 
 def test_laws_beside_another_loss():
-    check_datafit(rooted_problems(3)["square root beside logistic"])
+    check_datafit(square_root_problems(3)["square root beside logistic"])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -112,7 +112,7 @@ def test_the_best_intercepts_however_far_apart_the_tasks_are(mode, spread):
     mean, variance = 10.0 * rng.normal(size=4), spread**2 * rng.uniform(0.5, 2.0, 4)
     weight = np.array([0.3, 0.0, 1.0, 0.8])
     intercepts = MODES[mode]
-    b = best_levels(mean, variance, weight, intercepts)
+    b = best_intercepts(mean, variance, weight, intercepts)
 
     def value(b):
         return float(weight @ np.sqrt(variance + (mean - b) ** 2)) + intercepts.penalty(b)
@@ -142,7 +142,11 @@ def test_what_kind_of_data_term_blocks_make():
     mixed = mixed_samples(0)
     first, second = mixed.blocks
     assert isinstance(first, ScalarBlock)
-    kinds = {Squared(): Samples, Quantile(): KinkedSamples, SquareRoot(): Rooted}
+    kinds = {
+        Squared(): Samples,
+        Quantile(): PiecewiseLinearSamples,
+        SquareRoot(): SquareRootDatafit,
+    }
     for loss, kind in kinds.items():
         made = on_rows((replace(first, loss=loss), second), mixed.intercepts, *SHAPE)
         assert isinstance(made, kind)
