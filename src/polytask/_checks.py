@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeGuard
 
 from polytask.exceptions import ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 # Digits, whatever the script is.
 _DIGITS = re.compile(r"\d+")
@@ -30,11 +30,11 @@ FINITE, NONNEGATIVE, POSITIVE, SHARE, IN_UNIT, BELOW_ONE, FROM_ONE, SEED = (
 
 
 def sentence(
-    parameter: LazyMessage | str,
-    owner: LazyMessage | str,
-    allowed: LazyMessage | str,
+    parameter: Text,
+    owner: Text,
+    allowed: Text,
     got: object,
-    where: LazyMessage | str = "",
+    where: Text = "",
 ) -> LazyMessage:
     """Say which parameter, of whom, what is allowed, what came, and where."""
     came = got if isinstance(got, LazyMessage) else str(got)
@@ -44,9 +44,7 @@ def sentence(
     return LazyMessage("refusal.parameter", fields)
 
 
-def number(
-    value: object, parameter: str, owner: str, allowed: LazyMessage | str = FINITE
-) -> float:
+def number(value: object, parameter: str, owner: str, allowed: Text = FINITE) -> float:
     """Return `value` as a float, or raise :class:`ParameterError`."""
     return _within(value, parameter, owner, allowed, lambda _: True)
 
@@ -80,7 +78,7 @@ def _within(
     value: object,
     parameter: str,
     owner: str,
-    allowed: LazyMessage | str,
+    allowed: Text,
     holds: Callable[[float], bool],
 ) -> float:
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -117,18 +115,25 @@ def listed(options: Iterable[object]) -> LazyMessage:
     return LazyMessage("allowed.one_of", {"options": [repr(option) for option in options]})
 
 
-def nearest(name: object, candidates: Iterable[object]) -> LazyMessage | str:
+def of_system(what: str, path: object, error: OSError) -> LazyMessage:
+    """Return that the system does not let a file be read or written, and why."""
+    fields = {"path": str(path), "reason": str(error.strerror or error)}
+    return LazyMessage(f"refusal.{what}.system", fields)
+
+
+def nearest(name: object, candidates: Iterable[object]) -> Text:
     """Suggest the closest of `candidates` to `name`, as words, or nothing."""
     by_text = {str(candidate): candidate for candidate in candidates}
     close = _closest(str(name), by_text)
-    return "" if close is None else _suggested(by_text[close])
+    return "" if close is None else suggested(by_text[close])
 
 
-def _suggested(name: object) -> LazyMessage:
+def suggested(name: object) -> LazyMessage:
+    """Return the question whether a name was meant."""
     return LazyMessage("hint.nearest", {"name": repr(name)})
 
 
-def nearest_file(path: str) -> LazyMessage | str:
+def nearest_file(path: str) -> Text:
     """Suggest a file beside the missing `path`: closest by name, or the only one of its kind."""
     # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
@@ -137,10 +142,10 @@ def nearest_file(path: str) -> LazyMessage | str:
     files = [file for file in there if os.path.isfile(os.path.join(folder, file))]
     alike = {os.path.splitext(file)[0]: file for file in files if file.endswith(suffix)}
     if suffix and len(alike) == 1 and not _is_sibling(stem, next(iter(alike))):
-        return _suggested(next(iter(alike.values())))
+        return suggested(next(iter(alike.values())))
     stems = {os.path.splitext(file)[0]: file for file in files} | alike
     close = _closest(stem, stems)
-    return "" if close is None else _suggested(stems[close])
+    return "" if close is None else suggested(stems[close])
 
 
 def _closest(name: str, candidates: Iterable[str]) -> str | None:

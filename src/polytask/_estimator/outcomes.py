@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
-from polytask._estimator.places import row_place
+from polytask._estimator.places import row_message
 from polytask.data import Form, TaskData
 from polytask.data.target_kinds import python_words, read_target
 from polytask.data.text_hints import odd_ones
@@ -167,7 +167,7 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
 def _has_classes(values: Labels, data: TaskData, owner: str, start: int) -> bool:
     """Say whether targets are classes; `start` is the row of the data that they begin with."""
     gaps = data.form is Form.TARGETS
-    words = python_words(f"y of {owner}", lambda row: row_place(data, start + row), gaps=gaps)
+    words = python_words(f"y of {owner}", lambda row: row_message(data, start + row), gaps=gaps)
     found = read_target(values, words)
     if found.written:
         raise DataError(

@@ -62,22 +62,17 @@ class Adapting:
     def check(self) -> None:
         """Refuse what needs no data to be refused."""
         if self.domain is None and self.source is not None:
-            raise ParameterError(
-                "--source is for --domain shift or --domain new: say which, or leave it out."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.source_alone"))
         if self.domain == "new" and self.target is None:
-            raise ParameterError(
-                "--domain new needs --target: without targets nobody knows what has changed."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.new_needs_target"))
         if self.domain == "shift" and self.source is None:
-            raise ParameterError(
-                "--domain shift needs --source, the table that the model was fitted on: its rows "
-                "are weighted by how similar they are to the new ones."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.shift_needs_source"))
         given = {"--weight": self.weight, "--drop-missing-target": self.drop_missing_target}
         for flag, value in given.items():
             if self.target is None and value:
-                raise ParameterError(f"{flag} needs --target: without targets nothing is learned.")
+                raise ParameterError(
+                    LazyMessage("cli.refusal.needs_target_to_learn", {"flag": flag})
+                )
 
 
 EXAMPLES = """\
@@ -106,12 +101,11 @@ def adapt(
         inputs=(adapting.model, adapting.data, adapting.source),
     )
     adapting.check()
-    require_file(adapting.model, "the model that polytask fit has written")
+    require_file(adapting.model, LazyMessage("cli.what.fitted_model"))
     model = load(adapting.model)
     if hasattr(model, "members_"):
         raise IncompatibleError(
-            f"{adapting.model} combines models, and polytask adapt extends a single one: fit one "
-            "to the same table, such as polytask fit --model learned-prior, and adapt that."
+            LazyMessage("cli.refusal.adapt_combined", {"model": adapting.model})
         )
     X, y, task, weight = _rows(model, new, adapting)
     before = None if old is None else _old_rows(model, old, adapting)
@@ -153,17 +147,12 @@ def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any
     if is_targets(model):
         task_column_of(model, asked.task, table, source.name)
         if asked.target is None:
-            raise ParameterError(
-                "Each target of the model is a task: name the new one with --target."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.adapt_targets"))
         X = needed_columns(table, model, source.name)
         return X, _values(table, asked.target), asked.target, weight
     column = task_column_of(model, asked.task, table, source.name)
     if column is None:
-        raise ParameterError(
-            "The model has one task without a name: name the column that says which task the new "
-            "rows belong to with --task."
-        )
+        raise ParameterError(LazyMessage("cli.refusal.adapt_task"))
     labels = known_labels(table[column], model.tasks_)
     X = needed_columns(table, model, source.name)
     if column != model.task_column:
@@ -202,10 +191,7 @@ def _labelled(
 def _old_rows(model: Any, old: RowSource, asked: Adapting) -> Any:  # noqa: ANN401
     """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
     if asked.target is None:
-        raise ParameterError(
-            "--source needs --target, the column of its targets; new rows without that column "
-            "count as rows without targets."
-        )
+        raise ParameterError(LazyMessage("cli.refusal.source_needs_target"))
     X, y, task, _ = _rows(model, old, replace(asked, domain=None, weight=None))
     return (X, y) if task is None else (X, y, task)
 

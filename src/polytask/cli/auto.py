@@ -17,6 +17,7 @@ from polytask.cli.models import FOLDS, known_models
 from polytask.cli.options import Running, Vary
 from polytask.comparison.options import models_help
 from polytask.exceptions import IncompatibleError, TimeBudgetError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from polytask.cli.training_data import TrainingData
@@ -59,8 +60,7 @@ class Automatic:
         if self.loss is not None:
             if self.classes:
                 raise IncompatibleError(
-                    f"--loss {self.loss} is for numbers, and --classes says that the targets are "
-                    "classes: drop one of the two."
+                    LazyMessage("cli.refusal.loss_of_numbers", {"loss": self.loss})
                 )
             return TargetTypeOverride.of_loss(self.loss)
         loss = AUTO if self.classes is None else CLASSES if self.classes else "squared"
@@ -75,10 +75,7 @@ class Automatic:
         own: dict[str, Any] = {"unseen_tasks": self.unseen_tasks}
         if training.problem == "mixed":
             if self.unseen_tasks == "shared":
-                raise IncompatibleError(
-                    "--unseen-tasks shared is for targets of one kind; these are numbers and "
-                    "classes, which have no prediction in common: drop it."
-                )
+                raise IncompatibleError(LazyMessage("cli.refusal.shared_mixed"))
             own = {"loss": training.losses(AUTO)}
         elif training.problem == "regression":
             own["loss"] = self.loss or "squared"
@@ -128,8 +125,10 @@ def auto(
         left = budget - (time.monotonic() - started)
         if left <= 0:
             raise TimeBudgetError(
-                f"Reading {tables.source.name} took all of --time-budget, {duration(budget)}: "
-                "give more time or fewer rows."
+                LazyMessage(
+                    "cli.refusal.reading_took_all",
+                    {"source": tables.source.name, "duration": duration(budget)},
+                )
             )
         estimator.set_params(time_budget=left)
     with cleanup_on_error(journal):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask._options import option
+from polytask.cli.console import one_of_names
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,9 +112,7 @@ class SplitOptions:
     def check(self) -> None:
         """Refuse groups and time together."""
         if self.group and self.time:
-            raise ParameterError(
-                "Rows are held out in one way: choose one of --group and --time; got both."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.group_and_time"))
 
 
 NO_SPLITTING = SplitOptions()
@@ -192,10 +192,7 @@ class TargetTypeOverride:
         found = parse(self.loss, LOSSES)
         if found is None:
             known = (AUTO, *LOSSES)
-            raise ParameterError(
-                f"--loss must be one of {', '.join(known)}; got {self.loss!r}."
-                f"{nearest(self.loss, known)}"
-            )
+            raise ParameterError(one_of_names("--loss", self.loss, known))
         return found
 
     @property
@@ -273,8 +270,10 @@ def roles_of(
     features = tuple(name for name in named or others if name not in taken | drop)
     if not features:
         raise DataError(
-            f"{source} has no column left to learn from: its columns are "
-            f"{', '.join(map(repr, columns[:10]))}."
+            LazyMessage(
+                "cli.refusal.no_column_left",
+                {"source": source, "names": [*map(repr, columns[:10])]},
+            )
         )
     return Roles(options.task, options.weight, targets, ids, features)
 
@@ -285,7 +284,10 @@ def require(name: str, columns: Sequence[str], source: str) -> None:
         return
     shown = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
     raise DataError(
-        f"{source} has no column {name!r}.{nearest(name, columns)} Its columns are {shown}."
+        LazyMessage(
+            "cli.refusal.no_column",
+            {"source": source, "name": repr(name), "hint": nearest(name, columns), "shown": shown},
+        )
     )
 
 
@@ -301,14 +303,15 @@ def matching(
         if pattern in columns:
             if pattern in set(refused):
                 raise ParameterError(
-                    f"Column {pattern!r} cannot be a feature: it is the task, a target, an "
-                    "identifier or the weight."
+                    LazyMessage("cli.refusal.not_a_feature", {"pattern": repr(pattern)})
                 )
             found.add(pattern)
             continue
         hits = fnmatch.filter(columns, pattern) if any(c in pattern for c in "*?[") else []
         if not hits and any(c in pattern for c in "*?["):
-            raise DataError(f"{source} has no column that matches {pattern!r}.")
+            raise DataError(
+                LazyMessage("cli.refusal.no_match", {"source": source, "pattern": repr(pattern)})
+            )
         if not hits:
             require(pattern, columns, source)
         found.update(hits)
@@ -329,8 +332,7 @@ def _refuse_two_roles(
 ) -> None:
     if splitting.group is not None and splitting.group == options.task:
         raise ParameterError(
-            f"Column {splitting.group!r} is given as --task and as --group: to hold out whole "
-            "tasks, say --unseen instead of --group."
+            LazyMessage("cli.refusal.task_as_group", {"group": repr(splitting.group)})
         )
     roles: dict[str, list[str | None]] = {
         "--task": [options.task],
@@ -346,7 +348,12 @@ def _refuse_two_roles(
             if name is None:
                 continue
             if name in seen and (seen[name], flag) not in _MAY_NAME_ROWS:
-                raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {flag}.")
+                raise ParameterError(
+                    LazyMessage(
+                        "cli.refusal.given_twice",
+                        {"name": repr(name), "seen": seen[name], "flag": flag},
+                    )
+                )
             seen.setdefault(name, flag)
 
 
@@ -418,6 +425,7 @@ def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> N
     missing = column.isna().to_numpy()
     if missing.any():
         raise DataError(
-            f"{what} of {source} is empty in {rows_text(missing)}, counting from 0: every row "
-            f"needs a {word}."
+            LazyMessage(
+                "cli.refusal.empty", {"what": what, "source": source, "rows": rows_text(missing)}
+            )
         )

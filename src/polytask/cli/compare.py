@@ -71,8 +71,7 @@ def compare(
     training = read_training(tables, learning.override)
     if len(training.sizes) < 2:
         raise DataError(
-            f"There is one task only, {next(iter(training.sizes))!r}: a comparison needs two "
-            "tasks or more."
+            LazyMessage("cli.refusal.one_task", {"task": repr(next(iter(training.sizes)))})
         )
     command = SavedCommand.of(ExplicitOptions.of(context), tables.source, folder.path)
     give_back = folder.claim(command, resume=running.resume, force=running.force)
@@ -142,11 +141,13 @@ def _check_rule(names: tuple[str, ...]) -> None:
     linear = [model for model in MODELS.values() if model.family == "linear"]
     sharing = [model.name for model in linear if model.kind == "shared"]
     plain = [model.name for model in linear if model.kind != "shared"]
-    for sort, known in {"that shares": sharing, "that does not share": plain}.items():
+    for sort, known in {"sharing": sharing, "not_sharing": plain}.items():
         if not set(known) & set(names):
             raise ParameterError(
-                f"The verdict compares a model that shares with one that does not: --models lacks "
-                f"one {sort}, such as {', '.join(map(repr, known[:3]))}."
+                LazyMessage(
+                    "cli.refusal.rule",
+                    {"sort": LazyMessage(f"cli.what.{sort}"), "names": [*map(repr, known[:3])]},
+                )
             )
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from polytask._checks import listed, nearest
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
 from polytask.messages import LANGUAGES, LazyMessage, Translator, speak_in, spoken
@@ -136,6 +137,12 @@ def note(text: str | LazyMessage) -> None:
 def refuse(text: str | LazyMessage) -> None:
     """Print why something cannot be done, on standard error."""
     speak(spoken()("cli.error", {"text": in_options(text)}))
+
+
+def one_of_names(flag: str, got: str, known: Sequence[str]) -> LazyMessage:
+    """Return that an option names something that is not known, and the nearest."""
+    fields = {"parameter": flag, "allowed": listed(known), "got": repr(got)}
+    return LazyMessage("refusal.option", fields) + nearest(got, known)
 
 
 def say_json(content: object) -> None:

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask._checks import nearest_file
+from polytask._checks import nearest_file, suggested
 from polytask._options import argument, option
 from polytask.cli.columns import ColumnOptions, SplitOptions
 from polytask.cli.console import FILE_ROWS, note
 from polytask.cli.options import spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, with_and
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +72,13 @@ class RowSource:
     def check(self, command: str) -> None:
         """Refuse both and neither."""
         if self.data is None and self.file_per_task is None:
-            raise ParameterError(
-                f"polytask {command} needs DATA, a table, or --file-per-task 'folder/*.csv'. See "
-                f"polytask {command} --help."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.needs_data", {"command": command}))
         if self.data is not None and self.file_per_task is not None:
             raise ParameterError(
-                f"polytask {command} takes DATA or --file-per-task, not both; got {self.data} and "
-                f"{self.file_per_task}."
+                LazyMessage(
+                    "cli.refusal.data_twice",
+                    {"command": command, "data": self.data, "file_per_task": self.file_per_task},
+                )
             )
 
     @property
@@ -146,8 +145,9 @@ class Tables:
         self.source.check(command)
         if not (self.columns.target or self.columns.targets):
             raise ParameterError(
-                f"polytask {command} needs a target: --target COL, several of them, or --targets "
-                f"'y_*'. polytask inspect {self.source.name} shows the columns."
+                LazyMessage(
+                    "cli.refusal.needs_target", {"command": command, "source": self.source.name}
+                )
             )
         self.splitting.check()
 
@@ -157,14 +157,10 @@ class Tables:
         chosen = [flag for flag, value in ways.items() if value]
         if len(chosen) > 1:
             raise ParameterError(
-                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
-                f"{' and '.join(chosen)}."
+                LazyMessage("cli.refusal.held_out_ways", {"flags": with_and(chosen)})
             )
         if unseen and self.columns.task is None and self.source.file_per_task is None:
-            raise ParameterError(
-                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
-                "Where each target is a task, every row belongs to all of them."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.unseen_needs_task"))
 
 
 def writable(
@@ -172,37 +168,40 @@ def writable(
 ) -> str:
     """Return the file to write, refused before any work is done."""
     if path is None:
-        raise ParameterError(f"Name the file to write with --out, such as --out {example}.")
+        raise ParameterError(LazyMessage("cli.refusal.needs_out", {"example": example}))
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
-        raise DataError(f"Cannot write {path}: it is a folder.")
+        raise DataError(LazyMessage("cli.refusal.write.folder", {"path": path}))
     if not os.path.isdir(folder):
-        raise DataError(f"Cannot write {path}: there is no folder {folder}.")
+        raise DataError(
+            LazyMessage("cli.refusal.write.no_folder", {"path": path, "folder": folder})
+        )
     try:
         # Only trying tells, on some file systems.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise DataError(f"Cannot write {path}: the folder {folder} takes no new files.") from error
+        raise DataError(
+            LazyMessage("cli.refusal.write.closed", {"path": path, "folder": folder})
+        ) from error
     if os.path.exists(path):
         if any(name and os.path.exists(name) and os.path.samefile(path, name) for name in inputs):
-            raise DataError(f"Cannot write {path}: it is a file that is read.")
+            raise DataError(LazyMessage("cli.refusal.write.read", {"path": path}))
         if not force:
-            raise DataError(
-                f"{path} exists already: choose another name for --out, or replace it with "
-                "--force."
-            )
+            raise DataError(LazyMessage("cli.refusal.exists", {"path": path}))
     return path
 
 
-def require_file(path: str, what: str) -> None:
+def require_file(path: str, what: LazyMessage) -> None:
     """Refuse a file that is not there, naming the nearest."""
     if os.path.isdir(path):
         models = sorted(Path(path).glob(f"*{MODEL_SUFFIX}"))
-        hint = f" Did you mean {str(models[0])!r}?" if len(models) == 1 else ""
-        raise DataError(f"{path} is a folder; name {what}.{hint}")
+        hint = suggested(str(models[0])) if len(models) == 1 else ""
+        raise DataError(
+            LazyMessage("cli.refusal.is_folder", {"path": path, "what": what, "hint": hint})
+        )
     if not os.path.exists(path):
-        raise DataError(f"There is no file {path}.{nearest_file(path)}")
+        raise DataError(LazyMessage("refusal.no_file", {"path": path, "hint": nearest_file(path)}))
 
 
 @contextmanager

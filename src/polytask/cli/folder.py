@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from polytask._checks import of_system
 from polytask.cli.console import note
 from polytask.cli.files import RowSource
 from polytask.cli.options import ExplicitOptions, Running
 from polytask.comparison.options import MAY_CHANGE
 from polytask.exceptions import DataError, ParameterError, PolytaskError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
@@ -83,16 +84,21 @@ def checksum(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def difference(held: Mapping[str, Any], command: SavedCommand) -> str:
+def difference(held: Mapping[str, Any], command: SavedCommand) -> LazyMessage | str:
     """Say in what a command differs from one that was run before."""
     before, now = held["options"], dict(command.given.values)
     for name in (*now, *before):
         if name not in _FREE and before.get(name) != now.get(name):
             values = [before.get(name), now.get(name)]
-            shown = ["not given" if value is None else repr(value) for value in values]
-            return f"{name}: {shown[0]} there, {shown[1]} here"
+            shown = [
+                LazyMessage("cli.what.not_given") if value is None else repr(value)
+                for value in values
+            ]
+            return LazyMessage(
+                "cli.what.other_option", {"option": name, "there": shown[0], "here": shown[1]}
+            )
     if _contents(held["files"]) != _contents(command.files):
-        return f"of other data: {', '.join(held['files'])}"
+        return LazyMessage("cli.what.other_data", {"names": [*held["files"]]})
     return ""
 
 
@@ -162,12 +168,14 @@ class Folder:
     def named(cls, path: str | None) -> Folder:
         """Return the folder that ``--out`` names, if it can be one."""
         if path is None:
-            raise ParameterError("Name the folder to write with --out, such as --out comparison.")
+            raise ParameterError(LazyMessage("cli.refusal.needs_folder"))
         above = os.path.dirname(os.path.abspath(path))
         if os.path.exists(path) and not os.path.isdir(path):
-            raise DataError(f"Cannot write into {path}: it is a file; name a folder.")
+            raise DataError(LazyMessage("cli.refusal.write.into_file", {"path": path}))
         if not os.path.isdir(above):
-            raise DataError(f"Cannot make {path}: there is no folder {above}.")
+            raise DataError(
+                LazyMessage("cli.refusal.make.no_folder", {"path": path, "above": above})
+            )
         return cls(path)
 
     def file(self, name: str) -> str:
@@ -184,7 +192,7 @@ class Folder:
         other = self._other(command)
         if other and not force:
             raise DataError(
-                f"{self.path} {other}: choose another --out, or replace it with --force."
+                LazyMessage("cli.refusal.folder_taken", {"path": self.path, "other": other})
             )
         lock = Path(self.file(LOCK))
         held = lock.read_bytes() if lock.exists() else None
@@ -194,7 +202,10 @@ class Folder:
                 os.mkdir(self.path)
             except OSError as error:
                 raise DataError(
-                    f"Cannot make the folder {self.path}: {error.strerror or error}."
+                    LazyMessage(
+                        "cli.refusal.make.system",
+                        {"path": self.path, "reason": str(error.strerror or error)},
+                    )
                 ) from error
         if other or not resume:
             self._set_fits_aside()
@@ -218,14 +229,15 @@ class Folder:
         if new:
             os.rmdir(self.path)
 
-    def _other(self, command: SavedCommand) -> str:
+    def _other(self, command: SavedCommand) -> LazyMessage | str:
         """Say what is in the folder that is not of this command; empty if nothing."""
         if os.path.exists(self.file(LOCK)):
             held = read_lock(self.file(LOCK))
             different = difference(held["command"], command)
-            return f"holds another comparison ({different})" if different else ""
+            fields = {"different": different}
+            return LazyMessage("cli.what.other_comparison", fields) if different else ""
         mine = [name for name in (*FILES, JOURNAL) if os.path.exists(self.file(name))]
-        return f"holds {mine[0]}, which is of no comparison that is known" if mine else ""
+        return LazyMessage("cli.what.unknown_comparison", {"mine": mine[0]}) if mine else ""
 
     def _set_fits_aside(self) -> None:
         """Begin without the finished fits, unless another run is adding to them."""
@@ -246,7 +258,12 @@ class Folder:
                 write(staged)
                 self._place(staged)
         except OSError as error:
-            raise DataError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+            raise DataError(
+                LazyMessage(
+                    "refusal.write.system",
+                    {"path": self.path, "reason": str(error.strerror or error)},
+                )
+            ) from error
 
     def _place(self, staged: Path) -> None:
         Path(self.file("model")).mkdir(exist_ok=True)
@@ -278,9 +295,9 @@ def read_lock(path: str) -> Mapping[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(of_system("read", path, error)) from None
     except ValueError:
-        raise DataError(f"{path} is not a lock that polytask compare has written.") from None
+        raise DataError(LazyMessage("cli.refusal.no_lock", {"path": path})) from None
     if not isinstance(content, dict) or not SavedCommand.is_content(content.get("command")):
-        raise DataError(f"{path} is not a lock that polytask compare has written.")
+        raise DataError(LazyMessage("cli.refusal.no_lock", {"path": path}))
     return content

@@ -32,6 +32,7 @@ from polytask.cli.console import (
 from polytask.cli.files import RowSource, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,14 +89,14 @@ def inspect(
 ) -> None:
     """Say what is in a file."""
     source = RowSource(inspected.path, None, text)
-    require_file(source.name, "a table or a model")
+    require_file(source.name, LazyMessage("cli.what.table_or_model"))
     if inspected.related:
         _relate(source, columns, running)
         return
     given = spoken_flags(replace(columns, task=None, target=(), targets=()))
     if given or running.out is not None:
         raise ParameterError(
-            f"{next(iter(given), '--out')} of polytask inspect goes with --related."
+            LazyMessage("cli.refusal.goes_with_related", {"flag": next(iter(given), "--out")})
         )
     # What programs read is the same in every language.
     speech = replace(running, lang="en").speech if running.json else running.speech
@@ -128,12 +129,12 @@ def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None
 
     out = running.out
     if out is not None and os.path.isfile(out) and not running.force:
-        raise DataError(f"{out} exists already: choose another name, or replace it with --force.")
+        raise DataError(LazyMessage("cli.refusal.exists.report", {"path": out}))
     with spoken_warnings(), running.waiting("cli.inspect.relating"):
         if is_table_file(source.name):
             result = _of_table(source, columns)
         elif given := spoken_flags(columns):
-            raise ParameterError(f"A saved model knows its tasks: drop {given[0]}.")
+            raise ParameterError(LazyMessage("cli.refusal.model_knows_tasks", {"given": given[0]}))
         else:
             result = relatedness(load(source.name))
     if running.json:

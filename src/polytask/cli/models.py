@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.columns import AUTO, SplitOptions, TargetTypeOverride
-from polytask.cli.console import note
+from polytask.cli.console import note, one_of_names
 from polytask.cli.options import Running
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
@@ -114,13 +113,17 @@ class Learning:
         for name, value in given.items():
             if value is not None and self.criterion is not None:
                 raise IncompatibleError(
-                    f"--criterion {self.criterion} holds no rows out, so that --{name} {value} "
-                    "has no meaning: drop one of the two."
+                    LazyMessage(
+                        "cli.refusal.criterion_and_folds",
+                        {"criterion": self.criterion, "option": name, "value": value},
+                    )
                 )
             if name in ("group", "time") and value is not None and self._is_network:
                 raise IncompatibleError(
-                    f"polytask fit does not score a network by --{name}: drop --{name}, or score "
-                    f"it with polytask compare --models {self.name!r} --{name} {value}."
+                    LazyMessage(
+                        "cli.refusal.network_scores",
+                        {"option": name, "model": repr(self.name), "value": value},
+                    )
                 )
 
     def estimator(self, training: TrainingData, running: Running) -> Any:  # noqa: ANN401
@@ -162,15 +165,9 @@ class Learning:
 
     def _check_criterion(self, name: str) -> None:
         if name != SEARCH:
-            raise IncompatibleError(
-                f"--criterion chooses among strengths, and --model {name!r} has none to choose: "
-                "drop one of the two."
-            )
+            raise IncompatibleError(LazyMessage("cli.refusal.no_strengths", {"model": repr(name)}))
         if self.criterion not in CRITERIA:
-            hint = nearest(self.criterion, CRITERIA)
-            raise ParameterError(
-                f"--criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}.{hint}"
-            )
+            raise ParameterError(one_of_names("--criterion", str(self.criterion), CRITERIA))
 
     def _candidate(self, name: str, training: TrainingData, loss: Any, seed: int) -> Any:  # noqa: ANN401
         """Return a model of the comparison by its name."""
@@ -180,14 +177,16 @@ class Learning:
             self._check_criterion(name)
         if self.penalty is not None:
             raise IncompatibleError(
-                f"--model {self.model!r} takes no --penalty: drop one of the two."
+                LazyMessage("cli.refusal.no_penalty", {"model": repr(self.model)})
             )
         facts = training.facts(loss, seed, unseen=self.unseen_tasks == "shared")
         reason = MODELS[name].unfit(facts)
         if reason is not None:
             raise IncompatibleError(
-                f"--model {self.model!r} is not for these data ({reason}): choose another, such "
-                f"as --model {SEARCH}."
+                LazyMessage(
+                    "cli.refusal.not_for_data",
+                    {"model": repr(self.model), "reason": reason, "search": SEARCH},
+                )
             )
         return MODELS[name].make(facts)
 
@@ -208,6 +207,5 @@ def known_name(flag: str, name: str, known: tuple[str, ...]) -> str:
     spelled = {re.sub("[^a-z0-9]+", "-", each): each for each in known}
     found = name if name in known else spelled.get(re.sub("[^a-z0-9]+", "-", name))
     if found is None:
-        shown = ", ".join(map(repr, known))
-        raise ParameterError(f"{flag} must be one of {shown}; got {name!r}.{nearest(name, known)}")
+        raise ParameterError(one_of_names(flag, name, known))
     return found

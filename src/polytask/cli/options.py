@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from polytask._checks import nearest
+from polytask._checks import nearest, of_system
 from polytask._options import OptionText, option
 from polytask._progress import waiting
 from polytask.cli.usage import CommandUsage
@@ -219,17 +219,27 @@ def use_config(context: typer.Context, path: str | None) -> str | None:
         with open(path, "rb") as file:
             content = tomllib.load(file)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(of_system("read", path, error)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a TOML file: {error}.") from None
+        raise DataError(
+            LazyMessage("cli.refusal.not_toml", {"path": path, "error": str(error)})
+        ) from None
     defaults: dict[str, Any] = {}
     for key, value in content.items():
         found = spoken.get(key.replace("_", "-"))
         if found is None:
             known = ", ".join(sorted(spoken))
             raise ParameterError(
-                f"{path} sets {key!r}, which is no option of {context.command_path}."
-                f"{nearest(key, spoken)} The options are {known}."
+                LazyMessage(
+                    "cli.refusal.not_an_option",
+                    {
+                        "path": path,
+                        "key": repr(key),
+                        "command": context.command_path,
+                        "hint": nearest(key, spoken),
+                        "known": known,
+                    },
+                )
             )
         several = bool(getattr(found, "multiple", False))
         defaults[str(found.name)] = _toml_value(value, key, path, several)
@@ -243,8 +253,13 @@ def _toml_value(value: object, key: str, path: str, several: bool) -> object:
     if isinstance(value, list) and several and not any(isinstance(v, dict | list) for v in value):
         return [str(item) for item in value]
     if isinstance(value, dict | list):
-        allowed = "one value or a list of values" if several else "one value"
-        raise ParameterError(f"{key} in {path} must be {allowed}; got {value!r}.")
+        allowed = LazyMessage("cli.what.values") if several else LazyMessage("cli.what.value")
+        raise ParameterError(
+            LazyMessage(
+                "cli.refusal.toml_value",
+                {"key": key, "path": path, "allowed": allowed, "value": repr(value)},
+            )
+        )
     return [str(value)] if several else str(value)
 
 
@@ -264,10 +279,7 @@ def seconds(text: str) -> float:
         pairs = zip(parts.groups(), _UNITS.values(), strict=True)
         found = sum(float(part) * unit for part, unit in pairs if part is not None)
     if not 0 < found < float("inf"):
-        raise ParameterError(
-            "--time-budget must be a time above 0, in seconds or with units, such as 600, 90s, "
-            f"10m or 1h30m; got {text!r}."
-        )
+        raise ParameterError(LazyMessage("cli.refusal.time_budget", {"text": repr(text)}))
     return found
 
 

@@ -13,6 +13,7 @@ from polytask.cli.files import Tables, writable
 from polytask.cli.models import Learning
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from polytask.messages import Translator
@@ -82,7 +83,10 @@ def path(
     stem, suffix = os.path.splitext(picture)
     if suffix.lower() not in _PICTURES:
         raise ParameterError(
-            f"--out of polytask path must end in {' or '.join(_PICTURES)}; got {picture!r}."
+            LazyMessage(
+                "cli.refusal.picture",
+                {"suffixes": list(_PICTURES), "picture": repr(picture)},
+            )
         )
     table = writable(stem + _TABLE, force=running.force, example="", inputs=inputs)
     training = read_training(tables, learning.override)

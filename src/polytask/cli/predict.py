@@ -11,6 +11,7 @@ from polytask.cli.console import note, say
 from polytask.cli.files import RowSource, require_file, writable
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 TABLE_SUFFIXES = (
     ".csv",
@@ -66,9 +67,9 @@ def predict(
     )
     if not target.lower().endswith(TABLE_SUFFIXES):
         raise DataError(
-            f"Cannot write {target}: allowed are the suffixes {', '.join(TABLE_SUFFIXES)}."
+            LazyMessage("refusal.write.suffix", {"path": target, "names": [*TABLE_SUFFIXES]})
         )
-    require_file(path, "the model that polytask fit has written")
+    require_file(path, LazyMessage("cli.what.fitted_model"))
     from polytask import load
     from polytask.cli import predicted
     from polytask.cli.describe import named

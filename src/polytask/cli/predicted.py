@@ -15,6 +15,7 @@ from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,10 +113,7 @@ def prediction_table(
     names = [name for name, _ in columns]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        raise DataError(
-            f"The predictions would have two columns {twice[0]!r}: rename that column of the "
-            "input, or leave it out of --id and --keep."
-        )
+        raise DataError(LazyMessage("cli.refusal.two_columns", {"twice": repr(twice[0])}))
     return pd.DataFrame(dict(columns))
 
 
@@ -147,14 +145,8 @@ def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator
         return
     kind = type(model).__name__
     if is_classifier(model):
-        raise IncompatibleError(
-            f"--interval is for numbers, and {kind} predicts classes: drop it; the columns P(...) "
-            "hold the probability of each class."
-        )
-    raise IncompatibleError(
-        f"--interval needs a model that knows how sure it is, and {kind} does not: drop it, or "
-        "fit the learned prior to the same table (polytask fit --model learned-prior)."
-    )
+        raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"kind": kind}))
+    raise IncompatibleError(LazyMessage("cli.refusal.no_interval", {"kind": kind}))
 
 
 def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401
@@ -216,7 +208,9 @@ def read_rows(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
     beside = _beside(copied, columns, source.name)
     task = None if column is None else known_labels(table[column], model.tasks_)
     if column is not None and task is not None:
-        _check_tasks(model, task, f"column {column!r}", source.name)
+        _check_tasks(
+            model, task, LazyMessage("what.column", {"column": repr(column)}), source.name
+        )
     X = needed_columns(table, model, source.name)
     if column is not None and task is not None and column == model.task_column:
         X = X.drop(columns=[column])
@@ -235,20 +229,18 @@ def task_column_of(
     known = model.task_column
     if is_targets(model):
         if given is not None:
-            raise ParameterError(
-                "The model predicts each of its targets for every row: drop --task."
-            )
+            raise ParameterError(LazyMessage("cli.refusal.drop_task"))
         return None
     if known is not None and given is not None and given != known:
         raise ParameterError(
-            f"The model reads the tasks from column {known!r}: drop --task, or rename the column "
-            f"{given!r}."
+            LazyMessage("cli.refusal.other_task", {"known": repr(known), "given": repr(given)})
         )
     column: str | None = known or given
     if column is None and len(model.tasks_) > 1:
         raise ParameterError(
-            f"The model has {len(model.tasks_):,} tasks: name the column of {source} that says "
-            "which with --task."
+            LazyMessage(
+                "cli.refusal.which_task", {"n": f"{len(model.tasks_):,}", "source": source}
+            )
         )
     if column is not None:
         require(column, list(table.columns), source)
@@ -260,7 +252,7 @@ def is_targets(model: Any) -> bool:  # noqa: ANN401 - any estimator
     return bool(model.data_card_.form == "targets")
 
 
-def _check_tasks(model: Any, labels: list[Hashable], what: str, source: str) -> None:  # noqa: ANN401
+def _check_tasks(model: Any, labels: list[Hashable], what: LazyMessage, source: str) -> None:  # noqa: ANN401
     """Refuse missing labels, and unknown ones unless the model may predict them."""
     from polytask.data import LabelIndex
 
@@ -278,8 +270,16 @@ def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame
     if lacking:
         others = [name for name in table.columns if name not in wanted]
         raise DataError(
-            f"{source} lacks {len(lacking)} of the {len(wanted)} columns that the model needs: "
-            f"{named([repr(name) for name in lacking])}.{nearest(lacking[0], others)}"
+            LazyMessage(
+                "cli.refusal.lacks_columns",
+                {
+                    "source": source,
+                    "n": len(lacking),
+                    "total": len(wanted),
+                    "columns": named([repr(name) for name in lacking]),
+                    "hint": nearest(lacking[0], others),
+                },
+            )
         )
     return table[wanted]
 
@@ -295,13 +295,13 @@ def _separate(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
 
     if copied.task is not None or is_targets(model):
         raise ParameterError(
-            "--file-per-task makes each file a task: drop --task."
+            LazyMessage("cli.refusal.task_of_files")
             if copied.task is not None
-            else "The model predicts each of its targets for every row: give it DATA, one table."
+            else LazyMessage("cli.refusal.one_table")
         )
     tables = source.tables(set(model.feature_names_in_).__contains__)
     labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
-    _check_tasks(model, labels, "the names of the files", source.name)
+    _check_tasks(model, labels, LazyMessage("cli.what.file_names"), source.name)
     names = set(model.feature_names_in_)
     X = {
         label: table[[name for name in table.columns if name in names]]

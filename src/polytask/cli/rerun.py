@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import Annotated, Any
 
-from polytask._checks import nearest
+from polytask._checks import nearest, of_system
 from polytask._options import argument, option
 from polytask.cli.console import DONE, note, say
 from polytask.cli.files import RowSource, require_file
@@ -28,17 +28,24 @@ Rows = list[list[str]]
 _WORDS = frozenset({"kind", "group", "action"})
 
 
-def first_difference(old: str, new: str) -> str:
+def first_difference(old: str, new: str) -> LazyMessage | str:
     """Say where two CSV files differ first, costs left out."""
     before, now = _read(old), _read(new)
     if before[0] != now[0]:
-        return f"the columns of {old} are {', '.join(before[0])}, now {', '.join(now[0])}"
+        return LazyMessage(
+            "cli.what.other_columns", {"old": old, "before": [*before[0]], "now": [*now[0]]}
+        )
     if len(before) != len(now):
-        return f"the rows of {old} are {len(before) - 1}, now {len(now) - 1}"
+        return LazyMessage(
+            "cli.what.other_rows", {"old": old, "before": len(before) - 1, "now": len(now) - 1}
+        )
     for first, second in zip(before[1:], now[1:], strict=True):
         for column, a, b in zip(before[0], first, second, strict=True):
             if a != b and column not in COSTS | _WORDS:
-                return f"{column} of {first[0]!r} was {a} and is {b}"
+                return LazyMessage(
+                    "cli.what.other_value",
+                    {"column": column, "first": repr(first[0]), "a": a, "b": b},
+                )
     return ""
 
 
@@ -47,9 +54,9 @@ def _read(path: str) -> Rows:
         with open(path, encoding="utf-8", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(of_system("read", path, error)) from None
     if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise DataError(f"{path} is not a table that polytask compare has written.")
+        raise DataError(LazyMessage("cli.refusal.no_table", {"path": path}))
     return rows
 
 
@@ -86,13 +93,12 @@ def rerun(
     from polytask.io.model_file import versions
 
     path = comparison.lock
-    require_file(path, f"the {LOCK} in it")
+    require_file(path, LazyMessage("cli.what.lock", {"lock": LOCK}))
     held = read_lock(path)
     before = held["command"]
     if not before["complete"]:
         raise DataError(
-            f"The comparison of {path} was stopped before its end, so its numbers depend on when: "
-            f"finish it first. It was: {before['line']}"
+            LazyMessage("cli.refusal.stopped", {"path": path, "before": before["line"]})
         )
     old = os.path.dirname(path) or "."
     target = _new_folder(old, running.out)
@@ -115,7 +121,7 @@ def rerun(
     for name in (SCORES, TASKS):
         found = first_difference(os.path.join(old, name), os.path.join(target, name))
         if found:
-            say(speech("cli.rerun.different", {"what": found}))
+            say(LazyMessage("cli.rerun.different", {"what": found}).text(speech))
             return DIFFERENT
     say(speech("cli.rerun.same", {"scores": SCORES, "tasks": TASKS}))
     return DONE
@@ -124,7 +130,7 @@ def rerun(
 def _new_folder(old: str, out: str | None) -> str:
     if out is not None:
         if os.path.exists(out) and (not os.path.isdir(out) or os.listdir(out)):
-            raise DataError(f"{out} exists already: a rerun needs a new folder.")
+            raise DataError(LazyMessage("cli.refusal.rerun_exists", {"path": out}))
         return out
     name = f"{os.path.abspath(old)}-rerun"
     free, count = name, 1
@@ -149,15 +155,15 @@ def _check_files(base: str, command: Mapping[str, Any]) -> None:
     now = [] if pattern is None else files_of(RowSource(None, pattern))
     added = {os.path.basename(file) for file in now} - {os.path.basename(file) for file in files}
     if added:
-        raise DataError(f"{pattern} now means more files than were compared on: {min(added)}.")
+        raise DataError(
+            LazyMessage("cli.refusal.more_files", {"pattern": pattern, "added": min(added)})
+        )
     for name, digest in files.items():
         path = os.path.normpath(os.path.join(base, name))
         if not os.path.isfile(path):
-            raise DataError(f"There is no file {path}, which was compared on.")
+            raise DataError(LazyMessage("cli.refusal.file_gone", {"path": path}))
         if checksum(path) != digest:
-            raise DataError(
-                f"{path} is not what it was when it was compared on: its content has changed."
-            )
+            raise DataError(LazyMessage("cli.refusal.file_changed", {"path": path}))
 
 
 def _options(base: str, options: Mapping[str, Any], jobs: int | None) -> dict[str, Any]:
@@ -178,8 +184,9 @@ def _run(options: Mapping[str, Any], out: str) -> int:
     for name in options:
         if name not in known:
             raise DataError(
-                f"The lock has the option {name!r}, which compare does not know."
-                f"{nearest(name, known)}"
+                LazyMessage(
+                    "cli.refusal.lock_option", {"name": repr(name), "hint": nearest(name, known)}
+                )
             )
     status = made.main(
         args=["--out", out],

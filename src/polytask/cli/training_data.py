@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import warnings
@@ -27,9 +28,10 @@ from polytask.cli.columns import (
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, in_options, note
+from polytask.cli.console import FILE_ROWS, in_options, message_of, note
 from polytask.cli.files import RowSource, Tables
 from polytask.cli.options import command, flag_words
+from polytask.data.missing import row_of_table
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.data.text_hints import counted_words, missing_option, odd_ones
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
@@ -95,15 +97,19 @@ def target_of(
 
     values = column.dropna()
     if not len(values):
-        raise DataError(f"Target {name!r} of {source} is missing in every row.")
+        raise DataError(
+            LazyMessage("cli.refusal.target_empty", {"name": repr(name), "source": source})
+        )
     if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
         raise DataError(
-            f"Target {name!r} of {source} holds dates or times ({values.iloc[0]}): turn them "
-            "into numbers or classes first."
+            LazyMessage(
+                "cli.refusal.target_dates",
+                {"name": repr(name), "source": source, "value": str(values.iloc[0])},
+            )
         )
     if isinstance(values.iloc[0], list | dict | np.ndarray):
         raise DataError(
-            f"Target {name!r} of {source} holds lists or records: a target has one value per row."
+            LazyMessage("cli.refusal.target_lists", {"name": repr(name), "source": source})
         )
     words = TargetWords(
         name=f"Target {name!r} of {source}",
@@ -133,7 +139,7 @@ class TargetOptions:
 
     decimal: str | None = None
     drop_missing: bool | None = None
-    place: Callable[[int], str] = "row {}".format
+    place: Callable[[int], LazyMessage] = row_of_table
     met: list[str] = field(default_factory=list)
 
     def missing_advice(self, words: Sequence[str]) -> str:
@@ -162,17 +168,31 @@ def _overridden(
         return replace(kind, is_class=False, reason=reason)
     if override.known is not None and override.known.of_two_classes and kind.n_values > 2:
         raise DataError(
-            f"{override.option} is for two classes; target {kind.name!r} of {source} has "
-            f"{kind.n_values:,} distinct values. Use --loss "
-            f"{'squared' if column.dtype.kind in 'iuf' else 'multinomial'} or auto."
+            LazyMessage(
+                "cli.refusal.two_classes",
+                {
+                    "option": override.option,
+                    "name": repr(kind.name),
+                    "source": source,
+                    "n_values": f"{kind.n_values:,}",
+                    "other": "squared" if column.dtype.kind in "iuf" else "multinomial",
+                },
+            )
         )
     fractions = np.zeros(1) if column.dtype.kind != "f" else (column % 1 != 0) & column.notna()
     rows = np.flatnonzero(fractions)
     if len(rows):
         raise DataError(
-            f"{override.option} needs classes; target {kind.name!r} of {source} holds "
-            f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {override.option} "
-            "out, or turn the numbers into classes."
+            LazyMessage(
+                "cli.refusal.fractions",
+                {
+                    "option": override.option,
+                    "name": repr(kind.name),
+                    "source": source,
+                    "value": str(column.iloc[rows[0]]),
+                    "row": str(rows[0]),
+                },
+            )
         )
     reason = LazyMessage("cli.reason.option", {"option": override.option})
     return replace(kind, is_class=True, reason=reason)
@@ -344,22 +364,32 @@ def _check_leaks(training: TrainingData, tables: Tables) -> None:
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
     if not roles.targets:
         raise ParameterError(
-            "polytask needs a target: --target COL, several of them, or --targets 'y_*'. The "
-            f"columns of {source} are {', '.join(map(repr, table.columns[:10]))}."
+            LazyMessage(
+                "cli.refusal.target_of_columns",
+                {"source": source, "names": [*map(repr, table.columns[:10])]},
+            )
         )
     if roles.task is not None and len(roles.targets) > 1:
         raise ParameterError(
-            f"With --task, every row has one task and one --target; got {len(roles.targets)}: "
-            f"{', '.join(map(repr, roles.targets[:5]))}. Without --task each target is a task."
+            LazyMessage(
+                "cli.refusal.one_target",
+                {"n": len(roles.targets), "names": [*map(repr, roles.targets[:5])]},
+            )
         )
     if roles.task is None and len(roles.targets) == 1:
         likely = likely_tasks(table.drop(columns=list(roles.targets)))
-        shown = ", ".join(f"{hint.name!r} ({hint.n_values:,} values)" for hint in likely)
-        named = f", such as --task {shlex.quote(likely[0].name)}" if likely else ""
-        advice = f" Likely task columns: {shown}." if shown else ""
+        shown = [
+            LazyMessage("cli.what.likely", {"name": repr(hint.name), "n_values": hint.n_values})
+            for hint in likely
+        ]
+        named = (
+            LazyMessage("cli.what.such_as_task", {"quote": shlex.quote(likely[0].name)})
+            if likely
+            else ""
+        )
+        advice = LazyMessage("cli.what.likely_columns", {"shown": shown}) if shown else ""
         raise ParameterError(
-            "One --target is one task only: name the column of the tasks with --task"
-            f"{named}, or give several targets.{advice}"
+            LazyMessage("cli.refusal.one_task_only", {"named": named, "advice": advice})
         )
 
 
@@ -376,7 +406,7 @@ class _Refusals:
             yield
         except DataError as error:
             words = [word for name in met for word in flag_words("--na", "", name)]
-            words += options if options and options[0] in in_options(str(error)) else ()
+            words += options if options and options[0] in in_options(message_of(error)) else ()
             self.found.append((error, tuple(words)))
 
     def add_features(self, features: pd.DataFrame, columns: ColumnOptions) -> None:
@@ -407,11 +437,11 @@ class _Refusals:
             only.answer = answer
             raise only
         if self.found:
-            sentences = "".join(f"\n  {error}" for error, _ in self.found)
+            lines = [LazyMessage("list.line", {"text": message_of(e)}) for e, _ in self.found]
+            reasons = functools.reduce(LazyMessage.__add__, lines)
             answers = dict.fromkeys(words for _, words in self.found)
-            several = DataError(
-                f"{len(self.found)} reasons why {source} cannot be used:{sentences}"
-            )
+            fields = {"n": len(self.found), "source": source, "reasons": reasons}
+            several = DataError(LazyMessage("cli.refusal.reasons", fields))
             if all(answers):
                 several.answer = tuple(word for words in answers for word in words)
             raise several
@@ -518,9 +548,9 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
 
     columns, split, source = tables.columns, tables.splitting, tables.source
     if columns.task is not None:
-        raise ParameterError("--file-per-task makes each file a task: drop --task.")
+        raise ParameterError(LazyMessage("cli.refusal.task_of_files"))
     if len(columns.target) != 1 or columns.targets:
-        raise ParameterError("--file-per-task needs exactly one --target, the same in all files.")
+        raise ParameterError(LazyMessage("cli.refusal.files_one_target"))
     target = columns.target[0]
     kind, parts = _target_of_files(source, target, override, columns.drop_missing_target)
     union = list(dict.fromkeys(column for part in parts.values() for column in part.columns))
@@ -572,9 +602,11 @@ def _target_of_files(
         require(target, list(table.columns), name)
     starts = np.cumsum([0, *map(len, tables.values())])
 
-    def place(row: int) -> str:
+    def place(row: int) -> LazyMessage:
         file = int(np.searchsorted(starts, row, side="right")) - 1
-        return f"row {row - starts[file]} of {list(tables)[file]}"
+        return LazyMessage(
+            "place.row_of_file", {"row": str(row - starts[file]), "file": list(tables)[file]}
+        )
 
     whole = pd_concat([table[target] for table in tables.values()])
     reading = TargetOptions(source.text.decimal, drop_missing, place)
@@ -598,15 +630,19 @@ def labelled_rows(
     infinite = np.isinf(column.to_numpy()) if column.dtype.kind == "f" else missing & False
     if infinite.any():
         raise DataError(
-            f"Target {target!r} of {source} is infinite in {rows_text(infinite)}, counting from "
-            "0: correct it, or leave the cell empty."
+            LazyMessage(
+                "cli.refusal.target_infinite",
+                {"name": repr(target), "source": source, "rows": rows_text(infinite)},
+            )
         )
     if not missing.any():
         return table
     if not drop_missing:
         raise DataError(
-            f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
-            "correct them, or leave these rows out with --drop-missing-target."
+            LazyMessage(
+                "cli.refusal.target_missing",
+                {"name": repr(target), "source": source, "rows": rows_text(missing)},
+            )
         )
     rows = row_numbers(missing)
     fields = {"file": source, "name": target, "n": int(missing.sum()), "rows": rows}
@@ -614,7 +650,9 @@ def labelled_rows(
     FILE_ROWS.kept = np.flatnonzero(~missing)
     rest = table[~missing].reset_index(drop=True)
     if not len(rest):
-        raise DataError(f"Target {target!r} of {source} is missing in every row.")
+        raise DataError(
+            LazyMessage("cli.refusal.target_empty", {"name": repr(target), "source": source})
+        )
     return rest
 
 
@@ -632,7 +670,14 @@ def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[A
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"Weight {name!r} of {source} must be a finite number >= 0 in every row; got "
-            f"{table[name].tolist()[row]!r} in row {row}, counting from 0."
+            LazyMessage(
+                "cli.refusal.weight",
+                {
+                    "name": repr(name),
+                    "source": source,
+                    "got": repr(table[name].tolist()[row]),
+                    "row": str(row),
+                },
+            )
         )
     return values

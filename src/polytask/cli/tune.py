@@ -58,7 +58,7 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
     for text in choices:
         name, rest = _named(text, "--choice", "NAME=A,B", known, usual)
         if name in found:
-            raise ParameterError(f"--choice {text} names what another option searches already.")
+            raise ParameterError(LazyMessage("cli.refusal.searched_already", {"text": text}))
         found[name] = [_value(word.strip()) for word in rest.split(",")]
     return found or usual
 
@@ -82,7 +82,11 @@ def _named(
     """Return the full name of a parameter, and what stands behind the equals sign."""
     given, equals, rest = text.partition("=")
     if not equals or not rest.strip():
-        raise ParameterError(f"{option} is written {form}; got {text!r}.")
+        raise ParameterError(
+            LazyMessage(
+                "cli.refusal.written", {"option": option, "form": form, "text": repr(text)}
+            )
+        )
     plain = given.strip().replace(".", "__")
     for name in (_OWN + plain, plain):
         if name in known:
@@ -90,8 +94,15 @@ def _named(
     own = [name for name in known if name.startswith(_OWN)] or list(usual)
     names = [*map(short, own), "task_weight"]
     raise ParameterError(
-        f"{option} must name a parameter of the penalty or the model, such as "
-        f"{', '.join(names[:6])}; got {given!r}.{nearest(given, map(short, known))}"
+        LazyMessage(
+            "cli.refusal.no_parameter",
+            {
+                "option": option,
+                "names": [*names[:6]],
+                "given": repr(given),
+                "hint": nearest(given, map(short, known)),
+            },
+        )
     )
 
 
@@ -109,7 +120,9 @@ def _between(rest: str, text: str, present: object) -> Between:
     try:
         return Between(least, most, log=factors, integer=whole)
     except ParameterError as error:
-        raise ParameterError(f"--range {text} cannot be searched. {error}") from None
+        raise ParameterError(
+            LazyMessage("cli.refusal.range", {"text": text, "error": error.args[0]})
+        ) from None
 
 
 def _value(word: str) -> Any:  # noqa: ANN401 - a number, a word, or what it stands for
@@ -219,8 +232,7 @@ def tune(
     space = space_of(estimator, search.ranges, search.choices)
     if not space:
         raise IncompatibleError(
-            f"{estimator.penalty!r} has no strength to search: say what to search with --range "
-            "or --choice."
+            LazyMessage("cli.refusal.no_strength", {"penalty": repr(estimator.penalty)})
         )
     say_data(training, speech)
     named = ", ".join(said(name, given, speech) for name, given in space.items())

@@ -17,12 +17,14 @@ from polytask._registry import saveable
 from polytask.data.missing import SHOWN, distinct_values, member_mask, missing_among, rows_text
 from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
 from polytask.exceptions import DataError, DataWarning
-from polytask.messages import LazyMessage, with_and
+from polytask.messages import LazyMessage, Text, with_and
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
-def label_list(labels: object, parameter: str = "task", owner: str = "TaskData") -> list[Hashable]:
+def label_list(
+    labels: object, parameter: Text = "task", owner: str = "TaskData"
+) -> list[Hashable]:
     """Return labels as a list of Python values, each of the type that it has."""
     # Shapes: labels (n,).
     refuse_lazy(labels, parameter, owner)
@@ -41,7 +43,7 @@ def label_list(labels: object, parameter: str = "task", owner: str = "TaskData")
 
 
 def factorize(
-    labels: object, parameter: str = "task", owner: str = "TaskData"
+    labels: object, parameter: Text = "task", owner: str = "TaskData"
 ) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
     """Turn labels into integers. Shapes: labels (n,), codes (n,)."""
     entries = label_list(labels, parameter, owner)
@@ -63,7 +65,7 @@ def in_order(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
         return labels
 
 
-def warn_near_misses(labels: Sequence[Hashable], parameter: str = "task") -> None:
+def warn_near_misses(labels: Sequence[Hashable], parameter: Text = "task") -> None:
     """Warn of labels that differ by type, blanks or leading zeros only."""
     if not any(isinstance(label, str) for label in labels):
         return
@@ -95,7 +97,7 @@ class LabelIndex:
         self,
         labels: object,
         unseen: str = "error",
-        parameter: str = "task",
+        parameter: Text = "task",
         owner: str = "predict",
     ) -> NDArray[np.intp]:
         """Return the position of every label.
@@ -135,7 +137,7 @@ class LabelIndex:
         self,
         strangers: Sequence[Hashable],
         mask: NDArray[np.bool_],
-        parameter: str,
+        parameter: Text,
         owner: str,
     ) -> LazyMessage:
         shown = ", ".join(repr(label) for label in strangers[:SHOWN])
@@ -151,7 +153,7 @@ class LabelIndex:
             "every task in training."
         )
 
-    def _hint(self, strangers: Sequence[Hashable]) -> LazyMessage | str:
+    def _hint(self, strangers: Sequence[Hashable]) -> Text:
         known = {_normal(label): label for label in reversed(self.labels)}
         near = [
             f"{_typed(label)}: the model knows {_typed(known[_normal(label)])}"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 SHOWN = 5
 
@@ -69,10 +70,15 @@ def surely_finite(values: NDArray[np.generic]) -> bool:
         return bool(np.isfinite(values.sum()))
 
 
-def rows_text(mask: NDArray[np.bool_]) -> str:
+def row_of_table(row: int) -> LazyMessage:
+    """Name a row of a table, counted from 0."""
+    return LazyMessage("place.row", {"row": str(row)})
+
+
+def rows_text(mask: NDArray[np.bool_]) -> LazyMessage:
     """Name the marked rows: how many, and the numbers of the first five."""
-    count = int(np.count_nonzero(mask))
-    return f"{count} {'row' if count == 1 else 'rows'} ({row_numbers(mask)})"
+    fields = {"n": int(np.count_nonzero(mask)), "rows": row_numbers(mask)}
+    return LazyMessage("rows.some", fields)
 
 
 def row_numbers(mask: NDArray[np.bool_]) -> str:

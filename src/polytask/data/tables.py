@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError
+from polytask.messages import Text
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame, IntoDataFrameT
@@ -31,7 +32,7 @@ def is_column(y: object) -> bool:
     return not isinstance(y, np.ndarray) and nw.dependencies.is_into_series(y)
 
 
-def refuse_lazy(X: object, parameter: str, owner: str) -> None:
+def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
     """Refuse a lazy frame, whose rows are not there yet."""
     if isinstance(X, np.ndarray):
         return

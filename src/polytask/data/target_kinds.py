@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import one_of, sentence
-from polytask.data.missing import missing_mask
+from polytask.data.missing import missing_mask, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
@@ -40,7 +40,7 @@ class TargetWords:
     numbers: str
     missing: Callable[[Sequence[str]], str]
     mark: Callable[[str], str]
-    place: Callable[[int], str] = "row {}".format
+    place: Callable[[int], LazyMessage] = row_of_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +243,7 @@ def shown(distinct: Any) -> str:  # noqa: ANN401 - any collection of labels
 
 
 def python_words(
-    name: str, place: Callable[[int], str] = "row {}".format, *, gaps: bool = True
+    name: str, place: Callable[[int], LazyMessage] = row_of_table, *, gaps: bool = True
 ) -> TargetWords:
     """Return what messages in Python advise about a target of this name; `gaps` may be in it."""
     return TargetWords(

@@ -211,7 +211,9 @@ class Translator:
     def listed(self, items: Iterable[str]) -> str:
         """Return items with commas between them; with semicolons if an item has a comma."""
         listed = list(items)
-        commas = any(mark in item for item in listed for mark in ",\uff0c\u3001")
+        # What stands in quotation marks may have commas.
+        bare = [item for item in listed if item[:1] != "'"]
+        commas = any(mark in item for item in bare for mark in ",\uff0c\u3001")
         return self("list.semicolon" if commas else "list.comma").join(listed)
 
     def joined(self, sentences: Iterable[str]) -> str:
@@ -262,7 +264,7 @@ class LazyMessage:
     def text(self, say: Translator) -> str:
         """Return the sentence in the language of a translator."""
         names, others = _NAMES & set(self.fields), set(self.fields) - _NAMES
-        shown = {name: say.text(self.fields[name]) for name in names}
+        shown = {name: say.text(str(self.fields[name])) for name in names}
         return say(self.key, shown | {name: _said(self.fields[name], say) for name in others})
 
     def __str__(self) -> str:
@@ -272,6 +274,10 @@ class LazyMessage:
     def __add__(self, other: LazyMessage | str) -> LazyMessage:
         """Return the message that says both, one right after the other."""
         return LazyMessage("list.added", {"before": self, "after": other}) if other else self
+
+
+# Words of a message: a message, or what needs no translation.
+Text = LazyMessage | str
 
 
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message

@@ -112,7 +112,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", "--file-per-task", "*.csv", *FIT), "not both"),
         (("a.csv", *FIT, "--loss", "logistic"), "is for two classes"),
         (("a.csv", *FIT, "--loss", "multinomial"), "needs classes; target 'y'"),
-        (("a.csv", *FIT, "--loss", "hinge"), "--loss must be one of auto"),
+        (("a.csv", *FIT, "--loss", "hinge"), "--loss must be one of 'auto'"),
         (("a.csv", *FIT, "--encoding", "nope"), "--encoding must be the name of an encoding"),
         (("a.csv", *FIT, "--sep", "##"), "--sep must be one character"),
         (

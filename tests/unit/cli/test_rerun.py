@@ -207,7 +207,7 @@ def test_a_file_that_was_added_is_noticed(run, folder, plain):
 def test_first_difference(folder, old, new, words):
     Path("old.csv").write_text(old, encoding="utf-8")
     Path("new.csv").write_text(new, encoding="utf-8")
-    assert first_difference("old.csv", "new.csv") == words
+    assert str(first_difference("old.csv", "new.csv")) == words
 
 
 @pytest.mark.parametrize("text", ["", "m,s\na\n", None])
