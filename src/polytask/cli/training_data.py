@@ -473,8 +473,14 @@ def _long(
     unlabelled = np.asarray(table[task].isna())
     if unlabelled.any():
         raise DataError(
-            f"Task column {task!r} of {source} is empty in {rows_text(unlabelled)}, counting from "
-            "0: every row needs a task."
+            LazyMessage(
+                "cli.refusal.empty",
+                {
+                    "what": LazyMessage("what.task_column", {"column": repr(task)}),
+                    "source": source,
+                    "rows": rows_text(unlabelled),
+                },
+            )
         )
     tasks = table[task].unique().tolist()
     if date_columns(table[[task]]) or _TIMES.fullmatch(task):

@@ -113,7 +113,8 @@ def _between(rest: str, text: str, present: object) -> Between:
     ends = [_value(end.strip()) for end in (low, high)]
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
     if not dots or not numbers:
-        raise ParameterError(f"--range is written NAME=LOW..HIGH; got {text!r}.")
+        fields = {"option": "--range", "form": "NAME=LOW..HIGH", "text": repr(text)}
+        raise ParameterError(LazyMessage("cli.refusal.written", fields))
     whole = isinstance(present, int) and not isinstance(present, bool)
     least, most = float(ends[0]), float(ends[1])
     factors = least > 0 and most >= _FACTOR * least and math.isfinite(most)

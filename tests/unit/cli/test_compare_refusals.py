@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_made(run, table):
 
 SPOILED = {
     "one task": (lambda t: t.assign(g="a"), "There is one task only, 'a'"),
-    "task missing": (lambda t: t.assign(g=t["g"].where(t.index != 4)), "every row needs a task"),
+    "task missing": (lambda t: t.assign(g=t["g"].where(t.index != 4)), "every row needs a value"),
     "target missing": (lambda t: t.assign(y=t["y"].where(t.index != 4)), "--drop-missing-target"),
     "one class": (lambda t: t.assign(y="k"), "one class only"),
     "free text": (lambda t: t.assign(y=[f"t{i}" for i in t.index]), "is text with 120 different"),

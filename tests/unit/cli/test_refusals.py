@@ -44,7 +44,7 @@ SPOILED = {
     "target huge": (lambda t: t.assign(y=t.y * 1e300), "so that sums stay finite"),
     "feature infinite": (lambda t: _missing(t, "x", 5, np.inf), "column 'x'"),
     "feature huge": (lambda t: _missing(t, "x", 5, 1e300), "so that sums stay finite"),
-    "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a task"),
+    "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a value"),
     "one class": (lambda t: t.assign(y="k"), "one class only"),
     "free text": (
         lambda t: t.assign(y=[f"t{i}" for i in t.index]),
