@@ -108,7 +108,12 @@ def adapt(
             LazyMessage("cli.refusal.adapt_combined", {"model": adapting.model})
         )
     X, y, task, weight = _rows(model, new, adapting)
-    before = None if old is None else _old_rows(model, old, adapting)
+    before = None
+    if old is not None:
+        if adapting.target is None:
+            raise ParameterError(LazyMessage("cli.refusal.source_needs_target"))
+        X_old, y_old, task_old, _ = _rows(model, old, replace(adapting, domain=None, weight=None))
+        before = (X_old, y_old) if task_old is None else (X_old, y_old, task_old)
     method = None
     if adapting.method is not None:
         from polytask.deep import adapting as methods
@@ -186,14 +191,6 @@ def _labelled(
         note(LazyMessage("cli.note.written", {"name": name, "how": how}))
     table[name] = found.column
     return labelled_rows(table, name, source.name, asked.drop_missing_target)
-
-
-def _old_rows(model: Any, old: RowSource, asked: Adapting) -> Any:  # noqa: ANN401
-    """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
-    if asked.target is None:
-        raise ParameterError(LazyMessage("cli.refusal.source_needs_target"))
-    X, y, task, _ = _rows(model, old, replace(asked, domain=None, weight=None))
-    return (X, y) if task is None else (X, y, task)
 
 
 def _values(table: pd.DataFrame, name: str) -> Any:  # noqa: ANN401 - an array
