@@ -176,7 +176,9 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
             f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
             f"coefficients have shape ({d}, {columns})."
         )
-    return bound.resolved(null_gradient(problem.datafit, bound))
+    gradient = null_gradient(problem.datafit, bound)
+    curvature = float(np.mean(problem.datafit.feature_scale() ** 2)) or 1.0
+    return bound.at_curvature(curvature).resolved(gradient)
 
 
 def chosen_solver(

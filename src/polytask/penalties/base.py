@@ -248,6 +248,10 @@ class Penalty(Valued):
         """Return a copy that knows the features; itself if it does not name any."""
         return self
 
+    def at_curvature(self, curvature: float) -> Penalty:
+        """Return the penalty with what a fraction shares with the mean curvature of the data."""
+        return self
+
     @abstractmethod
     def resolved(self, gradient: Array) -> Penalty:
         """Return the penalty with every fraction turned into a strength.

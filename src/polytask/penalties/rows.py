@@ -280,7 +280,9 @@ class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRow
         The share of the first term, in [0, 1].
     fraction : float, default=None
         The strength as a fraction in (0, 1] of that at which every coefficient
-        vanishes; it needs l1_ratio > 0. Without alpha and fraction it is 0.1.
+        vanishes; it needs l1_ratio > 0. Without alpha and fraction it is 0.1. In a fit, the second
+        term is the same fraction of the mean curvature of the loss, times (1 - l1_ratio) /
+        l1_ratio, so that neither the unit of the target nor that of the features decides.
     """
 
     label = "ElasticNet"
@@ -298,6 +300,14 @@ class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRow
         """Return the largest absolute gradient over l1_ratio; inf if l1_ratio = 0."""
         size = largest(gradient)
         return size / self.l1_ratio if self.l1_ratio > 0 else (float("inf") if size else 0.0)
+
+    def at_curvature(self, curvature: float) -> Penalty:
+        """Return a fraction of the null strength for the L1 term, and of the curvature for L2."""
+        # Both terms in one unit would let the squares win where targets are large.
+        if self.alpha is not None or not 0 < self.l1_ratio < 1:
+            return self
+        squares = self.share * curvature * (1 - self.l1_ratio) / self.l1_ratio
+        return L1(fraction=self.share) + L2(squares)
 
     def parts(self) -> tuple[Penalty, ...]:
         """Return the L1 and the L2 term."""

@@ -213,6 +213,10 @@ class Summed(Joined):
         """Return the sum with every member shifted, a penalty of W - W0."""
         return add(member.shifted(W0) for member in self.members)
 
+    def at_curvature(self, curvature: float) -> Penalty:
+        """Return the sum of its members at this curvature."""
+        return add(member.at_curvature(curvature) for member in self.members)
+
     def resolved(self, gradient: Array) -> Penalty:
         """Return the sum with each member resolved on its own null strength."""
         open_members = [m for m in self.members if m.strength is None]
