@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator.far_cells import far_cell_sentences
-from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
+from polytask._estimator.leaks import Leak, find_leaks, find_target_copies, targets_of
 from polytask._estimator.number_columns import NumberColumns
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.labels import in_order, near_misses
 from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
@@ -58,8 +59,8 @@ def data_warnings(
         *(_doubt("doubt.copy", copy) for copy in copies),
         *_first(_row_ids(data, columns, {leak.column for leak in leaks}), "doubt.more_ids"),
         *_first(far_cell_sentences(data, columns), "doubt.more_far"),
-        *_first(_missing_markers(columns), "doubt.more_markers"),
-        *_rare_classes(data),
+        *_first(_missing_markers(data, columns), "doubt.more_markers"),
+        *_doubtful_classes(data, target),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
@@ -85,47 +86,64 @@ def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     return [LazyMessage("doubt.repeats", {"repeats": repeats, "rows": len(y)})]
 
 
-def _missing_markers(columns: NumberColumns) -> list[LazyMessage]:
+def _missing_markers(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     """Say which columns hold a number such as -999, which often means that a cell is missing."""
-    if columns.stored() is not None:
-        return []
     found = []
+    for target in targets_of(data):
+        key = "far.target_named" if target.label else "far.target"
+        what = LazyMessage(key, {"name": target.label})
+        found += [_marker(what, *one) for one in _markers_in(target.numbers)]
+    if columns.stored() is not None:
+        return found
     for chosen, block in columns.blocks(np.arange(len(columns))):
         lows, highs = np.nanmin(block, axis=1, initial=0.0), np.nanmax(block, axis=1, initial=0.0)
         for j in np.flatnonzero(np.isin(lows, _MARKERS) | np.isin(highs, _MARKERS)):
-            cells = block[j][np.isfinite(block[j])]
-            for marker in {float(lows[j]), float(highs[j])} & set(_MARKERS):
-                others, count = cells[cells != marker], int((cells == marker).sum())
-                few = len(np.unique(others)) < _FEWEST_OTHERS or count < _MARKED * len(cells)
-                if few or count < 2:
-                    continue
-                low, high = float(others.min()), float(others.max())
-                # Beyond the others by more than all that they span.
-                if min(abs(marker - low), abs(marker - high)) <= high - low:
-                    continue
-                word = f"{marker:.0f}"
-                fields = {"column": columns.labels[chosen[j]], "word": word, "count": count}
-                fields |= {"rows": len(cells), "low": f"{low:.7g}", "high": f"{high:.7g}"}
-                option = missing_option([word])
-                found.append(LazyMessage("doubt.marker", fields | {"option": option}))
+            what = LazyMessage("doubt.column", {"column": columns.labels[chosen[j]]})
+            found += [_marker(what, *one) for one in _markers_in(block[j])]
     return found
 
 
-def _rare_classes(data: TaskData) -> list[LazyMessage]:
-    """Say which classes have a single row: it is never held out."""
+def _markers_in(column: NDArray[np.float64]) -> Iterator[tuple[float, NDArray[np.float64], int]]:
+    """Go through the markers in a column, with its other cells and how many cells it has."""
+    cells = column[np.isfinite(column)]
+    if not len(cells):
+        return
+    for marker in {float(cells.min()), float(cells.max())} & set(_MARKERS):
+        others = cells[cells != marker]
+        count = len(cells) - len(others)
+        few = len(np.unique(others)) < _FEWEST_OTHERS or count < _MARKED * len(cells)
+        # Beyond the others by more than all that they span.
+        if not few and count > 1 and np.abs(others - marker).min() > np.ptp(others):
+            yield marker, others, len(cells)
+
+
+def _marker(
+    what: LazyMessage, marker: float, others: NDArray[np.float64], n_cells: int
+) -> LazyMessage:
+    word = f"{marker:.0f}"
+    fields = {"what": what.node, "word": word, "count": n_cells - len(others), "rows": n_cells}
+    fields |= {"low": f"{others.min():.7g}", "high": f"{others.max():.7g}"}
+    return LazyMessage("doubt.marker", fields | {"option": missing_option([word])})
+
+
+def _doubtful_classes(data: TaskData, target: str) -> list[LazyMessage]:
+    """Say which classes look alike, and which have a single row: it is never held out."""
     y = np.asarray(data.y)
     if y.dtype.kind not in "OUS":
         return []
-    found = []
-    for column in y.T if y.ndim == 2 else [y]:
+    rare, alike = [], []
+    names = data.tasks if y.ndim == 2 else [target or "y"]
+    for name, column in zip(names, y.T if y.ndim == 2 else [y], strict=True):
         counts = Counter(cell for cell in column.tolist() if isinstance(cell, str | bool))
         # Text with hardly any value twice is no class.
         if 2 * len(counts) < counts.total():
-            found += [repr(label) for label, count in counts.items() if count == 1]
-    if not found:
-        return []
-    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    return [LazyMessage("doubt.rare_classes", {"name": shown, "n": len(found)})]
+            rare += [repr(label) for label, count in counts.items() if count == 1]
+            alike.append(near_misses(in_order(counts), str(name)))
+    messages = [message for message in alike if message is not None]
+    if rare:
+        shown = ", ".join(rare[:_SHOWN]) + (", ..." if len(rare) > _SHOWN else "")
+        messages.append(LazyMessage("doubt.rare_classes", {"name": shown, "n": len(rare)}))
+    return messages
 
 
 def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
@@ -136,6 +154,8 @@ def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
 
 
 def _doubt(key: str, leak: Leak) -> LazyMessage:
+    if leak.is_sum:
+        return LazyMessage("doubt.sum", {"columns": leak.column, **_places(leak, "")})
     return LazyMessage(key, {"column": leak.column, "relation": _relation(leak, "").node})
 
 
@@ -161,21 +181,48 @@ def _refuse(leaks: Sequence[Leak], owner: str, option: bool, target: str) -> Non
 
 def _relation(leak: Leak, target: str) -> LazyMessage:
     """Say of a column that it is the target, in which way and in which rows."""
+    fields = _places(leak, target)
+    if leak.tasks is not None and not (leak.as_label or leak.by_order):
+        names, of = leak.tasks
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        more = {"count": len(names), "of": of, "names": shown}
+        return LazyMessage("doubt.some_tasks", fields | more)
+    kinds = {"label": leak.as_label, "classes": leak.tells_classes, "order": leak.by_order,
+             "within": leak.within, "equal": True}  # fmt: skip
+    kind = next(kind for kind, holds in kinds.items() if holds)
+    return LazyMessage(f"doubt.{kind}", fields)
+
+
+def _places(leak: Leak, target: str) -> dict[str, Any]:
+    """Return the target of a leak and the rows where it holds, as parts of a message."""
     name = leak.target or target
     whole = LazyMessage("doubt.all_rows")
     some = LazyMessage("doubt.some_rows", {"rows": leak.rows, "of": leak.of})
-    fields = {
+    return {
         "target": LazyMessage(
             "doubt.target_named" if name else "doubt.target", {"name": name}
         ).node,
         "rows": (some if leak.rows < leak.of else whole).node,
     }
-    if leak.tasks is not None and not (leak.as_label or leak.by_order):
-        count, of = leak.tasks
-        return LazyMessage("doubt.some_tasks", fields | {"count": count, "of": of})
-    kinds = {"label": leak.as_label, "order": leak.by_order, "within": leak.within, "equal": True}
-    kind = next(kind for kind, holds in kinds.items() if holds)
-    return LazyMessage(f"doubt.{kind}", fields)
+
+
+def remarks_on(
+    data: TaskData, target: str
+) -> tuple[dict[str, LazyMessage], tuple[LazyMessage, ...]]:
+    """Return a remark for each column that holds the target, and what else misleads."""
+    # Identifiers and far cells are seen in single columns, without a target.
+    columns, held = NumberColumns(data), {}
+    for leak in find_leaks(data, columns):
+        if leak.is_sum:
+            held[target] = _doubt("", leak)
+        else:
+            relation = {"relation": _relation(leak, repr(target)).node}
+            held[leak.column.strip("'\"")] = LazyMessage("cli.remark.leak", relation)
+    return held, (
+        *_first(_missing_markers(data, columns), "doubt.more_markers"),
+        *_doubtful_classes(data, target),
+        *_repeated_rows(data, columns),
+    )
 
 
 def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[LazyMessage]:

@@ -145,6 +145,12 @@ def _far_sentence(
     return found and LazyMessage("far.holds", {"what": what.node, "cells": found.node})
 
 
+def is_far_target(message: LazyMessage) -> bool:
+    """Say whether a message is about far cells of a target."""
+    about = message.fields.get("what", {})
+    return message.key.startswith("far.") and about["key"].startswith("far.target")
+
+
 def decisive_message(
     column: NDArray[np.float64], place: Callable[[int], LazyMessage]
 ) -> LazyMessage | None:

@@ -6,13 +6,14 @@ rounding of the last digit that either of them is written with. A correlation, h
 proves nothing: last year's population predicts this year's with a correlation of 0.9999, but
 not to the last digit.
 
-Two relations are named but not refused: a column that has the order of the target in all rows, as
-a rounded, logarithmic or exponential copy has, and one that is a copy in most tasks, not in all.
+Named but not refused are a column that has the order of the target in all rows, as a rounded,
+logarithmic or exponential copy has, one that is a copy in some tasks, not in all, one that tells a
+class from all others, and columns of which the target is the sum, each times a factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ _SPARE = 10
 _ROWS_OF_A_TASK = 3
 # The share of the target's variation that rounding may leave: more says that the last digit is
 # so coarse that it proves nothing, as for two ratings from 1 to 5 that differ by 1 at most.
-_COARSE = 1e-4
+_COARSE, _FINE = 1e-4, 1e-6
 # A copy has a correlation of 1 up to rounding; columns below this on some rows are passed over.
 _FIRST_LOOK = 0.9
 _RUN = 2000
@@ -44,9 +45,13 @@ _WORK = 5e7
 _DIGITS = 1e-7
 _EXACT = 1e-6
 _ONE_UNIT = 0.01
-_MOST_CLASSES = 50
-# A copy in most tasks: so many tasks of so many rows tell.
-_FEWEST_TASKS, _ROWS_TO_TELL = 3, 12
+_MOST_CLASSES, _ROWS_OF_A_CLASS = 50, 10
+# A copy in a task: so many rows of it tell.
+_ROWS_TO_TELL = 12
+# Columns that the target may be a sum of, and rows that must be left beside them.
+_MOST_PARTS, _LEFT = 200, 20
+# The share of the largest part that a column adds to a sum at least.
+_LEAST_PART = 1e-3
 # The same order proves something with so many distinct values, so many rows beside those of the
 # most frequent value. Values that are rounded alike have others that are about as near as these.
 _LEVELS, _ROWS_IN_ORDER, _GAPS = 5, 30, 5.0
@@ -63,14 +68,22 @@ class Leak:
     of: int
     n_values: int
     as_label: bool = False
-    # In so many tasks of so many, if not in all; and whether only the order is that of the target.
-    tasks: tuple[int, int] | None = None
+    # The tasks where it does, and of how many, if not in all; whether only the order is that of
+    # the target; and whether `column` names several of which the target is the sum.
+    tasks: tuple[tuple[str, ...], int] | None = None
     by_order: bool = False
+    is_sum: bool = False
+    # Whether each class has one value of it, but not each value one class.
+    tells_classes: bool = False
 
     @property
     def refused(self) -> bool:
         """Whether there are enough distinct values to be sure."""
-        return self.n_values >= FEWEST and self.tasks is None and not self.by_order
+        return (
+            self.n_values >= FEWEST
+            and self.tasks is None
+            and not (self.by_order or self.is_sum or self.tells_classes)
+        )
 
 
 def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
@@ -86,37 +99,90 @@ def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
     labels = _label_copies(data, columns, targets, {(t, columns.labels[j]) for t, j in found})
     others = []
     if columns.stored() is None:
+        copies = {j for _, j in found}
         others = [
-            *_copies_in_most_tasks(columns, targets[0], starts, {j for _, j in found}),
+            *_copies_in_some_tasks(columns, targets[0], starts, data.tasks, copies),
             *_same_orders(columns, targets, set(found)),
+            *([] if copies else _sums(columns, targets)),
         ]
     known = {leak.column for leak in labels}
     return [*found.values(), *labels, *(leak for leak in others if leak.column not in known)]
 
 
-def _copies_in_most_tasks(
-    columns: NumberColumns, target: Target, starts: Places, known: set[int]
-) -> Iterator[Leak]:
-    """Go through the columns that are the target up to a line in most tasks, but not in all."""
+def _copies_in_some_tasks(
+    columns: NumberColumns, target: Target, starts: Places, names: Sequence[Hashable],
+    known: set[int],
+) -> Iterator[Leak]:  # fmt: skip
+    """Go through the columns that are the target up to a line in some tasks, but not in all."""
     n, y = columns.n_rows, target.numbers
     ends = np.append(starts[1:], n)
-    spans = [slice(a, b) for a, b in zip(starts, ends, strict=True) if b - a >= _ROWS_TO_TELL]
-    told = [s for s in spans if len(np.unique(y[s][np.isfinite(y[s])])) >= FEWEST]
-    if len(told) < _FEWEST_TASKS:
+    large = np.flatnonzero(ends - starts >= _ROWS_TO_TELL)
+    spans = {int(t): slice(starts[t], ends[t]) for t in large}
+    told = [t for t, s in spans.items() if len(np.unique(y[s][np.isfinite(y[s])])) >= FEWEST]
+    if len(starts) < 2:
         return
     among = np.array([j for j in range(len(columns)) if j not in known], dtype=np.intp)
     for chosen, block in columns.blocks(among):
-        for j, x in zip(chosen, block, strict=True):
-            # A few tasks first: most columns are a copy in none of them.
-            if not any(_is_line(x[s], y[s]) for s in told[:_FEWEST_TASKS]):
-                continue
-            count = sum(_is_line(x[s], y[s]) for s in told)
-            if 2 * count > len(told):
+        xx, xy, yy = _moments_by_task(block, y, starts)
+        both = xx * yy
+        shares = np.divide(xy**2, both, out=np.zeros_like(xy), where=both > 0)
+        for j, x, share in zip(chosen, block, shares, strict=True):
+            copied = [
+                t for t in told if share[t] >= 1 - _COARSE and _is_line(x[spans[t]], y[spans[t]])
+            ]
+            # Among many tasks a trend may look like a rounded copy in a few of them.
+            few = 2 * len(copied) <= len(told)
+            copied = [t for t in copied if not few or share[t] >= 1 - _FINE]
+            if copied:
                 rows = int((np.isfinite(x) & np.isfinite(y)).sum())
                 yield Leak(
                     columns.labels[int(j)], target.label, True, rows, n, FEWEST,
-                    tasks=(count, len(told)),
+                    tasks=(tuple(str(names[t]) for t in copied), len(starts)),
                 )  # fmt: skip
+
+
+def _sums(columns: NumberColumns, targets: list[Target]) -> Iterator[Leak]:
+    """Find columns of which a target is the sum, each times a factor, plus a constant."""
+    d, n = len(columns), columns.n_rows
+    if not 2 <= d <= _MOST_PARTS or n < d + _LEFT:
+        return
+    rows = _looked_at(n, d)
+    first = columns.block(np.arange(d), rows)
+    for target in targets:
+        whole = _parts_of(first, target.numbers[rows])
+        if whole is None:
+            continue
+        X = columns.block(whole)
+        both = np.isfinite(X).all(axis=0) & np.isfinite(target.numbers)
+        # Of the columns that took part by chance none is left among all rows.
+        parts = _parts_of(X, target.numbers)
+        if parts is not None and len(parts) > 1:
+            labels = [columns.labels[int(j)] for j in whole[parts]]
+            yield Leak(
+                ", ".join(labels), target.label, False, int(both.sum()), n, FEWEST, is_sum=True
+            )
+
+
+def _parts_of(X: Array, y: Array) -> Places | None:
+    """Return the rows of X that y is a sum of up to the last digits; None if it is none."""
+    both = np.isfinite(X).all(axis=0) & np.isfinite(y)
+    chosen, X, y = np.arange(len(X)), X[:, both], y[both]
+    for _ in range(2):
+        if len(y) < len(chosen) + _LEFT or len(np.unique(y)) < FEWEST:
+            return None
+        x, dy = X[chosen] - X[chosen].mean(axis=1, keepdims=True), y - y.mean()
+        size = np.sqrt((x**2).mean(axis=1))
+        unit = np.where(size > 0, size, 1.0)
+        coef = np.linalg.lstsq((x / unit[:, None]).T, dy, rcond=1e-10)[0]
+        left = np.abs(dy - coef @ (x / unit[:, None]))
+        rounding = half_digit(y) + sum(
+            abs(c / u) * half_digit(X[j]) for c, u, j in zip(coef, unit, chosen, strict=True)
+        )
+        exact = _EXACT * float(np.sqrt(np.mean(dy**2)))
+        if np.sum(left**2) > _COARSE * np.sum(dy**2) or np.any(left > 2 * rounding + exact):
+            return None
+        chosen = chosen[np.abs(coef) > _LEAST_PART * np.abs(coef).max()]
+    return chosen
 
 
 def _is_line(x: Array, y: Array) -> bool:
@@ -261,7 +327,9 @@ def _candidates(
         return
     for chosen, block in columns.blocks(among, rows):
         if len(begins) > 1:
-            alike = _explained_within(block, numbers[0, rows], begins)[:, None]
+            xx, xy, yy = _moments_by_task(block, numbers[0, rows], begins)
+            explained = np.divide(xy**2, xx, out=np.zeros_like(xx), where=xx > 0).sum(axis=1)
+            alike = (explained >= _FIRST_LOOK * yy.sum(axis=1))[:, None]
         else:
             alike = _correlated(block, numbers[np.ix_(known, rows)])
         for j, t in np.argwhere(alike):
@@ -305,8 +373,8 @@ def _standardised(X: Array) -> tuple[Array, Array]:
     return x / np.where(size > 0, size, 1.0)[:, None], has.astype(np.float64)
 
 
-def _explained_within(X: Array, y: Array, begins: Places) -> NDArray[np.bool_]:
-    """Return which rows of X explain nearly all of y by a line in every task."""
+def _moments_by_task(X: Array, y: Array, begins: Places) -> tuple[Array, Array, Array]:
+    """Return sums of squares and products about the means of tasks, each (len(X), tasks)."""
     x, has = _standardised(X)
     has *= np.isfinite(y)
     sizes = np.diff(begins, append=len(y))
@@ -317,8 +385,7 @@ def _explained_within(X: Array, y: Array, begins: Places) -> NDArray[np.bool_]:
         centred.append((values - np.repeat(mean, sizes, axis=1)) * has)
     dx, dy = centred
     xx, xy, yy = (np.add.reduceat(v, begins, axis=1) for v in (dx * dx, dx * dy, dy * dy))
-    explained = np.divide(xy**2, xx, out=np.zeros_like(xx), where=xx > 0).sum(axis=1)
-    return np.asarray(explained >= _FIRST_LOOK * yy.sum(axis=1))
+    return xx, xy, yy
 
 
 # A closer look at all rows ------------------------------------------------------------------
@@ -418,11 +485,19 @@ def _label_copies(
     found = []
     rows = _looked_at(data.n_rows, 1)
     counts = {int(codes.max()) + 1 for codes in classes.values()}
+    # One of three and more classes may be told by a column of two values.
+    counts |= {2} if max(counts) > 2 else set()
     for label, some, whole in _columns_of_few(data, columns, rows, counts):
         for t, codes in classes.items():
-            if (t, label) in known or not _one_to_one(some, codes[rows]):
+            if (t, label) in known or not _is_told(some, codes[rows]):
                 continue
             values = whole()
+            if not _one_to_one(some, codes[rows]):
+                if _is_told(values, codes, _ROWS_OF_A_CLASS):
+                    rows_told = int(((values >= 0) & (codes >= 0)).sum())
+                    place = False, rows_told, data.n_rows, 2
+                    found.append(Leak(label, targets[t].label, *place, tells_classes=True))
+                continue
             both = (values >= 0) & (codes >= 0)
             n_values = len(np.unique(codes[both]))
             # Values that are seen once go with anything.
@@ -434,6 +509,15 @@ def _label_copies(
             place = False, int(both.sum()), data.n_rows, n_values
             found.append(Leak(label, targets[t].label, *place, as_label=True))
     return found
+
+
+def _is_told(values: Places, classes: Places, least: int = 1) -> bool:
+    """Say whether all rows of a class, of as many rows at least, have one value."""
+    both = (values >= 0) & (classes >= 0)
+    a, b = values[both], classes[both]
+    sizes = np.unique(b, return_counts=True)[1]
+    pairs = len(np.unique(a * (int(b.max(initial=0)) + 1) + b))
+    return bool(pairs == len(sizes) and sizes.min(initial=least) >= least)
 
 
 def _one_to_one(a: Places, b: Places) -> bool:

@@ -119,7 +119,10 @@ class FileRows:
         return str(row + 1 + (self.header or 0))
 
 
-_ROWS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)|第 [\d、, .]+ 行")
+# Not a quoted label, and no values in brackets, such as dates.
+_ROWS = re.compile(
+    r"(?<!['\"])\brow \d+\b|\brows? \(\d+(?:, \d+)*(?:, \.\.\.)?\)|第 [\d、, .]+ 行"
+)
 _NUMBERS = re.compile(r"\d+")
 FILE_ROWS = FileRows()
 

@@ -103,7 +103,9 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
         )
         fields: dict[str, str | int] = {"measure": measure}
         fields |= {"value": f"{scores.own:.4g}", "folds": scores.folds}
-        found.insert(0, (speech("cli.label.held_out"), speech("cli.scored", fields)))
+        said = speech("cli.scored", fields)
+        remark = _remark(scores.own, is_classifier(estimator), speech)
+        found.insert(0, (speech("cli.label.held_out"), speech.joined([said, remark])))
     if scores.beside:
         beside = [
             speech(f"cli.baseline.{key}", {"value": speech.number(value, 4)})
@@ -160,13 +162,26 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
     best_scores = scores[int(np.argmin(np.abs(means - estimator.best_score_)))]
     n, folds = scores.shape
     value, measure = getattr(estimator, "held_out_score_", None), score_name(estimator, speech)
+    is_loss = value is None
     error = getattr(estimator, "held_out_error_", math.nan)
     if value is None:
         value, measure = -float(estimator.best_score_), speech("cli.score.log_loss")
         error = float(np.std(best_scores, ddof=1) / np.sqrt(folds)) if folds > 1 else math.nan
     known = "" if math.isnan(error) else speech("cli.score.error", {"error": f"{error:.2g}"})
     fields = {"measure": measure, "value": f"{value:.4g}", "error": known, "folds": folds, "n": n}
-    return [(speech("cli.label.held_out"), speech("cli.held_out", fields)), strength]
+    said = speech.joined([speech("cli.held_out", fields), _remark(value, is_loss, speech)])
+    return [(speech("cli.label.held_out"), said), strength]
+
+
+# The share of the constant's loss, or the log loss, that counts as no error.
+_NO_ERROR = 1e-4
+
+
+def _remark(value: float, is_loss: bool, speech: Translator) -> str:
+    """Return what a score says that is as good as perfect, or no better than a constant."""
+    if (value if is_loss else 1.0 - value) <= _NO_ERROR:
+        return speech("cli.held_out.perfect")
+    return speech("cli.held_out.nothing") if not is_loss and value <= 0 else ""
 
 
 def score_name(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - a fitted estimator

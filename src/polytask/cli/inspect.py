@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +33,14 @@ from polytask.cli.console import (
 )
 from polytask.cli.files import RowSource, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.cli.training_data import TargetKind
-    from polytask.messages import Translator
+    from polytask.cli.training_data import Target, TargetKind
+    from polytask.messages import LazyMessage, Translator
     from polytask.task_relations import Relatedness
 
 Facts = dict[str, Any]
@@ -204,13 +206,23 @@ def table_facts(
             "of_one_row": int((sizes == 1).sum()),
             "missing": int(table[task].isna().sum()),
         }
+    unread = {*chosen, *dates} - {task}
+    leaks: dict[str, LazyMessage] = {}
+    doubts: tuple[LazyMessage, ...] = ()
+    if len(found) == 1:
+        leaks, doubts = _doubts(table.drop(columns=list(unread)), found[0], task)
+    described = [
+        _column(table[name], name, twins.get(name), task, name in dates, speech) for name in names
+    ]
+    for each in described:
+        each["leak"] = each["name"] in leaks
+        if each["leak"]:
+            each["remarks"].insert(0, leaks[each["name"]].text(speech))
     facts = {
         "path": path,
         "rows": len(table),
-        "columns": [
-            _column(table[name], name, twins.get(name), task, name in dates, speech)
-            for name in names
-        ],
+        "columns": described,
+        "remarks": [doubt.text(speech) for doubt in doubts],
         "tasks": tasks,
         "targets": [
             {
@@ -224,6 +236,26 @@ def table_facts(
         "likely_tasks": [[hint.name, hint.n_values] for hint in likely],
     }
     return facts, [target.kind for target in found]
+
+
+def _doubts(
+    rows: pd.DataFrame, target: Target, task: str | None
+) -> tuple[dict[str, LazyMessage], tuple[LazyMessage, ...]]:
+    """Return what is to be said of columns that hold the target, and what else misleads."""
+    from polytask._estimator.data_checks import remarks_on
+    from polytask._estimator.training import training_data
+    from polytask.data.labels import near_misses
+
+    known = target.column.notna()
+    known &= rows[task].notna() if task is not None else True
+    with warnings.catch_warnings(), suppress(PolytaskError):
+        # What else is wrong with the table is said by the command that learns from it.
+        warnings.simplefilter("ignore")
+        data = training_data(rows[known], target.column[known], None, None, task, "polytask")
+        leaks, doubts = remarks_on(data, target.kind.name)
+        alike = near_misses(data.tasks, repr(task))
+        return leaks, doubts if alike is None else (alike, *doubts)
+    return {}, ()
 
 
 def _column(
@@ -330,7 +362,9 @@ def _say_next(
     words = ["--task", task] if columns.task or len(targets) < 2 else []
     dates = speech("cli.remark.dates")
     refused = {speech("cli.remark.identifier"), dates}
-    unfit = [each["name"] for each in facts["columns"] if refused & set(each["remarks"])]
+    unfit = [
+        each["name"] for each in facts["columns"] if each["leak"] or refused & set(each["remarks"])
+    ]
     # One column of dates tells which rows are later.
     times = [each for each in facts["columns"] if dates in each["remarks"]]
     time = times[0]["name"] if len(times) == 1 and times[0]["distinct"] >= LEAST_TIMES else None
@@ -372,6 +406,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
     size = {"path": facts["path"], "n": facts["rows"], "columns": len(columns)}
     say_table(speech("cli.inspect.title", size), header, rows, right=(2, 3))
     remarks = [f"  {c['name']}: {'; '.join(c['remarks'])}" for c in columns if c["remarks"]]
+    remarks += [f"  {remark}" for remark in facts["remarks"]]
     if remarks:
         say()
         say(speech("cli.inspect.remarks"))

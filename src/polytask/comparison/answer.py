@@ -273,8 +273,8 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     kinds = {entry.name: entry.kind for entry in plan.entries}
     plain = kinds.get(most_frequent(chosen.plain) or "", "separate")
     margin = judge.margin(chosen.plain)
-    perfect = judge.perfect(chosen.shared, chosen.plain)
-    said = "no practical difference" if perfect else verdict(gain, pooling, margin, plain)
+    both_perfect = judge.perfect(chosen.shared, chosen.plain)
+    said = "no practical difference" if both_perfect else verdict(gain, pooling, margin, plain)
     ruled = {
         "share": chosen.shared,
         "separate": chosen.separate,
@@ -293,7 +293,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     recommended = most_frequent(best) or most_frequent(chosen.shared) or ""
     return Answer(
         verdict=said,
-        perfect=perfect,
+        perfect=judge.perfect(chosen.plain),
         gain=gain.interval(),
         gain_90=gain.interval(0.90),
         margin=margin,

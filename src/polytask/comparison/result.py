@@ -89,8 +89,10 @@ class Comparison(Findings, Report):
         With how many times the present data an inconclusive comparison would be decided if the
         differences stay as they are; None if it is decided, or ten times would not do.
     perfect : bool
-        Whether the best models with and without sharing predict the held-out rows without error,
-        so that the target has no variation left to explain.
+        Whether the best model without sharing predicts the held-out rows without error, so that
+        the target has no variation left to explain.
+    far_target : bool
+        Whether a few cells of the target make up most of its variation, and so decide the result.
     doubts : tuple of LazyMessage
         Those of `diagnostics` that are about the data, in every language.
     """

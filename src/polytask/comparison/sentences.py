@@ -28,6 +28,7 @@ from polytask.task_relations.records import is_borderline, is_related
 _NAMED = 5
 _ACTIONS = ("share", "separate", "pool", "collect")
 _KINDS = ("separate", "pooled", "shared")
+_ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
 # Metrics that are 1 at best: an interval wider than 2 says nothing.
 _BOUNDED = frozenset({"d2", "r2", "r2_within", "accuracy", "auc", "average_precision"})
 _WIDEST = 2.0
@@ -79,7 +80,8 @@ def headline(result: Findings, say: Translator) -> str:
     said = "perfect" if result.perfect else result.verdict
     if said == "share" and result.gain.low < result.margin:
         said = "share_small"
-    return say.word("headline", "nothing" if _below_the_mean(result) else said)
+    answer = say.word("headline", "nothing" if _below_the_mean(result) else said)
+    return say("headline.far", {"answer": answer}) if result.far_target else answer
 
 
 def _below_the_mean(result: Findings) -> bool:
@@ -345,7 +347,11 @@ def _beside(result: Findings, family: str, say: Translator) -> str:
 
 def actions(result: Findings, say: Translator) -> list[str]:
     """Return a sentence for every action that some tasks call for beside the verdict's own."""
-    idle = {result.verdict, "collect" if _predicts_nothing(result) else ""}
+    row = recommended(result)
+    # What is recommended for all is no exception, whether the verdict says so or not.
+    undecided = result.verdict in ("inconclusive", "no practical difference")
+    followed = "" if row is None or not undecided else _ACTION_OF_KIND.get(row.kind, "")
+    idle = {result.verdict, followed, "collect" if _predicts_nothing(result) else ""}
     kinds = [kind for kind in _ACTIONS if kind not in idle]
     found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in kinds)
     return [_action(kind, tasks, result.setup, say) for kind, tasks in found if tasks]

@@ -139,9 +139,13 @@ def more_rows(
     known = not np.isnan([gain, low, high, error, spread]).any()
     if told or not known or abs(gain) <= margin:
         return None
-    target = (gain / normal_quantile(level)) ** 2
-    a, c, between = error**2, np.nan_to_num(common) ** 2, spread**2
-    if between > 0:
+    # In units of the largest, so that no square overflows.
+    size = max(abs(gain), error, spread)
+    target = (gain / size / normal_quantile(level)) ** 2
+    a, c, between = (error / size) ** 2, (np.nan_to_num(common) / size) ** 2, (spread / size) ** 2
+    if not target > 0:
+        return None
+    if target * between > 0:
         b = a * (target - between)
         factor = (np.sqrt(b**2 + 4 * target * between * a * c) - b) / (2 * target * between)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from fractions import Fraction
@@ -66,18 +67,31 @@ def in_order(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
 
 
 def warn_near_misses(labels: Sequence[Hashable], parameter: Text = "task") -> None:
-    """Warn of labels that differ by type, blanks or leading zeros only."""
+    """Warn of labels that differ by type, blanks, leading zeros or capitals only."""
+    found = near_misses(labels, parameter)
+    if found is not None:
+        warnings.warn(DataWarning(found), stacklevel=5)
+
+
+def near_misses(labels: Sequence[Hashable], parameter: Text) -> LazyMessage | None:
+    """Name the labels that look alike, if there are any."""
     if not any(isinstance(label, str) for label in labels):
-        return
+        return None
     alike: dict[Hashable, list[Hashable]] = {}
     for label in labels:
         alike.setdefault(_normal(label), []).append(label)
     groups = [group for group in alike.values() if len(group) > 1]
-    if groups:
-        fields: dict[str, Any] = {"parameter": parameter, "n": len(groups) - SHOWN}
-        fields["labels"] = [with_and(list(map(_typed, group))) for group in groups[:SHOWN]]
-        key = "warn.alike.more" if len(groups) > SHOWN else "warn.alike"
-        warnings.warn(DataWarning(LazyMessage(key, fields)), stacklevel=5)
+    if not groups:
+        return None
+    fields: dict[str, Any] = {"parameter": parameter, "n": len(groups) - SHOWN}
+    fields["labels"] = []
+    for group in groups[:SHOWN]:
+        # Letters that look the same are told apart by their codes.
+        seen = {(unicodedata.normalize("NFC", str(label)), type(label)) for label in group}
+        plain = len(seen) == len(group)
+        named = [_typed(label) if plain else f"{label!a} (str)" for label in group]
+        fields["labels"].append(with_and(named))
+    return LazyMessage("warn.alike.more" if len(groups) > SHOWN else "warn.alike", fields)
 
 
 @saveable("data.label_index")
@@ -179,9 +193,11 @@ def _python_values(entries: list[Any]) -> list[Hashable]:
 
 
 def _normal(label: Hashable) -> Hashable:
-    """Return what is left of a label without its type, blanks and leading zeros."""
-    text = str(label).strip()
-    return Fraction(text) if _NUMBER.fullmatch(text) else text
+    """Return what is left of a label without its type, blanks, leading zeros and capitals."""
+    text = " ".join(unicodedata.normalize("NFKC", str(label)).split())
+    # A single letter may mean one thing small and another one large.
+    folded = text.casefold() if len(text) > 1 else text
+    return Fraction(text) if _NUMBER.fullmatch(text) else folded
 
 
 def _typed(label: Hashable) -> str:

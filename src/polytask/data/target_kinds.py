@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import one_of, sentence
+from polytask.data.dates import looks_like_dates
 from polytask.data.missing import missing_mask, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
@@ -86,6 +87,8 @@ def read_target(
         if found is not None:
             return found
     if wanted == "auto":
+        if not declared:
+            _refuse_dates(values, distinct, words)
         _refuse_many(distinct, words, declared)
     kind = "categories" if declared else "text"
     reason = LazyMessage(f"cli.reason.{kind}", {"values": shown(distinct)})
@@ -126,6 +129,7 @@ def _written(
         column = replace(column, numbers=kept)
     plain = {v for v in distinct if not isinstance(v, bool) and isinstance(v, numbers.Real)}
     odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
+    _refuse_two_marks(values, column, odd, words)
     n_odd = sum(distinct[value] for value in odd)
     mostly = 2 * n_odd < distinct.total() - sum(markers.values())
     if not mostly and wanted == "auto":
@@ -184,6 +188,36 @@ def _but_for(
     )
 
 
+def _refuse_two_marks(
+    values: NDArray[Any], column: WrittenColumn, odd: Sequence[Any], words: TargetWords
+) -> None:
+    """Refuse words that are all numbers, some with decimal commas and some with full stops."""
+    mark = "." if column.decimal == "," else ","
+    other = bool(odd) and all(isinstance(w, str) and parse_number(w, mark) for w in odd)
+    own = next((word for word in column.numbers if column.decimal in word), None)
+    if other and own is not None:
+        cells = [
+            f"{word!r} in {words.place(int(np.flatnonzero(values == word)[0]))}"
+            for word in (own, odd[0])
+        ]
+        raise DataError(
+            f"{words.name} holds numbers with decimal commas and numbers with decimal points: "
+            f"{cells[0]} and {cells[1]}, counting from 0. Write all cells with one decimal mark."
+        )
+
+
+def _refuse_dates(values: NDArray[Any], distinct: Counter[Hashable], words: TargetWords) -> None:
+    labels = [word for word in distinct if isinstance(word, str)]
+    if len(labels) < len(distinct) or not looks_like_dates(labels):
+        return
+    row = int(np.flatnonzero(values == labels[0])[0])
+    raise DataError(
+        f"{words.name} holds dates or times, such as {labels[0]!r} in {words.place(row)}, "
+        "counting from 0: turn them into numbers, such as days since a date. If each is a class, "
+        f"say {words.classes}."
+    )
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any label
     return value.item() if isinstance(value, np.generic) else value
 
@@ -227,8 +261,8 @@ def _refuse_many(distinct: Counter[Hashable], words: TargetWords, declared: bool
         return
     kind = "categories" if declared else "text"
     raise DataError(
-        f"{words.name} is {kind} with {len(distinct):,} different values in {n_rows:,} rows "
-        f"({shown(distinct)}). More than {MANY_CLASSES} classes with fewer than {ROWS_PER_CLASS} "
+        f"{words.name} is {kind} with {len(distinct):,} different values ({shown(distinct)}) in "
+        f"{n_rows:,} rows. More than {MANY_CLASSES} classes with fewer than {ROWS_PER_CLASS} "
         f"rows each on average are learned only if you ask for them: {words.classes}. If the "
         f"values are numbers, {words.numbers}."
     )

@@ -50,6 +50,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<open>\()?{blanks}(?P<sign>[{_MINUS}+])?{blanks}(?P<before>{money})?{blanks}"
         rf"(?P<inner>\()?(?P<late>[{_MINUS}+])?{blanks}(?P<digits>{grouped}(?:{mark}\d*)?|{plain})"
+        rf"(?P<end>[{_MINUS}])?"
         rf"{blanks}(?:(?P<after>%|{units})|(?P<scale>{scales})?{blanks}(?P<behind>{money})?)"
         rf"{blanks}(?P<close>\))?",
         re.ASCII,
@@ -76,7 +77,10 @@ def parse_number(word: str, decimal: str) -> WrittenNumber | None:
         return None
     part = found.groupdict(default="")
     n_open = len(part["open"] + part["inner"])
-    signs = part["sign"] + part["late"]
+    # A minus behind an amount, as SAP writes it; "2-" is a mark of schools.
+    signs = part["sign"] + part["late"] + part["end"]
+    if part["end"] and decimal not in part["digits"]:
+        return None
     if n_open != len(part["close"]) or len(signs) + n_open > 1:
         return None
     money = part["before"] or part["behind"]

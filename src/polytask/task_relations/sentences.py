@@ -18,6 +18,8 @@ from polytask.task_relations.records import (
 
 # Names in a sentence before it says "and n more".
 _NAMED, _PAIRS, _GROUPS = 5, 3, 5
+# A share of the coefficients that is shown as all of them.
+_ALL_OWN = 0.995
 # Answers beside which groups and pairs are named.
 _SAID = ("yes", "model", "training")
 
@@ -51,16 +53,22 @@ def answer(found: RelatednessSummary, say: Translator, n_permutations: int = 0) 
         return say("related.borderline", {"p": p})
     if not is_related(found.p_value):
         return say("related.no", {"p": p})
-    if not shares:
+    if not shares or _contradicts(found):
         return say("related.no_shares", {"p": p})
     return say("related.yes", {"p": p, "shares": shares})
+
+
+def _contradicts(found: RelatednessSummary) -> bool:
+    """Say whether the shares deny what the test shows: a few large tasks decide them."""
+    return found.shares.own >= _ALL_OWN
 
 
 def effective(found: RelatednessSummary, say: Translator) -> str:
     """Return how many unrelated tasks the tasks are worth; empty if that is not known."""
     value = found.effective_tasks
     known = math.isfinite(value + found.shares.common) and not found.p_value > LEVEL
-    if not known or is_borderline(found.p_value):
+    tested = not math.isnan(found.p_value)
+    if not known or is_borderline(found.p_value) or (tested and _contradicts(found)):
         return ""
     shown = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
     return say("related.effective", {"n": found.n_tasks, "value": shown})

@@ -23,6 +23,7 @@ from polytask.comparison.tables import task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
 from polytask.reporting import markdown
+from polytask.task_relations.records import RelatednessSummary, Shares
 
 matplotlib.use("Agg")
 NAN = float("nan")
@@ -330,6 +331,30 @@ def test_every_action_has_a_sentence_with_some_names():
     assert "pool 0" not in pooled
     # What holds for all tasks is said once, by the verdict.
     assert "any 0" not in text
+    # Nor is what is recommended until more data decide.
+    plain = next(row.name for row in examples.share().models if row.kind == "pooled")
+    until = said(tasks=tuple(tasks), verdict="inconclusive", recommended=plain)
+    assert "pool 0" not in until
+    assert "separate 0" in until
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_far_cells_of_the_target_qualify_the_verdict(lang):
+    key = {"answer": Translator(lang)("headline.share")}
+    told = Translator(lang)("headline.far", key)
+    assert said(lang, far_target=True).split("\n")[0].endswith(told)
+    assert told not in said(lang)
+
+
+def test_shares_that_deny_what_the_test_shows_are_not_said():
+    found = RelatednessSummary(8, 0.001, Shares(0.0, 0.002, 0.998), 7.9)
+    text = said(relatedness=found)
+    assert "The tasks are related (p = 0.001)." in text
+    assert "100%" not in text
+    assert "Effective number of tasks" not in text
+    assert "98%" in said(
+        relatedness=dataclasses.replace(found, shares=Shares(0.0, 0.02, 0.98), effective_tasks=7.0)
+    )
 
 
 def test_shrinkage_that_explains_everything_is_named():

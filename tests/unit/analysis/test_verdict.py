@@ -214,6 +214,14 @@ class TestMoreRows:
         half = 1.959963985 * math.sqrt((1 - pull) * own + pull * common**2 / k)
         assert half == pytest.approx(gain, rel=2e-3)
 
+    @pytest.mark.parametrize("size", [1e-160, 1.0, 1e160])
+    def test_the_scale_of_the_scores_does_not_matter(self, size):
+        # A single far cell makes scores of -1e57, whose squares are beyond what floats hold.
+        numbers = [size * value for value in (0.2, -0.3, 0.7, 0.2, 0.3, 0.02)]
+        usual = more_rows(0.2, -0.3, 0.7, 0.2, 0.3, 0.02, 100, 0.0)
+        assert more_rows(*numbers, 100, 0.0) == usual
+        assert usual is not None
+
     def test_a_larger_gain_needs_fewer_rows(self):
         needed = [more_rows(g, g - 0.5, g + 0.5, 0.2, 0.3, 0.02, 100) for g in (0.2, 0.3, 0.45)]
         assert needed[0] > needed[1] > needed[2] > 0

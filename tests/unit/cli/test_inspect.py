@@ -57,6 +57,19 @@ def test_the_next_command_works_as_printed(run, plain):
     assert "With --time when later rows are held out" in done.out
 
 
+def test_copies_of_the_target_are_named(run, plain):
+    plain["cents"] = (100 * plain["y"]).round()
+    plain.to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "g", "--target", "y")
+    assert "cents: equals the target 'y' up to a factor and a constant, in all rows" in done.out
+    assert "--drop cents" in done.out.splitlines()[-1]
+    parts = plain.assign(cents=plain["y"] / 3 + plain.index % 7, rest=plain["y"])
+    parts["rest"] -= parts["cents"]
+    parts.to_csv("b.csv", index=False)
+    done = run("inspect", "b.csv", "--task", "g", "--target", "y")
+    assert "The sum of the columns 'cents', 'rest', each times a factor" in done.out
+
+
 def test_json(run, pupils):
     pupils.to_csv("p.csv", index=False)
     done = run("inspect", "p.csv", "--task", "学校", "--target", "及格", "--json")

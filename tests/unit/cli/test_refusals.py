@@ -48,7 +48,7 @@ SPOILED = {
     "one class": (lambda t: t.assign(y="k"), "one class only"),
     "free text": (
         lambda t: t.assign(y=[f"t{i}" for i in t.index]),
-        "is text with 120 different values in 120 rows",
+        "is text with 120 different values (t0, t1, t10, t100, ...) in 120 rows",
     ),
     "one target is text": (
         lambda t: _missing(t, "y", 7, "12 odd"),

@@ -170,11 +170,22 @@ def test_the_decimal_mark_settles_what_can_be_read_in_two_ways(run, price):
 def test_many_classes_must_be_asked_for(run, price):
     price.assign(y=[f"c{k % 24}" for k in range(len(price))]).to_csv("a.csv", index=False)
     refused = run("fit", "a.csv", *FIT)
-    assert "Target 'y' of a.csv is text with 24 different values in 120 rows" in refused.err
+    assert (
+        "Target 'y' of a.csv is text with 24 different values (c0, c1, c10, c11, ...)"
+        in refused.err
+    )
     assert "only if you ask for them: --loss multinomial." in refused.err
     done = run("fit", "a.csv", *FIT, "--loss", "multinomial")
     assert done.status == 0
     assert "'y' is for --loss multinomial: classification." in done.out
+
+
+def test_values_in_brackets_are_no_row_numbers(run, price):
+    price.assign(y=[f"{k % 24 + 1:02d}.07" for k in range(len(price))]).to_csv(
+        "a.csv", index=False
+    )
+    refused = run("fit", "a.csv", *FIT)
+    assert "24 different values (01.07, 02.07, 03.07, 04.07, ...)" in refused.err
 
 
 def test_codes_stay_classes_of_their_type(run, price):

@@ -76,6 +76,11 @@ def test_near_misses_are_named():
         warn_near_misses([7, "07", "8"])
     with pytest.warns(DataWarning, match=r"'a' \(str\) and 'a ' \(str\)"):
         warn_near_misses(["a", "b", "a "])
+    with pytest.warns(DataWarning, match=r"'Shop 1' \(str\) and 'shop  1' \(str\)"):
+        warn_near_misses(["Shop 1", "shop  1", "shop 2"])
+    # Letters that look the same are told apart by their codes.
+    with pytest.warns(DataWarning, match=r"'caf\\xe9' \(str\) and 'cafe\\u0301' \(str\)"):
+        warn_near_misses(["caf\u00e9", "cafe\u0301"])
     with pytest.warns(DataWarning, match="and 1 more"):
         warn_near_misses([*range(6), *map(str, range(6))])
 

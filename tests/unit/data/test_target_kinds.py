@@ -67,8 +67,14 @@ def test_what_is_read_keeps_gaps_and_says_which_words_are_missing():
         (["€1.234", "€2.500", "€5"], "read_numbers(..., decimal='.') (1.234) or read_numbers("),
         (
             [f"c{k % 21}" for k in range(209)],
-            "is text with 21 different values in 209 rows (c0, c1, c10, c11, ...). More than 20",
+            "is text with 21 different values (c0, c1, c10, c11, ...) in 209 rows. More than 20",
         ),
+        (
+            ["50,31", "49.69", "51,20", "50.10"],
+            "with decimal points: '49.69' in row 1 and '50,31' in row 0, counting from 0. Write",
+        ),
+        (["31.12.2023", "01.02.2024"] * 20, "y of me holds dates or times, such as '31.12.2023'"),
+        (["2024-01", "2024-02", None] * 20, "If each is a class, say loss='multinomial'."),
     ],
 )
 def test_refusals(cells, words):
