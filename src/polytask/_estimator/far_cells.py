@@ -145,10 +145,10 @@ def _far_sentence(
     return found and LazyMessage("far.holds", {"what": what.node, "cells": found.node})
 
 
-def is_far_target(message: LazyMessage) -> bool:
-    """Say whether a message is about far cells of a target."""
-    about = message.fields.get("what", {})
-    return message.key.startswith("far.") and about["key"].startswith("far.target")
+def decides_result(message: LazyMessage) -> bool:
+    """Say whether a message is about far cells of a target, or such as drown a column."""
+    holds = message.key == "far.holds" and message.fields["what"]["key"].startswith("far.target")
+    return holds or message.key == "far.drowning"
 
 
 def decisive_message(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator.card import checksum
 from polytask._estimator.data_checks import data_warnings
-from polytask._estimator.far_cells import is_far_target
+from polytask._estimator.far_cells import decides_result
 from polytask._estimator.problem import check_metric, read_outcomes, read_problem
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
@@ -252,7 +252,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         relatedness=related,
         diagnostics=(*map(str, found), *result.diagnostics),
         doubts=found,
-        far_target=any(is_far_target(doubt) for doubt in found),
+        far_cells=any(map(decides_result, found)),
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )

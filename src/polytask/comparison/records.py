@@ -225,5 +225,5 @@ class Findings:
     margin: float = 0.0
     times_more: float | None = None
     perfect: bool = False
-    far_target: bool = False
+    far_cells: bool = False
     doubts: tuple[LazyMessage, ...] = ()

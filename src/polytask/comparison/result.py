@@ -91,8 +91,9 @@ class Comparison(Findings, Report):
     perfect : bool
         Whether the best model without sharing predicts the held-out rows without error, so that
         the target has no variation left to explain.
-    far_target : bool
-        Whether a few cells of the target make up most of its variation, and so decide the result.
+    far_cells : bool
+        Whether a few cells of the target make up most of its variation, or cells of a feature
+        drown all others of it, and so decide the result.
     doubts : tuple of LazyMessage
         Those of `diagnostics` that are about the data, in every language.
     """

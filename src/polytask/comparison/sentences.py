@@ -81,7 +81,7 @@ def headline(result: Findings, say: Translator) -> str:
     if said == "share" and result.gain.low < result.margin:
         said = "share_small"
     answer = say.word("headline", "nothing" if _below_the_mean(result) else said)
-    return say("headline.far", {"answer": answer}) if result.far_target else answer
+    return say("headline.far", {"answer": answer}) if result.far_cells else answer
 
 
 def _below_the_mean(result: Findings) -> bool:

@@ -339,10 +339,10 @@ def test_every_action_has_a_sentence_with_some_names():
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_far_cells_of_the_target_qualify_the_verdict(lang):
+def test_far_cells_qualify_the_verdict(lang):
     key = {"answer": Translator(lang)("headline.share")}
     told = Translator(lang)("headline.far", key)
-    assert said(lang, far_target=True).split("\n")[0].endswith(told)
+    assert said(lang, far_cells=True).split("\n")[0].endswith(told)
     assert told not in said(lang)
 
 

@@ -171,3 +171,18 @@ def test_a_far_cell_does_not_matter_among_many():
     rows, share = decisive_cells(y)
     assert rows == [7]
     assert share > 0.99
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "decides"), [("y", 1e5, 1), ("x", 1e30, 1), ("x", 1e5, 0)]
+)
+def test_a_comparison_knows_whether_far_cells_decide_it(column, value, decides):
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal(120), "z": rng.standard_normal(120)}
+    data["y"] = data["x"] + data["z"] + rng.standard_normal(120)
+    data[column][7] = value
+    X, task = np.column_stack([data["x"], data["z"]]), np.repeat(np.arange(4), 30)
+    with pytest.warns(DataWarning, match="in row 7"):
+        result = compare(X, data["y"], task=task, quick=True, models=["separate", "learned prior"])
+    assert result.far_cells == bool(decides)
+    assert ("far-off cells" in result.summary().split("\n")[0]) == bool(decides)
