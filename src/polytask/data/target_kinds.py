@@ -18,7 +18,7 @@ from polytask._checks import one_of, sentence
 from polytask.data.dates import looks_like_dates
 from polytask.data.missing import missing_mask, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
-from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
+from polytask.data.written_numbers import SETTLING, UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -129,8 +129,9 @@ def _written(
         column = replace(column, numbers=kept)
     plain = {v for v in distinct if not isinstance(v, bool) and isinstance(v, numbers.Real)}
     odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
-    _refuse_two_marks(values, column, odd, words)
     n_odd = sum(distinct[value] for value in odd)
+    if n_odd > SETTLING * text.total():
+        _refuse_two_marks(values, column, odd, words)
     mostly = 2 * n_odd < distinct.total() - sum(markers.values())
     if not mostly and wanted == "auto":
         return None

@@ -181,11 +181,11 @@ def test_many_classes_must_be_asked_for(run, price):
 
 
 def test_values_in_brackets_are_no_row_numbers(run, price):
-    price.assign(y=[f"{k % 24 + 1:02d}.07" for k in range(len(price))]).to_csv(
+    price.assign(y=[f"1.{k % 24 + 1:02d}.7" for k in range(len(price))]).to_csv(
         "a.csv", index=False
     )
     refused = run("fit", "a.csv", *FIT)
-    assert "24 different values (01.07, 02.07, 03.07, 04.07, ...)" in refused.err
+    assert "24 different values (1.01.7, 1.02.7, 1.03.7, 1.04.7, ...)" in refused.err
 
 
 def test_codes_stay_classes_of_their_type(run, price):
