@@ -39,8 +39,8 @@ from polytask.messages import LazyMessage
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.cli.training_data import Target, TargetKind
-    from polytask.messages import LazyMessage, Translator
+    from polytask.cli.training_data import ReadTarget, TargetKind
+    from polytask.messages import Translator
     from polytask.task_relations import Relatedness
 
 Facts = dict[str, Any]
@@ -239,12 +239,11 @@ def table_facts(
 
 
 def _doubts(
-    rows: pd.DataFrame, target: Target, task: str | None
+    rows: pd.DataFrame, target: ReadTarget, task: str | None
 ) -> tuple[dict[str, LazyMessage], tuple[LazyMessage, ...]]:
     """Return what is to be said of columns that hold the target, and what else misleads."""
     from polytask._estimator.data_checks import remarks_on
     from polytask._estimator.training import training_data
-    from polytask.data.labels import near_misses
 
     known = target.column.notna()
     known &= rows[task].notna() if task is not None else True
@@ -253,8 +252,8 @@ def _doubts(
         warnings.simplefilter("ignore")
         data = training_data(rows[known], target.column[known], None, None, task, "polytask")
         leaks, doubts = remarks_on(data, target.kind.name)
-        alike = near_misses(data.tasks, repr(task))
-        return leaks, doubts if alike is None else (alike, *doubts)
+        # Labels that look alike are remarked on beside their column.
+        return leaks, tuple(doubt for doubt in doubts if not doubt.key.startswith("warn.alike"))
     return {}, ()
 
 
@@ -268,7 +267,6 @@ def _column(
 ) -> Facts:
     from polytask._estimator.far_cells import decisive_message
     from polytask.data.text_hints import spelling_hint
-    from polytask.messages import LazyMessage
 
     distinct = int(column.nunique())
     missing = float(column.isna().mean())
