@@ -84,7 +84,8 @@ def predict(
     table = predicted.prediction_table(model, rows, copied.interval)
     write_table(table, target)
     speech = running.speech
-    for message in rows.met(model).messages:
+    met = rows.met(model)
+    for message in (*met.dates, *met.messages):
         note(message)
     strangers = rows.unseen(model)
     if strangers:

@@ -29,7 +29,7 @@ from polytask.data._encoding_report import (
     TransformReport,
     UnknownLevels,
 )
-from polytask.data.dates import looks_like_dates
+from polytask.data.dates import ELAPSED, looks_like_dates
 from polytask.data.missing import CellError
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
@@ -177,6 +177,8 @@ class NumericCode:
         if self.seen is None or self.seen[0] == self.seen[1]:
             return
         low, high = self.seen
+        if self.name.endswith(ELAPSED) and (after := int((values > high).sum())):
+            report.later[self.name.removesuffix(ELAPSED)] = after, high
         # Of numbers near the largest there are the reach is infinite, and nothing is far.
         reach = _FAR * (high - low)
         rows = (values < low - reach) | (values > high + reach)

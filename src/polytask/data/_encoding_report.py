@@ -176,6 +176,9 @@ class TransformReport:
     far : dict
         :class:`FarCells` per column of numbers, for columns that have any: more than five times
         the range of the training table outside of it, as another unit or a code for "missing" is.
+    later : dict
+        Per column of dates that became features, how many rows lie after the last date of
+        training, and that date in days since 1970, where there are any.
     """
 
     n_rows: int
@@ -183,6 +186,16 @@ class TransformReport:
     imputed: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, UnknownLevels] = field(default_factory=dict)
     far: dict[str, FarCells] = field(default_factory=dict)
+    later: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def dates(self) -> tuple[LazyMessage, ...]:
+        """What to say of dates after those of training: nothing unusual, but it extrapolates."""
+        start = np.datetime64(0, "D")
+        return tuple(
+            LazyMessage("met.later", {"column": name, "n": n, "last": str(start + int(last))})
+            for name, (n, last) in self.later.items()
+        )
 
     @property
     def messages(self) -> tuple[LazyMessage, ...]:

@@ -35,6 +35,9 @@ Moment = datetime.datetime
 #: What :func:`add_date_features` makes of a date: "day=year" and so on.
 DATE_PARTS = ("year", "month", "week", "weekday", "days")
 
+#: What the name of the feature of elapsed days ends with.
+ELAPSED = "=days"
+
 _WAYS = "2024-01-31, 31/12/2024, 31.12.2024, 2024-01, Jan 2022, 31 Jan 2022, 2024-W05 or 2024-Q1"
 # So much of a text column must be written like dates to be one.
 _MOSTLY = 0.9

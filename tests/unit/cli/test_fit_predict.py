@@ -375,6 +375,11 @@ def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plai
     names = json.loads(run("inspect", "m.polytask", "--json").out)["features"]
     assert {"day=month", "day=days"} < set(names)
     assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 0
+    assert "lie after" not in run("predict", "m.polytask", "a.csv", "--out", "q.csv").err
+    later = plain.assign(day=pd.date_range("2024-04-25", periods=120).strftime("%d/%m/%Y"))
+    later.to_csv("later.csv", index=False)
+    told = run("predict", "m.polytask", "later.csv", "--out", "l.csv").err
+    assert "'day' lie after the last one of training (2024-04-29) in 115 rows" in told
     # By numbers there is nothing to make.
     plain.assign(day=range(120)).to_csv("a.csv", index=False)
     done = run(*words, "--date-features", "--time", "day")
