@@ -86,7 +86,7 @@ def needs_shaping(text: str) -> bool:
 
 
 # Under a chart in which a number stands for a name.
-NOTE = "#n: line n of the table, from 0; no font here has the name"
+NOTE = "#n: name n in the table, counted from 0; no font of this machine has its letters"
 _WIDEST = 32
 
 
@@ -221,7 +221,8 @@ def image(
 
     with matplotlib.rc_context(), io.BytesIO() as file:
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_PAGE)
+        # Where letters are drawn here, fonts of this machine must have them.
+        matplotlib.rcParams.update(_PAGE | {"svg.fonttype": "none" if form == "svg" else "path"})
         figure = Figure(figsize=(width, height), layout="constrained", facecolor=COLOURS["paper"])
         panels = figure.subplots(n, sharex=True, squeeze=False)
         draw(list(panels[:, 0]))
@@ -256,6 +257,7 @@ def svg(
         ax = figure.add_subplot()
         draw(ax)
         _make_room(ax, width, height)
+        _anchor(ax)
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
         root = ElementTree.fromstring(file.getvalue().translate(_CONTROL))
     _strip(root, key)
@@ -284,6 +286,29 @@ def _make_room(ax: Axes, width: float, height: float) -> None:
     ax.set_position(
         (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     )
+
+
+def _anchor(ax: Axes) -> None:
+    """Let the page measure names: matplotlib knows the widths of its own fonts only."""
+    # It leaves single lines that are anchored to the page, and places all others itself.
+    for label in ax.get_xticklabels():
+        if label.get_rotation():
+            label.set(rotation_mode="anchor", ha="right", va="center")
+    labels = ax.get_yticklabels()
+    apart = [label.get_text().split("\n") for label in labels]
+    if max(map(len, apart), default=1) < 2:
+        return
+    step, pad = 1.2 * float(_PAGE["font.size"]), ax.yaxis.get_tick_padding()
+    for place, label, lines in zip(ax.get_yticks(), labels, apart, strict=True):
+        for k, line in enumerate(lines):
+            ax.annotate(
+                line, (0.0, place), xycoords=ax.get_yaxis_transform(),
+                xytext=(-pad, step * ((len(lines) - 1) / 2 - k)), textcoords="offset points",
+                ha="right", va="center_baseline", color=label.get_color(), parse_math=False,
+                fontsize=label.get_fontsize(), fontfamily=label.get_fontfamily(),
+                annotation_clip=False,
+            )  # fmt: skip
+    ax.set_yticks(ax.get_yticks(), labels=[""] * len(apart))
 
 
 def _inches(texts: Iterable[str]) -> float:
