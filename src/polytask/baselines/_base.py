@@ -53,7 +53,13 @@ class TrainingRows:
 
 def rows_by_task(data: TaskData, outcomes: Outcomes) -> list[TrainingRows]:
     """Return the labelled rows of every task, in the order of the tasks."""
-    return [_rows_of(data, outcomes, t) for t in range(data.n_tasks)]
+    found = []
+    for t in range(data.n_tasks):
+        part: Any = data.task_slice(t) if data.form is not Form.TARGETS else data.labelled()[:, t]
+        weight = None if data.sample_weight is None else data.sample_weight[part]
+        y = _natural(data, outcomes, t)
+        found.append(TrainingRows(data.X[part], y, weight, np.zeros(len(y), dtype=np.intp), 1))
+    return found
 
 
 def stacked_rows(data: TaskData, outcomes: Outcomes) -> TrainingRows:
@@ -63,13 +69,6 @@ def stacked_rows(data: TaskData, outcomes: Outcomes) -> TrainingRows:
     return TrainingRows(
         long.X, np.concatenate(y), long.sample_weight, long.row_tasks(), data.n_tasks
     )
-
-
-def _rows_of(data: TaskData, outcomes: Outcomes, t: int) -> TrainingRows:
-    part: Any = data.task_slice(t) if data.form is not Form.TARGETS else data.labelled()[:, t]
-    weight = None if data.sample_weight is None else data.sample_weight[part]
-    y = _natural(data, outcomes, t)
-    return TrainingRows(data.X[part], y, weight, np.zeros(len(y), dtype=np.intp), 1)
 
 
 def _natural(data: TaskData, outcomes: Outcomes, t: int) -> Labels:

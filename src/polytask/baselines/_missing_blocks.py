@@ -410,7 +410,12 @@ class MissingBlocks(Baseline):
         """Return a row per label, and the groups that it has."""
         rows = np.nonzero(data.labelled().T)[1]
         if self._codes:
-            _refuse_class_weights(self.estimator, type(self).__name__)
+            if isinstance(self.estimator.get_params(deep=False).get("class_weight"), Mapping):
+                raise IncompatibleError(
+                    f"class_weight by class, in the estimator of {type(self).__name__}, needs "
+                    "targets of the same classes; here each target has two of its own. Use "
+                    "'balanced' or None."
+                )
             data = data.with_y(outcomes.y)
         long = data.to_long()
         if outcomes.union is not None:
@@ -536,11 +541,3 @@ def _repeat_for_patterns(
     elif np.shape(weight) == (len(tasks),) and np.asarray(weight).dtype.kind in "iuf":
         # Other sequences are choices of a search.
         estimator.set_params(task_weight=np.asarray(weight)[patterns.tasks])
-
-
-def _refuse_class_weights(estimator: Any, owner: str) -> None:  # noqa: ANN401
-    if isinstance(estimator.get_params(deep=False).get("class_weight"), Mapping):
-        raise IncompatibleError(
-            f"class_weight by class, in the estimator of {owner}, needs targets of the same "
-            "classes; here each target has two of its own. Use 'balanced' or None."
-        )

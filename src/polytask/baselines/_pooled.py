@@ -415,8 +415,6 @@ class Pooled(Baseline):
         Copied before it is fitted.
     task_effect : {"none", "intercept", "category"}, default="none"
         What the estimator is told about the task of a row.
-    date_features : bool, default=False
-        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
         - "none": nothing.
         - "intercept": every task has an intercept of its own that no penalty acts on. For
@@ -438,6 +436,8 @@ class Pooled(Baseline):
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``; "shared" uses the mean intercept of the
         tasks, weighted by their rows (for a category: as a missing one).
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------

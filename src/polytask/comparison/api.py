@@ -383,10 +383,11 @@ def _result(
     paths = [e.name for e in plan.entries if e.kind == "shared" and known[e.name].path]
     shown = known.get(preferred(board, paths, found) or "", Description())
     said = {name: value for name, value in vars(answer).items() if name != "sharing"}
+    order = np.argsort(-shares, kind="stable")
     return Comparison(
         **said,
         setup=_setup(plan, records, metric),
-        dominance=_dominance(data.tasks, shares),
+        dominance=tuple((data.tasks[t], float(shares[t])) for t in order.tolist()),
         coefficients=known[found].coefficients if found else None,
         diagnostics=tuple(f"{row.name}: {row.note}" for row in answer.models if row.note),
         complete=not stopped,
@@ -429,10 +430,3 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         weighted=data.sample_weight is not None,
         of_deviance=any(plan.study.loss(t) is not None for t in range(data.n_tasks)),
     )
-
-
-def _dominance(
-    tasks: tuple[Any, ...], shares: NDArray[np.float64]
-) -> tuple[tuple[Any, float], ...]:
-    order = np.argsort(-shares, kind="stable")
-    return tuple((tasks[t], float(shares[t])) for t in order)

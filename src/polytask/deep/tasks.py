@@ -173,11 +173,12 @@ class TaskNetwork(Trainable):
                 weights.append(count)
                 present.append(t)
         whole = torch.stack(losses) if losses else torch.zeros(0, device=device)
+        has_slopes = isinstance(features, Tensor) and features.requires_grad
         return Sums(
             losses=whole,
             weights=torch.tensor(weights, dtype=whole.dtype, device=device),
             present=torch.tensor(present, dtype=torch.long, device=device),
-            shared=_route(features),
+            shared=Shared((features,)) if has_slopes else None,
             extra=self._extra(),
         )
 
@@ -291,12 +292,6 @@ def _by_label(losses: Tensor, ndim: int) -> Tensor:
 def _count(task: Task, target: Any) -> int:  # noqa: ANN401 - as the loss takes
     """Return the number of labels of a target: that of its mask, else its length."""
     return len(target) if task.mask is None else int(task.mask(target).sum())
-
-
-def _route(features: Any) -> Shared | None:  # noqa: ANN401 - as the trunk gives
-    if isinstance(features, Tensor) and features.requires_grad:
-        return Shared((features,))
-    return None
 
 
 def _moved(values: Any, device: torch.device) -> Any:  # noqa: ANN401 - tensors in containers

@@ -103,7 +103,10 @@ def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
     numbers = OF_NUMBERS if len(labelled) < len(parts) else ()
     if any(held.loss is not None for held in parts):
         numbers = ("deviance", *numbers)
-    classes = _of_classes(labelled) if labelled else ()
+    classes: tuple[str, ...] = OF_CLASSES if labelled else ()
+    if labelled and _positives_are_rare(labelled):
+        after = OF_CLASSES.index("auc") + 1
+        classes = (*OF_CLASSES[:after], "average_precision", *OF_CLASSES[after:])
     return ("d2", *numbers, *classes)
 
 
@@ -121,13 +124,6 @@ def _evaluation(metric: Metric, parts: Sequence[HeldOut], mean_over_tasks: bool)
     by_task = TaskScores(values)
     overall = by_task.mean if mean_over_tasks else metric.overall(parts)
     return Evaluation(overall, by_task, int(np.isnan(own).sum()))
-
-
-def _of_classes(parts: Sequence[HeldOut]) -> tuple[str, ...]:
-    if not _positives_are_rare(parts):
-        return OF_CLASSES
-    after = OF_CLASSES.index("auc") + 1
-    return (*OF_CLASSES[:after], "average_precision", *OF_CLASSES[after:])
 
 
 def _positives_are_rare(parts: Sequence[HeldOut]) -> bool:

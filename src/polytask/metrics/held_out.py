@@ -82,7 +82,11 @@ class HeldOut:
         _shaped(values["y"], "y", shape)
         _shaped(values["prediction"], "prediction", shape)
         if self.weight is not None:
-            values["weight"] = _shaped(_weights(self.weight), "weight", shape)
+            weight = _numbers(self.weight, "weight")
+            _finite(weight, "weight")
+            if (weight < 0).any():
+                raise DataError(sentence("weight", OWNER, ">= 0", repr(float(weight.min()))))
+            values["weight"] = _shaped(weight, "weight", shape)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -191,14 +195,6 @@ def _finite(values: Array, parameter: str) -> None:
     if not np.isfinite(values).all():
         got = repr(float(values[~np.isfinite(values)][0]))
         raise DataError(sentence(parameter, OWNER, "finite", got))
-
-
-def _weights(values: object) -> Array:
-    weight = _numbers(values, "weight")
-    _finite(weight, "weight")
-    if (weight < 0).any():
-        raise DataError(sentence("weight", OWNER, ">= 0", repr(float(weight.min()))))
-    return weight
 
 
 def _codes(values: object, parameter: str, n_classes: int, least: int = 0) -> NDArray[np.intp]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,7 +140,10 @@ def _covariance(tasks: DeepTasks, mean: Array) -> Array:
     """Return the covariance of heads about the mean head of their class."""
     heads = np.column_stack(tasks.heads())
     owners = np.repeat(np.arange(tasks.n_trained), tasks.plan.widths)
-    place = _classes(tasks)
+    # The row of the mean head that each class belongs to.
+    several = tasks.union is not None and any(label is not None for label in tasks.labels)
+    labels = np.asarray(tasks.union).tolist() if several else [None]
+    place = {label: k for k, label in enumerate(labels)}
     known = tasks.counts[owners] > 0
     away = (heads - mean[[place[label] for label in tasks.labels]])[known]
     free = len(away) - len(mean)
@@ -153,13 +156,6 @@ def _covariance(tasks: DeepTasks, mean: Array) -> Array:
     share = _BORROWED / (free + _BORROWED)
     whole: Array = ((1.0 - share) * squares + share * np.diag(alike)) / free
     return whole
-
-
-def _classes(tasks: DeepTasks) -> dict[Hashable | None, int]:
-    """Return the row of the mean head that each class belongs to."""
-    several = tasks.union is not None and any(label is not None for label in tasks.labels)
-    labels = np.asarray(tasks.union).tolist() if several else [None]
-    return {label: k for k, label in enumerate(labels)}
 
 
 def _noise(model: Any, loss: Loss) -> float:  # noqa: ANN401 - a deep estimator
@@ -342,19 +338,14 @@ def deep_tasks(model: Any, given: Given, method: object) -> Any:  # noqa: ANN401
     trial = None
     if given.n_rows:
         after = [
-            _left_out(given, entry, own, work)
+            held_out(replace(given, tasks=(entry,)), work.adapted)
+            if own.left_out is None
+            else own.left_out
             for entry, own in zip(given.tasks, found, strict=True)
         ]
         losses = {"adapted": np.concatenate(after), "source": _losses(given, work)}
         trial = CandidateLosses(losses, given.weight)
     return _reported(model, given, found, report_of(given, trial, None), work.method)
-
-
-def _left_out(given: Given, task: NewTask, learned: _Learned, work: _AdaptedNetwork) -> Array:
-    """Return the loss of each row of a task when it is left out."""
-    if learned.left_out is not None:
-        return learned.left_out
-    return held_out(replace(given, tasks=(task,)), work.adapted)
 
 
 def deep_domain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from copy import copy as shallow_copy
 from typing import Any
 
 import narwhals as nw
@@ -78,7 +79,9 @@ def row_labels(data: TaskData) -> list[Hashable]:
 def natural_losses(model: Any, rows: TaskData, losses: Mapping[Hashable, Loss]) -> Array:  # noqa: ANN401
     """Return the loss of every row under what a model predicts for it."""
     # Shapes: result (n_rows,).
-    model, found = _sharing(model), np.empty(rows.n_rows)
+    # The model itself, or one of the same coefficients that predicts unknown tasks.
+    model, found = shallow_copy(model), np.empty(rows.n_rows)
+    model.unseen_tasks = "shared"
     own = [losses[label] for label in row_labels(rows)]
     for loss in dict.fromkeys(own):
         index = np.flatnonzero([other == loss for other in own])
@@ -96,7 +99,8 @@ def _number_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: AN
 
 def _class_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN401
     X, task = _with_column(rows.X, row_labels(rows), model.task_column)
-    position = {label: k for k, label in enumerate(np.asarray(_classes(model)).tolist())}
+    classes = model.classes_ if hasattr(model, "classes_") else model._linear_model().union
+    position = {label: k for k, label in enumerate(np.asarray(classes).tolist())}
     own = np.array([position.get(label, -1) for label in np.asarray(rows.y).tolist()])
     if isinstance(loss, SquaredHinge):
         return np.asarray(loss.value(own.astype(float), _predictors(model, rows)))
@@ -114,20 +118,6 @@ def _predictors(model: Any, rows: TaskData) -> Array:  # noqa: ANN401
         for t, code in enumerate(codes)
     ]
     return np.concatenate(parts)
-
-
-def _classes(model: Any) -> Any:  # noqa: ANN401 - an array of labels
-    """Return the classes that probabilities are of."""
-    return model.classes_ if hasattr(model, "classes_") else model._linear_model().union
-
-
-def _sharing(model: Any) -> Any:  # noqa: ANN401
-    """Return the model itself, or one of the same coefficients that predicts unknown tasks."""
-    import copy
-
-    shared = copy.copy(model)
-    shared.unseen_tasks = "shared"
-    return shared
 
 
 def _stacked(designs: list[Any]) -> Any:  # noqa: ANN401 - array, sparse or table

@@ -12,7 +12,6 @@ from torch import Tensor
 from polytask._checks import sentence
 from polytask.deep.balancing.base import (
     AnyBalancer,
-    GradientBalancer,
     StatefulBalancer,
     require_finite,
     task_numbers,
@@ -116,7 +115,12 @@ def backward(
     numbers = task_numbers(present, len(losses), balance.n_tasks)
     require_finite(terms.detach(), numbers)
     step = _BalancerStep(balance, terms, present, loss_scale)
-    route, here = _route(kind, shared), _numbered(numbers, losses)
+    if shared is None:
+        name = type(kind).__name__
+        allowed = f"the shared representation or parameters, for {name} weighs gradients"
+        raise IncompatibleError(sentence("shared", "backward", allowed, None))
+    every = torch.arange(len(losses)) if numbers is None else numbers
+    route, here = route_of(shared), every.to(losses.device)
     if kind.weighs_heads:
         step.decide(route.measure(step.scaled, here))
         _add(terms, step.chosen, loss_scale)
@@ -153,8 +157,13 @@ class _BalancerStep:
         gramian = measured.gramian
         if not _is_one(self.loss_scale):
             gramian = gramian / float(self.loss_scale) ** 2
-        if not _overflowed(gramian, self.loss_scale):
+        if bool(torch.isfinite(gramian).all()):
             self.chosen = self.balance.weigh(self.terms, self.present, gramian)
+        elif float(self.loss_scale) == 1.0:
+            bad = torch.nonzero(~torch.isfinite(gramian.diagonal())).flatten().tolist()
+            where = f"losses at positions {', '.join(map(str, bad))}" if bad else ""
+            got = "infinity or NaN"
+            raise DataError(sentence("gradients of the losses", "backward", "finite", got, where))
 
     def while_passing(self, listening: Listening) -> Tensor:
         """Take the step in one pass: the weights are found when it reaches the shared tensor."""
@@ -205,33 +214,6 @@ def _add(terms: Tensor, weights: Tensor, loss_scale: float | Tensor) -> None:
 def _is_one(loss_scale: float | Tensor) -> bool:
     """Say whether there is no scale."""
     return not isinstance(loss_scale, Tensor) and loss_scale == 1.0
-
-
-def _numbered(numbers: Tensor | None, losses: Tensor) -> Tensor:
-    """Return the numbers of the tasks on the device of the losses."""
-    every = torch.arange(len(losses)) if numbers is None else numbers
-    return every.to(losses.device)
-
-
-def _route(balancer: GradientBalancer, shared: Route | Tensor | Iterable[Tensor] | None) -> Route:
-    """Return the way to the gradients, or refuse."""
-    if shared is None:
-        name = type(balancer).__name__
-        allowed = f"the shared representation or parameters, for {name} weighs gradients"
-        raise IncompatibleError(sentence("shared", "backward", allowed, None))
-    return route_of(shared)
-
-
-def _overflowed(gramian: Tensor, loss_scale: float | Tensor) -> bool:
-    """Say whether the scale made gradients overflow; without a scale that is refused."""
-    if bool(torch.isfinite(gramian).all()):
-        return False
-    if float(loss_scale) == 1.0:
-        bad = torch.nonzero(~torch.isfinite(gramian.diagonal())).flatten().tolist()
-        where = f"losses at positions {', '.join(map(str, bad))}" if bad else ""
-        got = "infinity or NaN"
-        raise DataError(sentence("gradients of the losses", "backward", "finite", got, where))
-    return True
 
 
 def _at_work(
