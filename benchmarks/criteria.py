@@ -35,7 +35,7 @@ from polytask import (
 )
 from polytask.linear.problem import Settings
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean
-from polytask.selection.rules import RULES, Candidate
+from polytask.selection.rules import RULES, ScoredChoice
 
 Array = np.ndarray
 CRITERIA = ("aic", "aicc", "gcv", "bic", "ebic")
@@ -249,7 +249,7 @@ def _knee(cv: Any) -> int:
     """Return what rule="pareto" chooses among the candidates of a search."""
     fixed = Settings()
     candidates = [
-        Candidate(penalty, penalty.strength, fixed, cv.scores_[k], 0, k, cv.sizes_[k])
+        ScoredChoice(penalty, penalty.strength, fixed, cv.scores_[k], 0, k, cv.sizes_[k])
         for k, (penalty, _, _) in enumerate(cv.candidates_)
     ]
     return RULES["pareto"](candidates).position

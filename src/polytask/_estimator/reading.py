@@ -40,7 +40,7 @@ class Reading(ABC):
         """Read what `score` is given; the result is not encoded."""
 
 
-class WithoutGaps(Reading):
+class ReadingComplete(Reading):
     """Arrays are complete; missing cells of tables are filled by the encoder."""
 
     def training(

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator, Outcomes
-from polytask._estimator.gaps import GappedRows, WithGaps
+from polytask._estimator.missing_features import IncompleteRows, ReadingMissing
 from polytask._registry import saveable
 from polytask.baselines._base import Baseline, class_columns
 from polytask.data import Form, TaskData
@@ -333,7 +333,7 @@ class MissingBlocks(Baseline):
     [3.0]
     """
 
-    _reading = WithGaps()
+    _reading = ReadingMissing()
 
     def __init__(
         self,
@@ -437,7 +437,7 @@ class MissingBlocks(Baseline):
             self.task_classes_ = dict(zip(labels, outcomes.classes, strict=True))
             self._union = np.arange(2) if self._codes else outcomes.union
 
-    def _parts(self, X: GappedRows, task: int) -> list[tuple[int, Any, Any]]:
+    def _parts(self, X: IncompleteRows, task: int) -> list[tuple[int, Any, Any]]:
         """Return (pair, rows without gaps, their places) for all rows of a task."""
         owner = type(self).__name__
         have = self._blocks.available(X.values, X.numbers, owner)
@@ -468,7 +468,7 @@ class MissingBlocks(Baseline):
             f"{label!r} that do without; it knows the patterns {shown}."
         )
 
-    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - GappedRows
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - IncompleteRows
         parts = self._parts(X, task)
         values = [np.asarray(self.estimator_._predict_task(rows, pair)) for pair, rows, _ in parts]
         joined = np.concatenate(values) if values else np.zeros(0)
@@ -479,7 +479,7 @@ class MissingBlocks(Baseline):
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.task_classes_[self._schema.index.labels[task]])
 
-    def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - GappedRows
+    def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - IncompleteRows
         out = np.zeros((X.shape[0], len(self._classes_of(task))))
         for pair, rows, places in self._parts(X, task):
             if self.estimator_._schema.form is Form.TARGETS:
@@ -489,7 +489,7 @@ class MissingBlocks(Baseline):
                 out[places] = found[:, self._own_classes(task)]
         return out
 
-    def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - GappedRows
+    def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - IncompleteRows
         out = np.zeros((X.shape[0], len(self._classes_of(task))))
         n = len(self._union)
         for pair, rows, places in self._parts(X, task):

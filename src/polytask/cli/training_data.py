@@ -40,7 +40,7 @@ from polytask.messages import LazyMessage, speak_in, spoken
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.selection.facts import Facts
+    from polytask.selection.facts import DataFacts
 
 
 # Words that a message names one by one.
@@ -233,14 +233,14 @@ class TrainingData:
         needed = {kind.loss for kind in self.kinds}
         return "multinomial" if "multinomial" in needed else needed.pop()
 
-    def facts(self, loss: Any, seed: int, *, unseen: bool) -> Facts:  # noqa: ANN401
+    def facts(self, loss: Any, seed: int, *, unseen: bool) -> DataFacts:  # noqa: ANN401
         """Return what decides which models can be tried."""
         import pandas as pd
 
-        from polytask.selection.facts import Facts
+        from polytask.selection.facts import DataFacts
 
         targets = isinstance(self.y, pd.DataFrame)
-        return Facts(
+        return DataFacts(
             problem=self.problem,
             losses=loss,
             n_rows=self.n_rows,

@@ -44,7 +44,7 @@ from polytask.selection.candidates import (
     quick_models,
 )
 from polytask.selection.entries import Entry, make_entries
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.held import Rows, Study, seen_tasks_only
 from polytask.selection.trials import trial_of
 
@@ -70,7 +70,7 @@ class Plan:
     """All that will be done. Shapes: clusters (n,), times (n_times,)."""
 
     study: Study
-    facts: Facts
+    facts: DataFacts
     entries: tuple[Entry, ...]
     units: tuple[Unit, ...]
     wholes: tuple[Unit, ...]
@@ -201,10 +201,10 @@ def inner_folds(options: Options) -> Any:  # noqa: ANN401 - int or Splitter
     return _SPLITS
 
 
-def facts_of(study: Study, problem: str, losses: Any, options: Options) -> Facts:  # noqa: ANN401
+def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataFacts:  # noqa: ANN401
     """Gather what decides about the models."""
     data = study.data
-    return Facts(
+    return DataFacts(
         problem=problem,
         losses=losses,
         n_rows=data.n_rows,
@@ -220,7 +220,7 @@ def facts_of(study: Study, problem: str, losses: Any, options: Options) -> Facts
     )
 
 
-def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
+def _groups(facts: DataFacts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
     """Return what stands for several models."""
     if quick:
         return {DEFAULT: quick_models(facts), DEEP: quick_models(facts, deep=True)}
@@ -228,7 +228,7 @@ def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
 
 
 def make_plan(
-    study: Study, facts: Facts, options: Options, metric: str, shown: tuple[str, ...]
+    study: Study, facts: DataFacts, options: Options, metric: str, shown: tuple[str, ...]
 ) -> Plan:
     """Lay out all the work before any of it is done."""
     entries = make_entries(options.models, facts, _groups(facts, options.quick), OWNER)
@@ -330,14 +330,14 @@ def _of_few_tasks(plan: Plan, unit: Unit) -> TaskData | None:
 
 
 def _limited(
-    shared: tuple[Facts, Sequence[Entry], _Samples, Sequence[int]], place: int
+    shared: tuple[DataFacts, Sequence[Entry], _Samples, Sequence[int]], place: int
 ) -> dict[str, float]:
     facts, entries, samples, sizes = shared
     with threadpool_limits(1):
         return {"seconds": _cost(facts, entries[place], samples, sizes)}
 
 
-def _cost(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
+def _cost(facts: DataFacts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
     """Return the seconds of fits to samples of some sizes, from trials on small ones."""
     half, whole, few = samples.half, samples.whole, samples.few
     model = entry.estimator

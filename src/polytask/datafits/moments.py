@@ -26,7 +26,7 @@ _LOOKED_AT = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class CentredSums:
     """Moments of features and targets about their means."""
 
     # Shapes: second (n_features, n_features), cross (n_features, n_columns), spread (n_columns,),
@@ -43,7 +43,9 @@ _Centre = tuple[Array | None, Array | None]
 _NO_CENTRE: _Centre = (None, None)
 
 
-def weighted_sums(features: Features, Y: Array, share: Array, rows: Index | None = None) -> Sums:
+def weighted_sums(
+    features: Features, Y: Array, share: Array, rows: Index | None = None
+) -> CentredSums:
     """Return the moments of some rows."""
     # Shapes: Y (n_rows, n_columns), share (n_chosen,), rows (n_chosen,).
     if sp.issparse(features.matrix):
@@ -105,7 +107,7 @@ class _Totals:
 
 def _dense_sums(
     features: Features, Y: Array, share: Array, rows: Index | None, centre: _Centre
-) -> tuple[Sums, bool]:
+) -> tuple[CentredSums, bool]:
     """Return the moments from one pass, and whether digits were lost far from the centre."""
     x_centre, y_centre = centre
     d, columns = features.n_features, Y.shape[1]
@@ -125,7 +127,7 @@ def _dense_sums(
     lost = bool(np.any(np.diagonal(second) - x_sum**2 < _NEAR * np.diagonal(second)))
     lost = lost or bool(np.any(spread - y_sum**2 < _NEAR * spread))
     second -= np.multiply.outer(x_sum, x_sum)
-    found = Sums(
+    found = CentredSums(
         second=second,
         cross=np.ascontiguousarray(factor * totals.cross - np.multiply.outer(x_sum, y_sum)),
         spread=np.maximum(spread - y_sum**2, 0.0),
@@ -145,7 +147,7 @@ def _shifted(X: Array, centre: Array | None, matrix: object) -> Array:
     return X
 
 
-def _sparse_sums(features: Features, Y: Array, share: Array) -> Sums | None:
+def _sparse_sums(features: Features, Y: Array, share: Array) -> CentredSums | None:
     """Return the same from sparse products; None where cancellation would cost digits."""
     wide = Features(features.matrix.astype(float, copy=False), features.offset)
     x_mean, y_mean = wide.adjoint(share), share @ Y
@@ -157,7 +159,7 @@ def _sparse_sums(features: Features, Y: Array, share: Array) -> Sums | None:
     residual = share[:, None] * away
     residual -= share[:, None] * residual.sum(axis=0)
     spread = np.einsum("ij,ij->j", residual, away)
-    return Sums(second, wide.adjoint(residual), spread, x_mean, y_mean)
+    return CentredSums(second, wide.adjoint(residual), spread, x_mean, y_mean)
 
 
 def _parts(n: int, d: int) -> Iterator[slice]:
@@ -405,7 +407,7 @@ def _patterns(weight: Array) -> list[Index]:
     return [np.array(columns) for columns in groups.values()]
 
 
-def _put(found: TaskStatistics, k: int, part: Sums, i: int) -> None:
+def _put(found: TaskStatistics, k: int, part: CentredSums, i: int) -> None:
     """Copy the moments of column i of a part to column k."""
     found.second[k] = part.second
     found.cross[:, k], found.x_mean[:, k] = part.cross[:, i], part.x_mean
@@ -460,7 +462,7 @@ class AllRows:
     share: Array
     rows: Index
     y_zero: Array
-    sums: Sums
+    sums: CentredSums
 
     @classmethod
     def of(cls, features: Features, Y: Array, weight: Array, rows: Index | None) -> AllRows:
@@ -474,7 +476,7 @@ class AllRows:
         away[chosen] = np.where(weight > 0, Y[chosen] - y_zero, 0.0)
         return cls(features, share, chosen, y_zero, weighted_sums(features, away, share, rows))
 
-    def less(self, missing: Index, columns: Index) -> Sums | None:
+    def less(self, missing: Index, columns: Index) -> CentredSums | None:
         """Return the moments of some columns, None where the difference lost digits."""
         missing = missing[self.share[missing] > 0]
         gone = float(self.share[missing].sum())
@@ -494,7 +496,7 @@ class AllRows:
             return None
         level = s.y_mean[columns] / left
         square = (s.spread[columns] + s.y_mean[columns] ** 2) / left
-        return Sums(
+        return CentredSums(
             second=centred,
             cross=s.cross[:, columns] / left - np.multiply.outer(shift, level),
             spread=np.maximum(square - level**2, 0.0),

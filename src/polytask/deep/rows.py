@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from polytask._checks import sentence
 from polytask._estimator.query import InputSchema, Query
-from polytask._estimator.reading import Reading, WithoutGaps
+from polytask._estimator.reading import Reading, ReadingComplete
 from polytask._estimator.training import TaskColumn
 from polytask._linalg import is_sparse
 from polytask.data import TableEncoder, TaskData
@@ -333,7 +333,7 @@ class DeepReading(Reading):
 
     # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
 
-    _plain = WithoutGaps()
+    _plain = ReadingComplete()
 
     def training(
         self,

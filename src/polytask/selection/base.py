@@ -34,7 +34,7 @@ from polytask.selection.explained import held_out_score
 from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
 from polytask.selection.judging import PATH_TOL_FACTOR, CrossValidation, Judge, PathFitter
-from polytask.selection.rules import RULES, Candidate, Rule, best_score
+from polytask.selection.rules import RULES, Rule, ScoredChoice, best_score
 from polytask.selection.scoring import FoldScoring, HeldOutLoss, HeldOutMetric, HeldOutR2
 from polytask.selection.search import INTERCEPT_STRENGTHS, TASK_WEIGHTS, SearchPlan, search
 from polytask.solvers import Solver
@@ -302,7 +302,7 @@ class SearchEstimator(LinearEstimator, ABC):
         plan: SearchPlan,
         whole: Callable[[Settings], Problem],
         judge: Judge,
-    ) -> tuple[list[Candidate], Candidate, Problem]:
+    ) -> tuple[list[ScoredChoice], ScoredChoice, Problem]:
         """Search, keep the choice, and fit all rows with it to the tolerance asked for."""
         found, best = search(plan, whole, judge)
         if not np.isfinite(best.score):

@@ -20,7 +20,7 @@ from polytask.selection.criteria import CRITERIA, Criterion, Fit, Noise, log_lik
 from polytask.selection.deviance import Deviances
 from polytask.selection.evidence import MarginalLikelihood, evidence
 from polytask.selection.judging import Judged, Path, PathFitter
-from polytask.selection.rules import Candidate
+from polytask.selection.rules import ScoredChoice
 from polytask.solvers import Solution
 from polytask.solvers.degrees import Effort, column_degrees, intercept_degrees, with_moments
 
@@ -55,11 +55,11 @@ class WholeJudge(ABC):
         """Score every strength of every path."""
 
     @abstractmethod
-    def table(self, found: Sequence[Candidate]) -> dict[str, Array]:
+    def table(self, found: Sequence[ScoredChoice]) -> dict[str, Array]:
         """Return what is known of the candidates, by the names of columns."""
 
     @abstractmethod
-    def noise(self, best: Candidate, problem: Problem) -> Array:
+    def noise(self, best: ScoredChoice, problem: Problem) -> Array:
         """Return the variance of the noise of every task, in the scaling of the targets."""
 
 
@@ -130,7 +130,7 @@ class InformationJudge(WholeJudge):
 
         return [fit(*found) for found in self.task.fitter.fits(problem, path)]
 
-    def table(self, found: Sequence[Candidate]) -> dict[str, Array]:
+    def table(self, found: Sequence[ScoredChoice]) -> dict[str, Array]:
         """Return degrees of freedom, log-likelihood and every criterion."""
         noise = self._noise
         if noise is None:
@@ -143,7 +143,7 @@ class InformationJudge(WholeJudge):
         }
         return {name: np.array([f(fit, noise) for fit in fits]) for name, f in columns.items()}
 
-    def noise(self, best: Candidate, problem: Problem) -> Array:
+    def noise(self, best: ScoredChoice, problem: Problem) -> Array:
         """Return the variances by which the candidates were compared."""
         return np.ones(len(self.task.groups)) if self._noise is None else self._noise.variance
 
@@ -192,12 +192,12 @@ class EvidenceJudge(WholeJudge):
                 "L2(...) to those that lack it, or try one kind of intercepts."
             )
 
-    def table(self, found: Sequence[Candidate]) -> dict[str, Array]:
+    def table(self, found: Sequence[ScoredChoice]) -> dict[str, Array]:
         """Return the logarithm of the evidence."""
         log = np.array([c.detail.log for c in found])
         return {"log_evidence": log, "evidence": -2.0 * log}
 
-    def noise(self, best: Candidate, problem: Problem) -> Array:
+    def noise(self, best: ScoredChoice, problem: Problem) -> Array:
         """Return the variance that goes with the weights of the tasks in the objective."""
         counts = problem.counts
         scale = _moments(problem).statistics.scale

@@ -10,7 +10,7 @@ from polytask._checks import is_whole
 from polytask.messages import LazyMessage
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 from polytask.selection import learners, networks
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.learners import (
     boosting,
     class_of,
@@ -56,15 +56,15 @@ class CandidateModel:
     name: str
     kind: str
     family: str
-    make: Callable[[Facts], Any]
-    unfit: Callable[[Facts], LazyMessage | None]
+    make: Callable[[DataFacts], Any]
+    unfit: Callable[[DataFacts], LazyMessage | None]
     quick: bool = False
     compared: bool = True
     cost: int = 0
 
 
-def _corrected(base: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
-    def make(facts: Facts) -> Any:  # noqa: ANN401
+def _corrected(base: Callable[[DataFacts], Any]) -> Callable[[DataFacts], Any]:
+    def make(facts: DataFacts) -> Any:  # noqa: ANN401
         from polytask.selection.shared_base import SharedBase
 
         unseen = "shared" if facts.unseen else "error"
@@ -75,8 +75,8 @@ def _corrected(base: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
     return make
 
 
-def _separate(learner: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
-    def make(facts: Facts) -> Any:  # noqa: ANN401
+def _separate(learner: Callable[[DataFacts], Any]) -> Callable[[DataFacts], Any]:
+    def make(facts: DataFacts) -> Any:  # noqa: ANN401
         from polytask.baselines import SingleTask
 
         return SingleTask(learner(facts))
@@ -84,8 +84,8 @@ def _separate(learner: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
     return make
 
 
-def _pooled(learner: Callable[[Facts], Any], effect: str) -> Callable[[Facts], Any]:
-    def make(facts: Facts) -> Any:  # noqa: ANN401
+def _pooled(learner: Callable[[DataFacts], Any], effect: str) -> Callable[[DataFacts], Any]:
+    def make(facts: DataFacts) -> Any:  # noqa: ANN401
         from polytask.baselines import Pooled
 
         unseen = "shared" if facts.unseen else "error"
@@ -94,8 +94,8 @@ def _pooled(learner: Callable[[Facts], Any], effect: str) -> Callable[[Facts], A
     return make
 
 
-def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
-    def make(facts: Facts) -> Any:  # noqa: ANN401
+def _searched(penalties: Callable[[], Any]) -> Callable[[DataFacts], Any]:
+    def make(facts: DataFacts) -> Any:  # noqa: ANN401
         return class_of(facts.problem, searched=True)(
             penalties(),
             loss=facts.losses,
@@ -108,7 +108,7 @@ def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
     return make
 
 
-def _learned(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def _learned(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     from polytask import linear
 
     unseen = "shared" if facts.unseen else "error"
@@ -119,13 +119,13 @@ def _learned(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return made(unseen_tasks=unseen)
 
 
-def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def _alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
     apart = _searched(L2) if facts.problem == "mixed" else _separate(linear)
     return apart(facts)
 
 
-def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def _one_strength(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Tune the separate models together: what a common strength does is not sharing."""
     # A task of one class, or of zeros, has no finite intercept that is free.
     unbounded = facts.problem == "classification" or of_means(facts.losses)
@@ -133,25 +133,25 @@ def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return _searched(L2)(facts).set_params(intercept=held[0], intercept_strength=held[1])
 
 
-def _always(facts: Facts) -> LazyMessage | None:
+def _always(facts: DataFacts) -> LazyMessage | None:
     return None
 
 
-def _needs_seen_tasks(facts: Facts) -> LazyMessage | None:
+def _needs_seen_tasks(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.unseen") if facts.unseen else None
 
 
-def _needs_own_rows(facts: Facts) -> LazyMessage | None:
+def _needs_own_rows(facts: DataFacts) -> LazyMessage | None:
     if facts.problem == "mixed":
         return LazyMessage("left_out.one_estimator")
     return _needs_seen_tasks(facts)
 
 
-def _needs_one_kind(facts: Facts) -> LazyMessage | None:
+def _needs_one_kind(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.pooled_kinds") if facts.problem == "mixed" else None
 
 
-def _needs_few_features(facts: Facts) -> LazyMessage | None:
+def _needs_few_features(facts: DataFacts) -> LazyMessage | None:
     if not has_learned_prior(facts.losses):
         return LazyMessage("left_out.learned_loss")
     if facts.n_features > _MOST_LEARNED:
@@ -160,7 +160,7 @@ def _needs_few_features(facts: Facts) -> LazyMessage | None:
     return None
 
 
-def _needs_many_rows(facts: Facts) -> LazyMessage | None:
+def _needs_many_rows(facts: DataFacts) -> LazyMessage | None:
     if facts.sparse:
         return LazyMessage("left_out.boosting_sparse")
     if facts.median_rows < _ROWS_FOR_BOOSTING:
@@ -169,7 +169,7 @@ def _needs_many_rows(facts: Facts) -> LazyMessage | None:
     return _needs_own_rows(facts)
 
 
-def _needs_matrix(facts: Facts) -> LazyMessage | None:
+def _needs_matrix(facts: DataFacts) -> LazyMessage | None:
     if not facts.targets or facts.unseen:
         return LazyMessage("left_out.forest_form")
     if facts.gaps:
@@ -177,25 +177,25 @@ def _needs_matrix(facts: Facts) -> LazyMessage | None:
     return _needs_dense(facts)
 
 
-def _needs_gaps(facts: Facts) -> LazyMessage | None:
+def _needs_gaps(facts: DataFacts) -> LazyMessage | None:
     """Leave it to the joint forest, which shares, wherever that can be fitted."""
     if not facts.targets or facts.unseen:
         return LazyMessage("left_out.forest_form")
     return _needs_dense(facts) if facts.gaps else LazyMessage("left_out.forest_whole")
 
 
-def _needs_learnable(facts: Facts) -> LazyMessage | None:
+def _needs_learnable(facts: DataFacts) -> LazyMessage | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
         return LazyMessage("left_out.corrected_kinds")
     return LazyMessage("left_out.corrected_loss") if is_unusual(facts.losses) else None
 
 
-def _needs_dense_learnable(facts: Facts) -> LazyMessage | None:
+def _needs_dense_learnable(facts: DataFacts) -> LazyMessage | None:
     return _needs_dense(facts) or _needs_learnable(facts)
 
 
-def _needs_dense(facts: Facts) -> LazyMessage | None:
+def _needs_dense(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
@@ -337,7 +337,7 @@ def deep_models() -> tuple[CandidateModel, ...]:
     return tuple(model for model in _CANDIDATES if model.family == DEEP)
 
 
-def quick_models(facts: Facts, *, deep: bool = False) -> tuple[CandidateModel, ...]:
+def quick_models(facts: DataFacts, *, deep: bool = False) -> tuple[CandidateModel, ...]:
     """Return the models of a quick comparison."""
     found: list[CandidateModel] = []
     shares = False

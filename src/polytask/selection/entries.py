@@ -16,7 +16,7 @@ from polytask.exceptions import DataError, ParameterError
 from polytask.io.fingerprint import fingerprint
 from polytask.messages import LazyMessage
 from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.networks import HELD_OUT
 
 # What stands for a splitter that is taken out; for searches it is None.
@@ -37,7 +37,7 @@ class Entry:
 
 def make_entries(
     models: Any,  # noqa: ANN401
-    facts: Facts,
+    facts: DataFacts,
     groups: Mapping[str, Sequence[CandidateModel]],
     owner: str,
 ) -> tuple[Entry, ...]:
@@ -60,7 +60,7 @@ def make_entries(
 
 def _expanded(
     item: Any,  # noqa: ANN401
-    facts: Facts,
+    facts: DataFacts,
     groups: Mapping[str, Sequence[CandidateModel]],
     owner: str,
 ) -> list[Entry]:
@@ -81,13 +81,13 @@ def _expanded(
     return _added(name, estimator, facts)
 
 
-def _known(model: CandidateModel, facts: Facts) -> Entry:
+def _known(model: CandidateModel, facts: DataFacts) -> Entry:
     reason = model.unfit(facts)
     made = None if reason else model.make(facts)
     return Entry(model.name, model.kind, model.family, made, reason, model.cost)
 
 
-def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN401
+def _added(name: str, estimator: Any, facts: DataFacts) -> list[Entry]:  # noqa: ANN401
     """Wrap an estimator of the user, once per task and once pooled if it knows no tasks."""
     if isinstance(estimator, MultiTaskEstimator):
         return [_added_face(name, estimator, facts)]
@@ -101,7 +101,7 @@ def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN
     ]
 
 
-def _added_face(name: str, estimator: Any, facts: Facts) -> Entry:  # noqa: ANN401
+def _added_face(name: str, estimator: Any, facts: DataFacts) -> Entry:  # noqa: ANN401
     wrapped = getattr(estimator, "estimator", estimator)
     network = isinstance(wrapped, MultiTaskEstimator) and wrapped._is_network
     if isinstance(estimator, SingleTask):

@@ -15,7 +15,7 @@ from polytask.linear.problem import Problem, tasks_of
 from polytask.metrics.summaries import rounding, weighted_sum
 from polytask.selection.folds import Fold, MomentFold, RowFold
 from polytask.selection.judging import Path, PathFitter
-from polytask.selection.rules import Candidate
+from polytask.selection.rules import ScoredChoice
 from polytask.selection.scoring import LOST, Residual
 
 Array = NDArray[np.float64]
@@ -31,7 +31,7 @@ class HeldOutScore:
     error: float
 
 
-def held_out_score(folds: Sequence[Fold], best: Candidate, fitter: PathFitter) -> HeldOutScore:
+def held_out_score(folds: Sequence[Fold], best: ScoredChoice, fitter: PathFitter) -> HeldOutScore:
     """Fit one candidate on every fold and score all held-out rows."""
     alpha, position = np.array([best.alpha]), np.array([best.position])
     path = Path(best.family, best.penalty, alpha, best.settings, position)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataFacts:
     """What decides which models can be tried on some data."""
 
     problem: str

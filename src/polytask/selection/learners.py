@@ -6,7 +6,7 @@ from typing import Any
 
 from polytask._checks import is_whole
 from polytask.penalties import L2
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.losses import boosting_loss, is_unusual, name_of, of_means
 
 # Strengths that ridge regression tries on scaled features.
@@ -55,12 +55,12 @@ def class_of(problem: str, *, searched: bool) -> Any:  # noqa: ANN401 - a class
     return getattr(module, f"MultiTask{names[problem]}{'CV' if searched else ''}")
 
 
-def linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+def linear(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
     """Return the tuned linear model of one task, or of all as one."""
     return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv, loss=facts.losses)
 
 
-def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator
+def _unpenalised(facts: DataFacts, rows: float) -> Any:  # noqa: ANN401 - an estimator
     from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -80,17 +80,17 @@ def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimat
     return make_pipeline(scaler, inverse)
 
 
-def unpenalised_alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def unpenalised_alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return the linear model of one task, all but without a penalty."""
     return _unpenalised(facts, facts.median_rows)
 
 
-def unpenalised_together(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def unpenalised_together(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return the linear model of all rows, all but without a penalty."""
     return _unpenalised(facts, facts.n_rows)
 
 
-def boosting(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+def boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
     """Return histogram gradient boosting with scikit-learn's defaults."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -100,7 +100,7 @@ def boosting(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-lear
     return HistGradientBoostingClassifier(random_state=facts.seed)
 
 
-def forest(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def forest(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return a random forest, of one target or of several."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -110,7 +110,7 @@ def forest(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return RandomForestRegressor(_TREES, max_features=1 / 3, random_state=facts.seed)
 
 
-def joint_forest(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def joint_forest(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return a random forest for all targets of a matrix."""
     from polytask.baselines import Joint
 

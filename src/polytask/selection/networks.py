@@ -11,7 +11,7 @@ import numpy as np
 
 from polytask.data import GroupedRows, TimeOrdered
 from polytask.exceptions import IncompatibleError
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 
 HELD_OUT = 0.1
 """The share of the training rows by which a network of a comparison stops."""
@@ -44,23 +44,23 @@ def network(problem: str, loss: Any, seed: int, validation: Any = HELD_OUT) -> A
     return made(trunk, loss=loss, max_epochs=_EPOCHS, validation=validation, random_state=seed)
 
 
-def alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return the network of one task, or of all as one."""
     return network(facts.problem, facts.losses, facts.seed, _held_out(facts))
 
 
-def one_trunk(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def one_trunk(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return the network whose hidden layers are shared by all tasks."""
     unseen = "shared" if facts.unseen else "error"
     return alone(facts).set_params(unseen_tasks=unseen)
 
 
-def experts(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def experts(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return the network with several trunks, which every task mixes in its own way."""
     return one_trunk(facts).set_params(sharing=load_deep().sharing.MMoE(_EXPERTS))
 
 
-def apart(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+def apart(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     """Return networks that share nothing."""
     from polytask.baselines import SingleTask
 
@@ -85,7 +85,7 @@ def _of_time(cv: TimeOrdered) -> TimeOrdered:
 _SPLITTERS: Mapping[type, Callable[[Any], Any]] = {GroupedRows: _of_groups, TimeOrdered: _of_time}
 
 
-def _held_out(facts: Facts) -> Any:  # noqa: ANN401 - a share or a splitter
+def _held_out(facts: DataFacts) -> Any:  # noqa: ANN401 - a share or a splitter
     """Return what early stopping holds out: groups or the latest rows where folds do so."""
     make = _SPLITTERS.get(type(facts.cv))
     return HELD_OUT if make is None else make(facts.cv)

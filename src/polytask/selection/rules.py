@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class ScoredChoice:
     """One choice and its scores. Shapes: scores (n_folds,)."""
 
     penalty: Penalty
@@ -33,20 +33,20 @@ class Candidate:
         """The mean over the folds."""
         return float(np.mean(self.scores))
 
-    def differs_in_strength(self, other: Candidate) -> bool:
+    def differs_in_strength(self, other: ScoredChoice) -> bool:
         """Tell whether nothing but the strength of the two differs, if anything does."""
         return self.family == other.family and self.settings == other.settings
 
 
-Rule = Callable[[Sequence[Candidate]], Candidate]
+Rule = Callable[[Sequence[ScoredChoice]], ScoredChoice]
 
 
-def best_score(candidates: Sequence[Candidate]) -> Candidate:
+def best_score(candidates: Sequence[ScoredChoice]) -> ScoredChoice:
     """Choose the best mean score; of equals the strongest."""
     return max(candidates, key=lambda c: (_safe(c.score), c.alpha))
 
 
-def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
+def one_standard_error(candidates: Sequence[ScoredChoice]) -> ScoredChoice:
     """Choose the strongest of the best penalty within one standard error of the best score."""
     best = best_score(candidates)
     rivals = [c for c in candidates if c.differs_in_strength(best)]
@@ -66,7 +66,7 @@ def within_one_error(scores: Array, alphas: Array) -> tuple[int, int]:
     return best, max(near, key=lambda i: float(alphas[i]), default=best)
 
 
-def knee(candidates: Sequence[Candidate]) -> Candidate:
+def knee(candidates: Sequence[ScoredChoice]) -> ScoredChoice:
     """Choose the knee of the front between few coefficients and a good score."""
     # On the front are the candidates of all penalties that score better than everything with no
     # more coefficients. Both axes are scaled to [0, 1]; the knee is the point of the front that
@@ -84,7 +84,7 @@ def knee(candidates: Sequence[Candidate]) -> Candidate:
     return front[int(np.argmax(above))] if above.max() > 0 else front[-1]
 
 
-def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+def pareto_front(candidates: Sequence[ScoredChoice]) -> list[ScoredChoice]:
     """Return the candidates that nothing with as few coefficients beats, the sparsest first."""
     in_order = sorted(candidates, key=lambda c: (c.size, -_safe(c.score), -c.alpha))
     front = in_order[:1]

@@ -14,7 +14,7 @@ from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Penalty
 from polytask.selection.grid import resolved_strengths
 from polytask.selection.judging import Judge, Judged, Path
-from polytask.selection.rules import Candidate, Rule, best_score
+from polytask.selection.rules import Rule, ScoredChoice, best_score
 
 # Strengths tried on each side of the best one when the settings change.
 _WINDOW = 3
@@ -109,7 +109,7 @@ class Choice:
 
 def search(
     plan: SearchPlan, whole: Callable[[Settings], Problem], judge: Judge
-) -> tuple[list[Candidate], Candidate]:
+) -> tuple[list[ScoredChoice], ScoredChoice]:
     """Score candidates and choose one."""
     # Every penalty is tried on its whole grid under the first settings. The best of them is
     # tried under other kinds of intercepts and strengths of their pull, then under other task
@@ -157,7 +157,7 @@ def _run(
     whole: Callable[[Settings], Problem],
     judge: Judge,
     choices: Sequence[Choice],
-) -> list[Candidate]:
+) -> list[ScoredChoice]:
     paths: list[Path] = []
     for choice in choices:
         penalty = plan.penalties[choice.family]
@@ -174,9 +174,9 @@ def _run(
     ]
 
 
-def _candidates(path: Path, judged: Judged) -> list[Candidate]:
+def _candidates(path: Path, judged: Judged) -> list[ScoredChoice]:
     return [
-        Candidate(
+        ScoredChoice(
             penalty=path.penalty.with_strength(float(alpha)),
             alpha=float(alpha),
             settings=path.settings,

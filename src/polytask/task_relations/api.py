@@ -32,7 +32,7 @@ from polytask.task_relations.records import (
     Shares,
 )
 from polytask.task_relations.result import Relatedness
-from polytask.task_relations.slopes import Slopes, slopes_of
+from polytask.task_relations.slopes import TaskSlopes, slopes_of
 from polytask.task_relations.statistics import (
     Estimates,
     correlations,
@@ -52,7 +52,7 @@ _CHOICES = 999
 class TestedTasks:
     """The tasks as coefficients, and what test and moments say. Shapes: informative (T,)."""
 
-    slopes: Slopes
+    slopes: TaskSlopes
     informative: NDArray[np.bool_]
     p_value: float
     parts: dict[str, float]
@@ -126,7 +126,7 @@ def _left(estimates: Estimates) -> tuple[float, float]:
     return float((estimates.kept**2).mean()), float(pairs)
 
 
-def _noise_on_features(slopes: Slopes, estimates: Estimates) -> Array:
+def _noise_on_features(slopes: TaskSlopes, estimates: Estimates) -> Array:
     turned = slopes.axes * estimates.noise[:, None, :]
     mean = np.tensordot(turned, slopes.axes, axes=([0, 2], [0, 2])) / len(slopes.tasks)
     if slopes.loading is None:

@@ -22,7 +22,7 @@ _NOTHING = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Slopes:
+class TaskSlopes:
     """The tasks in terms of their coefficients, T tasks on m axes of the features."""
 
     # Shapes: rows (T,), axes (T, m, m), strength (T, m), score (T, m), rest (T,), spread (m, m),
@@ -45,7 +45,7 @@ class Slopes:
         total: Array = (self.score**2).sum(axis=1) + self.rest
         return np.asarray((self.strength > 0).any(axis=1) & (total > 0))
 
-    def of(self, kept: NDArray[np.bool_]) -> Slopes:
+    def of(self, kept: NDArray[np.bool_]) -> TaskSlopes:
         """Return some of the tasks."""
         return replace(
             self,
@@ -99,7 +99,7 @@ def blocks(data: TaskData, y: Array) -> Iterator[SlopeRows]:
                     present, key)  # fmt: skip
 
 
-def slopes_of(data: TaskData, y: Array, features: tuple[str, ...], seed: int) -> Slopes:
+def slopes_of(data: TaskData, y: Array, features: tuple[str, ...], seed: int) -> TaskSlopes:
     """Summarise every task. Shapes: y (n,)."""
     rng = np.random.default_rng(seed)
     most = int(max(min(_MOST_AXES, np.sqrt(_MOST_NUMBERS / data.n_tasks)), 2))
@@ -110,7 +110,7 @@ def slopes_of(data: TaskData, y: Array, features: tuple[str, ...], seed: int) ->
     fits = _fits(data, y, scale, loading)
     axes, strength, score = noise_axes(fits, rng)
     freedom = max(float(np.maximum(fits.rows - 1, 0).sum()), 1.0)
-    return Slopes(
+    return TaskSlopes(
         data.tasks, features, fits.rows, axes, strength, score, fits.rest,
         fits.moments / freedom, loading, _level_share(data, y),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polytask.task_relations.map import groups_of, merges_of
 from polytask.task_relations.records import UNKNOWN, Shares
-from polytask.task_relations.slopes import Slopes
+from polytask.task_relations.slopes import TaskSlopes
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Estimates:
     scale: Array
 
 
-def estimates_of(slopes: Slopes) -> Estimates:
+def estimates_of(slopes: TaskSlopes) -> Estimates:
     """Estimate the coefficients of all tasks."""
     freedom = np.maximum(slopes.rows - 1, 1).astype(float)
     squares, strength = slopes.score**2, slopes.strength
@@ -73,7 +73,7 @@ def _likeliest(
     return ratio, np.asarray(free)
 
 
-def sign_flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
+def sign_flip_test(slopes: TaskSlopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
     """Test whether the tasks have nothing to do with each other."""
     along = estimates_of(slopes).along
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def _as_small(p_values: Array) -> float:
 
 
 def _flips(
-    along: Array, n_flips: int, slopes: Slopes, rng: np.random.Generator
+    along: Array, n_flips: int, slopes: TaskSlopes, rng: np.random.Generator
 ) -> Iterator[Array]:
     """Yield coefficients with random signs, of shape (some, T, m)."""
     width = max(along.size, _shown(slopes) * len(along))
@@ -107,7 +107,7 @@ def _flips(
         yield along * rng.choice(np.array([-1.0, 1.0]), size=shape)
 
 
-def in_common(slopes: Slopes, along: Array) -> Array:
+def in_common(slopes: TaskSlopes, along: Array) -> Array:
     """Turn coefficients along the axes of each task, (..., T, m), to axes common to all."""
     moved = np.moveaxis(along, -2, 0)
     flat = moved.reshape(len(moved), -1, moved.shape[-1])
@@ -115,7 +115,7 @@ def in_common(slopes: Slopes, along: Array) -> Array:
     return np.asarray(np.moveaxis(turned, 0, -2))
 
 
-def _statistics(slopes: Slopes, along: Array) -> Array:
+def _statistics(slopes: TaskSlopes, along: Array) -> Array:
     """Return the three statistics of every choice of signs, shape (some, 3)."""
     B = in_common(slopes, along)
     direction = (B.sum(axis=1) ** 2).sum(axis=1)
@@ -124,7 +124,7 @@ def _statistics(slopes: Slopes, along: Array) -> Array:
     return np.stack([direction, structure, _profiles_alike(slopes, along, B)], axis=1)
 
 
-def _profiles_alike(slopes: Slopes, along: Array, B: Array) -> Array:
+def _profiles_alike(slopes: TaskSlopes, along: Array, B: Array) -> Array:
     """Return how alike tasks are in which features have large coefficients."""
     # Squares of coefficients about their means over all flips, each task's brought to its own
     # size, so that tasks with few large coefficients of their own do not look alike by chance
@@ -138,7 +138,7 @@ def _profiles_alike(slopes: Slopes, along: Array, B: Array) -> Array:
     return np.asarray((profile.sum(axis=1) ** 2).sum(axis=1))
 
 
-def _on_features(slopes: Slopes, B: Array) -> Array:
+def _on_features(slopes: TaskSlopes, B: Array) -> Array:
     loading = slopes.loading
     if loading is None:
         return B
@@ -149,7 +149,7 @@ def _on_features(slopes: Slopes, B: Array) -> Array:
     return np.asarray(B @ loading.T)
 
 
-def _shown(slopes: Slopes) -> int:
+def _shown(slopes: TaskSlopes) -> int:
     """Return for how many features large coefficients are compared; more would take long."""
     if slopes.loading is None:
         return len(slopes.spread)
@@ -192,7 +192,7 @@ class CoefficientMoments:
 class _Metric:
     """Products of predictions: of coefficients, of what shrinkage leaves, and of noise."""
 
-    slopes: Slopes
+    slopes: TaskSlopes
     estimates: Estimates
     left: Array
     own_left: float
@@ -203,7 +203,7 @@ class _Metric:
         return np.asarray(B @ self.slopes.spread @ (B if A is None else A).T)
 
 
-def shared_of(slopes: Slopes, seed: int, *, common_units: bool) -> tuple[Shares, float]:
+def shared_of(slopes: TaskSlopes, seed: int, *, common_units: bool) -> tuple[Shares, float]:
     """Split the variance of the tasks' coefficients, and count effective tasks."""
     rng = np.random.default_rng(seed)
     estimates = estimates_of(slopes)
@@ -223,7 +223,7 @@ def shared_of(slopes: Slopes, seed: int, *, common_units: bool) -> tuple[Shares,
     return _shares(seen, chance, n)
 
 
-def _metric_of(slopes: Slopes, estimates: Estimates) -> _Metric:
+def _metric_of(slopes: TaskSlopes, estimates: Estimates) -> _Metric:
     """Measure what shrinkage leaves of products of coefficients of the kind seen."""
     axes = slopes.axes
     left = np.matmul(axes * estimates.kept[:, None, :], axes.transpose(0, 2, 1))

@@ -19,7 +19,7 @@ from polytask.transfer._learned import has_learned_prior, learned_domain, learne
 from polytask.transfer._penalised import pulled_domain, pulled_tasks
 from polytask.transfer._refit import source_data
 from polytask.transfer._report import report_of
-from polytask.transfer._rows import OWNER, Given, is_deep, read_rows
+from polytask.transfer._rows import OWNER, NewRows, is_deep, read_rows
 from polytask.transfer._shift import Shift, effective_rows, shift_weights
 
 DOMAINS = (None, "shift", "new")
@@ -156,7 +156,7 @@ def _refuse_method(model: Any, method: object, domain: str | None) -> None:  # n
 
 def _of_network(
     model: Any,  # noqa: ANN401
-    given: Given,
+    given: NewRows,
     domain: str | None,
     source: Any,  # noqa: ANN401
     method: object,
@@ -166,7 +166,7 @@ def _of_network(
     if domain is None:
         return deep_tasks(model, given, method)
 
-    def adapted(model: Any, given: Given, old: TaskData | None) -> Any:  # noqa: ANN401
+    def adapted(model: Any, given: NewRows, old: TaskData | None) -> Any:  # noqa: ANN401
         return deep_domain(model, given, old, method)
 
     return _new_domain(model, given, source, adapted)
@@ -213,7 +213,7 @@ def _is_able(model: object) -> bool:
     return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
 
 
-def _refuse_known(given: Given, advice: str) -> None:
+def _refuse_known(given: NewRows, advice: str) -> None:
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
         raise DataError(
@@ -224,9 +224,9 @@ def _refuse_known(given: Given, advice: str) -> None:
 
 def _new_domain(
     model: Any,  # noqa: ANN401
-    given: Given,
+    given: NewRows,
     source: Any,  # noqa: ANN401
-    adapted: Callable[[Any, Given, TaskData | None], Any],
+    adapted: Callable[[Any, NewRows, TaskData | None], Any],
 ) -> Any:  # noqa: ANN401
     if not given.n_rows:
         raise DataError(
@@ -235,7 +235,7 @@ def _new_domain(
     return adapted(model, given, None if source is None else source_data(source, model, OWNER))
 
 
-def _shifted(model: Any, given: Given, source: Any) -> Any:  # noqa: ANN401
+def _shifted(model: Any, given: NewRows, source: Any) -> Any:  # noqa: ANN401
     if source is None or given.raw is None:
         lacking = "source=, the rows that the model was fitted on" if source is None else "X_new"
         raise DataError(

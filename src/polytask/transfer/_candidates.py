@@ -17,7 +17,7 @@ from polytask.metrics.scores import best_constant
 from polytask.transfer._pulled import Grid, Line, Pulled, QuadraticPull, TaskRows, learn
 from polytask.transfer._refit import natural_losses, refitted
 from polytask.transfer._report import Adaptation, CandidateLosses, report_of
-from polytask.transfer._rows import Given, NewTask
+from polytask.transfer._rows import NewRows, NewTask
 
 Array = NDArray[np.float64]
 Learner = Callable[[NewTask, TaskRows], Pulled]
@@ -54,7 +54,7 @@ _PRIOR_ROWS = 0.5
 _FREE = 1e-4
 
 
-def held_out(given: Given, learner: Callable[[NewTask, TaskRows], Predicts]) -> Array:
+def held_out(given: NewRows, learner: Callable[[NewTask, TaskRows], Predicts]) -> Array:
     """Return the loss of each row under the model of the other folds; NaN for a single row."""
     losses = []
     for task in given.tasks:
@@ -69,7 +69,7 @@ def held_out(given: Given, learner: Callable[[NewTask, TaskRows], Predicts]) -> 
     return np.concatenate(losses)
 
 
-def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> Array:
+def pooled_losses(model: MultiTaskEstimator, given: NewRows, source: TaskData) -> Array:
     """Return the loss of each row under a model of old rows and the other folds."""
     losses = np.full(given.n_rows, np.nan)
     if given.raw is None:
@@ -117,7 +117,7 @@ def _constant(rows: TaskRows, shape: tuple[int, ...]) -> Line:
     return Line(np.zeros(shape), odds - odds.mean() if several else odds[1:] - odds[:1])
 
 
-def refuse_known_tasks(model: MultiTaskEstimator, given: Given) -> None:
+def refuse_known_tasks(model: MultiTaskEstimator, given: NewRows) -> None:
     """Refuse tasks of a new domain that have the labels of known ones."""
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
@@ -129,7 +129,7 @@ def refuse_known_tasks(model: MultiTaskEstimator, given: Given) -> None:
 
 def choose(
     model: MultiTaskEstimator,
-    given: Given,
+    given: NewRows,
     losses: Mapping[str, NDArray[np.float64]],
     source: TaskData | None,
     untried: Mapping[str, str] | None = None,

@@ -38,7 +38,7 @@ from polytask.transfer._pulled import (
     log_evidence,
 )
 from polytask.transfer._report import Adaptation, CandidateLosses, report_of
-from polytask.transfer._rows import OWNER, Given, NewTask
+from polytask.transfer._rows import OWNER, NewRows, NewTask
 
 Array = NDArray[np.float64]
 
@@ -331,7 +331,7 @@ class _AdaptedNetwork:
         return _Predictor(self.tasks, own)
 
 
-def deep_tasks(model: Any, given: Given, method: object) -> Any:  # noqa: ANN401 - an estimator
+def deep_tasks(model: Any, given: NewRows, method: object) -> Any:  # noqa: ANN401 - an estimator
     """Return a network with new tasks, each held at what the heads of the known ones say."""
     work = _work(model, method)
     found = [work.adapted(entry, entry.rows) for entry in given.tasks]
@@ -350,7 +350,7 @@ def deep_tasks(model: Any, given: Given, method: object) -> Any:  # noqa: ANN401
 
 def deep_domain(
     model: Any,  # noqa: ANN401 - an estimator
-    given: Given,
+    given: NewRows,
     source: TaskData | None,
     method: object,
 ) -> Any:  # noqa: ANN401
@@ -376,7 +376,7 @@ def _work(model: Any, method: object) -> _AdaptedNetwork:  # noqa: ANN401
     return _AdaptedNetwork(tasks, head_prior(model, tasks), method_of(method, OWNER))
 
 
-def _losses(given: Given, work: _AdaptedNetwork) -> Array:
+def _losses(given: NewRows, work: _AdaptedNetwork) -> Array:
     """Return the loss of every row under what the known tasks share."""
     parts = [
         entry.rows.losses(work.unchanged(entry, entry.rows).line.eta(entry.rows.X))
@@ -388,7 +388,7 @@ def _losses(given: Given, work: _AdaptedNetwork) -> Array:
 
 def _reported(
     model: Any,  # noqa: ANN401
-    given: Given,
+    given: NewRows,
     found: Sequence[_Learned],
     report: Adaptation,
     method: Method,
@@ -404,7 +404,7 @@ def _reported(
     return new
 
 
-def _with_new_tasks(model: Any, given: Given, fresh: Sequence[AddedTask]) -> Any:  # noqa: ANN401
+def _with_new_tasks(model: Any, given: NewRows, fresh: Sequence[AddedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
     old: DeepTasks = model._tasks

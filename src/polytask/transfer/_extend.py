@@ -18,7 +18,7 @@ from polytask.linear.adapted_coefficients import AdaptedCoefficients
 from polytask.linear.base import LinearEstimator
 from polytask.linear.prediction import LinearTasks
 from polytask.transfer._pulled import Line
-from polytask.transfer._rows import Given, NewTask, linear_model
+from polytask.transfer._rows import NewRows, NewTask, linear_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class CoefficientCovariance:
     unseen: bool
 
 
-def extended(model: LinearEstimator, given: Given, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
+def extended(model: LinearEstimator, given: NewRows, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
     known = [entry for entry in learned if entry.task.position >= 0]
@@ -71,7 +71,7 @@ def replaced(model: Any, learned: Sequence[LearnedTask], spread: CoefficientCova
     return new
 
 
-def with_card(model: Any, given: Given) -> Any:  # noqa: ANN401
+def with_card(model: Any, given: NewRows) -> Any:  # noqa: ANN401
     """Return the model with a card that lists the new rows too."""
     model.data_card_ = added_card(model.data_card_, given)
     return model
@@ -147,7 +147,7 @@ def _columns(new: Any, linear: LinearTasks) -> None:  # noqa: ANN401
             new.classes_ = list(linear.classes)
 
 
-def added_card(card: DataCard, given: Given) -> DataCard:
+def added_card(card: DataCard, given: NewRows) -> DataCard:
     """Add the new rows; the checksum is that of the old one and of the new rows."""
     rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
     for entry in given.tasks:

@@ -30,7 +30,7 @@ from polytask.transfer._pulled import Line, Pulled, TaskRows
 from polytask.transfer._refit import natural_losses
 from polytask.transfer._relation import averaged, can_average
 from polytask.transfer._report import CandidateLosses, report_of
-from polytask.transfer._rows import OWNER, Given, NewTask, linear_model
+from polytask.transfer._rows import OWNER, NewRows, NewTask, linear_model
 
 __all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
 
@@ -46,7 +46,7 @@ _NO_VARIANCE = 1e-6
 _LEAST_FREEDOM = 3.0
 
 
-def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimator
+def learned_tasks(model: Any, given: NewRows) -> Any:  # noqa: ANN401 - an estimator
     """Return a model with new tasks, the prior held: their exact posterior."""
     adapted = with_card(with_rows(model, given), given)
     trial = None
@@ -61,7 +61,7 @@ def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimat
     return adapted
 
 
-def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
+def learned_domain(model: Any, given: NewRows, source: TaskData | None) -> Any:  # noqa: ANN401
     """Return the best that can be made of a learned prior and the rows of a new domain."""
     refuse_heavy(given.weight, OWNER)
     refuse_known_tasks(model, given)
@@ -96,7 +96,7 @@ class _Domain:
     """A model with a learned prior, and the rows of a new domain."""
 
     model: Any
-    given: Given
+    given: NewRows
     raw: TaskData
 
     def adapted(self, index: NDArray[np.intp]) -> tuple[Any, Width]:

@@ -19,7 +19,7 @@ from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.transfer._normal_rows import NormalRows
 from polytask.transfer._pulled import TaskRows, level_factor
-from polytask.transfer._rows import Given, NewTask
+from polytask.transfer._rows import NewRows, NewTask
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _WIDTHS = (0.1, 0.3, 3.0, 10.0, 30.0, 100.0)
 _CLEAR = 1.92
 
 
-def with_rows(model: Any, given: Given, index: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
+def with_rows(model: Any, given: NewRows, index: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
     """Return a copy of a model that has seen further rows, the prior held."""
     new = copy.copy(model)
     raw = given.raw if given.n_rows else _no_rows(model, given)
@@ -54,7 +54,7 @@ def with_lines_before(new: Any, model: Any) -> Any:  # noqa: ANN401
     return new
 
 
-def _no_rows(model: Any, given: Given) -> TaskData:  # noqa: ANN401
+def _no_rows(model: Any, given: NewRows) -> TaskData:  # noqa: ANN401
     """Return data of the new tasks without a row."""
     labels = tuple(task.label for task in given.tasks)
     X: Any = np.zeros((0, model.n_features_in_ - (model.task_column is not None)))

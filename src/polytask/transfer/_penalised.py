@@ -28,7 +28,7 @@ from polytask.transfer._pulled import (
     log_evidence,
 )
 from polytask.transfer._report import CandidateLosses, report_of
-from polytask.transfer._rows import Given, NewTask
+from polytask.transfer._rows import NewRows, NewTask
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Known:
         }
 
 
-def pulled_tasks(model: LinearEstimator, given: Given) -> Any:  # noqa: ANN401 - as the model
+def pulled_tasks(model: LinearEstimator, given: NewRows) -> Any:  # noqa: ANN401 - as the model
     """Return a model with new tasks, each pulled to the mean of the known ones."""
     known = _known(model)
     found = [known.learned(entry, entry.rows) for entry in given.tasks]
@@ -89,7 +89,7 @@ def pulled_tasks(model: LinearEstimator, given: Given) -> Any:  # noqa: ANN401 -
     return adapted
 
 
-def pulled_domain(model: LinearEstimator, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
+def pulled_domain(model: LinearEstimator, given: NewRows, source: TaskData | None) -> Any:  # noqa: ANN401
     """Return the best that can be made of a model and the rows of a new domain."""
     known = _known(model)
     candidates = known.candidates()

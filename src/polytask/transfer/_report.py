@@ -13,7 +13,7 @@ from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
 from polytask.messages import Translator
 from polytask.transfer._chance import beats, beyond_chance, difference
 from polytask.transfer._pulled import FEW
-from polytask.transfer._rows import Given
+from polytask.transfer._rows import NewRows
 
 Array = NDArray[np.float64]
 
@@ -196,7 +196,7 @@ class CandidateLosses:
         return best if clear else "adapted"
 
 
-def report_of(given: Given, trial: CandidateLosses | None, domain: str | None) -> Adaptation:
+def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None) -> Adaptation:
     """Return what was tried, before anything is chosen."""
     losses = [entry.rows.loss for entry in given.tasks]
     squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)

@@ -36,7 +36,7 @@ class NewTask:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class NewRows:
     """What was given."""
 
     raw: TaskData | None
@@ -130,7 +130,7 @@ def read_rows(
     y: Any,  # noqa: ANN401
     task: Any,  # noqa: ANN401
     sample_weight: Any,  # noqa: ANN401
-) -> Given:
+) -> NewRows:
     """Read new rows as the model reads its own."""
     X, task = _labelled(model, X, task)
     if X is None:
@@ -140,7 +140,7 @@ def read_rows(
         width = len(model.coef_feature_names_)
         empty = TaskRows(np.zeros((0, width)), np.zeros(0), np.zeros(0), _loss(model, -1))
         pairs = dict(zip(label_list(task), codes.tolist(), strict=True))
-        return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
+        return NewRows(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
     raw = _raw(X, y, task, sample_weight)
     query = read_query(model._schema, raw, None, "shared")
     refuse_huge_values(query.data.X, "X", OWNER)
@@ -149,7 +149,7 @@ def read_rows(
     for t, (label, code) in enumerate(zip(raw.tasks, codes.tolist(), strict=True)):
         part = raw.task_slice(t)
         found.append(NewTask(label, code, _rows(model, raw, query.data.X[part], part, code)))
-    return Given(raw, query.data, tuple(found))
+    return NewRows(raw, query.data, tuple(found))
 
 
 def _raw(X: Any, y: Any, task: Any, sample_weight: Any) -> TaskData:  # noqa: ANN401

@@ -16,7 +16,7 @@ from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError
 from polytask.transfer._refit import natural_losses, refitted
 from polytask.transfer._report import CandidateLosses
-from polytask.transfer._rows import Given, losses_of
+from polytask.transfer._rows import NewRows, losses_of
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Shift:
     model: MultiTaskEstimator
     source: TaskData
     weight: Array
-    given: Given
+    given: NewRows
     new: TaskData
 
     def trial(self) -> CandidateLosses:

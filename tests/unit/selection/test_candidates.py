@@ -9,10 +9,10 @@ import pytest
 
 from polytask._estimator import MultiTaskEstimator
 from polytask.selection.candidates import DEEP, MODELS, quick_models
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.trials import trial_of
 
-FACTS = Facts(
+FACTS = DataFacts(
     problem="regression",
     losses="squared",
     n_rows=60,

@@ -26,11 +26,11 @@ from polytask.selection.candidates import (
     quick_models,
 )
 from polytask.selection.entries import make_entries, without_splitters
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 
 pytest.importorskip("torch")
 
-FACTS = Facts(
+FACTS = DataFacts(
     problem="regression",
     losses="squared",
     n_rows=120,
@@ -172,7 +172,7 @@ def test_torch_is_not_imported_unless_it_is_asked_for():
         "import sys\n"
         "from polytask.selection.candidates import DEFAULT, MODELS, compared_models\n"
         "from polytask.selection.entries import make_entries\n"
-        "from polytask.selection.facts import Facts\n"
+        "from polytask.selection.facts import DataFacts\n"
         f"facts = {FACTS!r}\n"
         "made = make_entries('default', facts, {DEFAULT: compared_models()}, 'compare')\n"
         "assert made and MODELS['network pooled'].family == 'deep'\n"

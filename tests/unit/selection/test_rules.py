@@ -11,13 +11,13 @@ from polytask import MultiTaskRegressorCV, ParameterError, load, save
 from polytask.linear.problem import Settings
 from polytask.penalties import L1, L2, L21, ElasticNet, dirty, toward_mean
 from polytask.selection import variants
-from polytask.selection.rules import RULES, Candidate, pareto_front
+from polytask.selection.rules import RULES, ScoredChoice, pareto_front
 
 SETTINGS = Settings()
 
 
-def candidate(size: float, score: float, alpha: float = 1.0, family: int = 0) -> Candidate:
-    return Candidate(L1(alpha), alpha, SETTINGS, np.array([score, score]), family, 0, size)
+def candidate(size: float, score: float, alpha: float = 1.0, family: int = 0) -> ScoredChoice:
+    return ScoredChoice(L1(alpha), alpha, SETTINGS, np.array([score, score]), family, 0, size)
 
 
 # Sizes and scores with a knee at size 3; sizes 2 and 6 lie below the front.

@@ -32,7 +32,7 @@ from polytask.selection.auto.trying import (
 from polytask.selection.auto.weighing import CandidateFit, Ensemble, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import make_entries
-from polytask.selection.facts import Facts
+from polytask.selection.facts import DataFacts
 from polytask.selection.held import Study
 
 Array = NDArray[np.float64]
@@ -83,10 +83,10 @@ class Combination:
     unfitted: tuple[str, ...] = ()
 
 
-def facts_of(data: TaskData, problem: str, losses: Any, settings: AutoSettings) -> Facts:  # noqa: ANN401
+def facts_of(data: TaskData, problem: str, losses: Any, settings: AutoSettings) -> DataFacts:  # noqa: ANN401
     """Gather what decides about the candidates."""
     keeps = isinstance(settings.cv, Splitter)
-    return Facts(
+    return DataFacts(
         problem=problem,
         losses=losses,
         n_rows=data.n_rows,

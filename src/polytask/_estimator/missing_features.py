@@ -25,8 +25,8 @@ Rows = NDArray[np.intp]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GappedRows:
-    """Rows of encoded features with gaps, which know their places in the input."""
+class IncompleteRows:
+    """Rows of encoded features, some of them missing, which know their places in the input."""
 
     # Shapes: values (n, d), numbers (n,).
 
@@ -38,13 +38,13 @@ class GappedRows:
         """Rows and features."""
         return self.values.shape
 
-    def __getitem__(self, rows: Any) -> GappedRows:  # noqa: ANN401 - a slice, mask or numbers
+    def __getitem__(self, rows: Any) -> IncompleteRows:  # noqa: ANN401 - a slice, mask or numbers
         """Return some of the rows."""
-        return GappedRows(self.values[rows], self.numbers[rows])
+        return IncompleteRows(self.values[rows], self.numbers[rows])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Holes:
+class MissingCells:
     """Which cells of the input are missing. Shapes: missing (n, n_columns), order (n,)."""
 
     missing: Mask
@@ -65,8 +65,8 @@ class Holes:
         return data.order if self.order is None else self.order[data.order]
 
 
-class WithGaps(Reading):
-    """NaN marks what is missing: nothing is filled in, and rows come as :class:`GappedRows`."""
+class ReadingMissing(Reading):
+    """NaN marks what is missing: nothing is filled in; rows come as :class:`IncompleteRows`."""
 
     # Only the rows of a query do; those of `fit` are an array with NaN.
 
@@ -105,7 +105,7 @@ class WithGaps(Reading):
         query = read_query(schema, filled, task, unseen)
         data, numbers = query.data, holes.numbers(query.data)
         missing = holes.of_columns(_features(schema, data))[data.order]
-        rows = GappedRows(_with_nan(data.X, missing), numbers)
+        rows = IncompleteRows(_with_nan(data.X, missing), numbers)
         data = dataclasses.replace(data, X=rows, order=numbers, present=None)
         return dataclasses.replace(query, data=data)
 
@@ -133,7 +133,7 @@ def _with_nan(X: NDArray[Any], missing: Mask) -> NDArray[Any]:
     return np.where(missing, np.asarray(np.nan, dtype=X.dtype), X) if missing.any() else X
 
 
-def _put_back(data: TaskData, holes: Holes) -> TaskData:
+def _put_back(data: TaskData, holes: MissingCells) -> TaskData:
     """Undo what :func:`_without_holes` did to arrays, and to the order of a TaskData."""
     if holes.names is None:
         X = _with_nan(data.X, holes.missing[data.order])
@@ -141,7 +141,7 @@ def _put_back(data: TaskData, holes: Holes) -> TaskData:
     return dataclasses.replace(data, order=holes.numbers(data))
 
 
-def _without_holes(X: object, labels: object, owner: str) -> tuple[Any, Holes]:
+def _without_holes(X: object, labels: object, owner: str) -> tuple[Any, MissingCells]:
     """Fill the gaps of arrays with 0, and say where they are."""
     if isinstance(X, TaskData):
         design, holes = _without_holes(X.X, None, owner)
@@ -156,7 +156,7 @@ def _without_holes(X: object, labels: object, owner: str) -> tuple[Any, Holes]:
     return (X, _of_table(X)) if tables.is_table(X) else _of_array(X, labels)
 
 
-def _of_mapping(X: Any, owner: str) -> tuple[Any, Holes]:  # noqa: ANN401 - a mapping
+def _of_mapping(X: Any, owner: str) -> tuple[Any, MissingCells]:  # noqa: ANN401 - a mapping
     filled, found = {}, []
     for label, value in X.items():
         pair = isinstance(value, tuple) and len(value) == 2
@@ -165,22 +165,22 @@ def _of_mapping(X: Any, owner: str) -> tuple[Any, Holes]:  # noqa: ANN401 - a ma
         found.append(holes)
     if all(holes.names is not None for holes in found):
         names = tuple(dict.fromkeys(name for holes in found for name in holes.names or ()))
-        return filled, Holes(np.concatenate([h.of_columns(names) for h in found]), names)
+        return filled, MissingCells(np.concatenate([h.of_columns(names) for h in found]), names)
     widths = {holes.missing.shape[1] for holes in found}
     # Designs of several widths or kinds are refused where they are read.
     masks = [holes.missing for holes in found] if len(widths) == 1 else [np.zeros((0, 0), bool)]
-    return filled, Holes(np.concatenate(masks), None)
+    return filled, MissingCells(np.concatenate(masks), None)
 
 
-def _of_table(X: Any) -> Holes:  # noqa: ANN401 - a table
+def _of_table(X: Any) -> MissingCells:  # noqa: ANN401 - a table
     names = tables.column_names(X)
     cells = [missing_mask(tables.get_column(X, name)) for name in names]
     missing = np.column_stack(cells) if cells else np.zeros((0, 0), dtype=bool)
     # As the encoder names them.
-    return Holes(missing, tuple(map(str, names)))
+    return MissingCells(missing, tuple(map(str, names)))
 
 
-def _filled_table(X: Any, holes: Holes) -> Any:  # noqa: ANN401 - a table
+def _filled_table(X: Any, holes: MissingCells) -> Any:  # noqa: ANN401 - a table
     """Return a table with 0 in its gaps, for a model that was fitted on an array."""
     names = tables.column_names(X)
     columns = {
@@ -190,22 +190,22 @@ def _filled_table(X: Any, holes: Holes) -> Any:  # noqa: ANN401 - a table
     return tables.table_like(X, columns) if holes.missing.any() else X
 
 
-def _of_array(X: Any, labels: object) -> tuple[Any, Holes]:  # noqa: ANN401 - array-like
+def _of_array(X: Any, labels: object) -> tuple[Any, MissingCells]:  # noqa: ANN401 - array-like
     try:
         array = np.asarray(X)
         missing = missing_mask(array)
     except ValueError:
         # Rows of different lengths, or entries that are no numbers: refused where X is read.
-        return X, Holes(np.zeros((0, 0), dtype=bool), None)
+        return X, MissingCells(np.zeros((0, 0), dtype=bool), None)
     if array.ndim != 2 or np.ma.is_masked(X):
-        return X, Holes(np.zeros((0, 0), dtype=bool), None)
+        return X, MissingCells(np.zeros((0, 0), dtype=bool), None)
     held = _position(labels, array.shape[1])
     if held is not None:
         # A missing label is refused as one.
         missing[:, held] = False
     filled = np.where(missing, np.zeros((), dtype=array.dtype), array) if missing.any() else X
     kept = missing if held is None else np.delete(missing, held, axis=1)
-    return filled, Holes(kept, None)
+    return filled, MissingCells(kept, None)
 
 
 def _position(labels: object, n_columns: int) -> int | None:
