@@ -104,6 +104,40 @@ def decimal_commas() -> str:
     return schools(rows=30).to_csv(index=False, sep=";", decimal=",")
 
 
+def two_marks() -> pd.DataFrame:
+    """Return pupils with decimal commas in every third score, and points in the others."""
+    frame = written("{:.2f}")
+    commas = frame["score"].str.replace(".", ",")
+    return frame.assign(score=frame["score"].where(np.arange(len(frame)) % 3 > 0, commas))
+
+
+def minus_behind() -> pd.DataFrame:
+    """Return pupils with amounts as SAP writes them: '12.50-'."""
+    frame = schools(level=0.0)
+    words = [f"{abs(value):.2f}{'-' if value < 0 else ''}" for value in frame["score"]]
+    return frame.assign(score=words)
+
+
+def spelled_twice() -> pd.DataFrame:
+    """Return pupils of whom some answers begin with a capital."""
+    frame = classes("no", "yes")
+    capital = frame["score"].str.capitalize()
+    return frame.assign(score=frame["score"].where(np.arange(len(frame)) % 4 > 0, capital))
+
+
+def german_dates() -> pd.DataFrame:
+    """Return pupils with a target of dates as 31.12.2024."""
+    frame = date_target()
+    return frame.assign(score=pd.to_datetime(frame["score"]).dt.strftime("%d.%m.%Y"))
+
+
+def far_names() -> pd.DataFrame:
+    """Return pupils of schools and columns with names from right to left, and signs."""
+    names = ["متجر القاهرة", "חנות", "東京店", "Łódź", "Ω", "🛒"]
+    frame = schools().replace({"school": {f"school {k + 1}": names[k] for k in range(6)}})
+    return frame.rename(columns={"books": "كتب", "sleep": "睡眠"})
+
+
 def classes(*names: str | int, rows: int = 50) -> pd.DataFrame:
     """Return pupils whose target has a few values, by the size of what was a number."""
     frame = schools(rows=rows)
@@ -144,6 +178,42 @@ def copied(decimals: int | None = None, per_school: bool = False) -> pd.DataFram
     school = frame["school"].str.split().str[-1].astype(int) if per_school else 0
     points = (1.7 + 0.3 * school) * frame["score"] + 11 - 2 * school
     frame.insert(2, "points", points if decimals is None else points.round(decimals))
+    return frame
+
+
+def parts_of_target() -> pd.DataFrame:
+    """Return pupils with two columns of which the target is the sum."""
+    frame = schools()
+    share = np.random.default_rng(5).uniform(0.2, 0.6, len(frame))
+    frame.insert(2, "oral", (frame["score"] * share).round(2))
+    frame.insert(3, "written", (frame["score"] - frame["oral"]).round(3))
+    return frame
+
+
+def copied_in_one_school() -> pd.DataFrame:
+    """Return pupils with a feature that is the target in other units in one school only."""
+    frame = schools()
+    other = np.random.default_rng(6).standard_normal(len(frame)).round(3)
+    points = (2 * frame["score"] + 1).round(3)
+    frame.insert(2, "points", np.where(frame["school"] == "school 2", points, other))
+    return frame
+
+
+def one_hot() -> pd.DataFrame:
+    """Return pupils with a column that is 1 in one class and 0 in the others."""
+    frame = classes("low", "middle", "high")
+    frame.insert(2, "is_low", (frame["score"] == "low").astype(int))
+    return frame
+
+
+def likely_names() -> pd.DataFrame:
+    """Return pupils with features that are called nearly like the target."""
+    frame = schools()
+    rng = np.random.default_rng(8)
+    frame.insert(2, "Score", rng.standard_normal(len(frame)).round(2))
+    frame.insert(
+        3, "score_last_year", (frame["score"] + 3 * rng.standard_normal(len(frame))).round(1)
+    )
     return frame
 
 
@@ -198,6 +268,19 @@ def two_units() -> pd.DataFrame:
 def far_target() -> pd.DataFrame:
     frame = schools()
     frame.loc[ROW, "score"] = 1e6
+    return frame
+
+
+def drowning_feature() -> pd.DataFrame:
+    frame = schools()
+    frame.loc[ROW, "sleep"] = 1e30
+    return frame
+
+
+def marked_target() -> pd.DataFrame:
+    """Return pupils with 9999 for six missing scores."""
+    frame = schools()
+    frame.loc[frame.index[::40], "score"] = 9999
     return frame
 
 

@@ -283,6 +283,7 @@ AGED = ("age", "999,999", "the row")
 SCHOOL = "{t} --task school --target score"
 QUICK = f"compare {SCHOOL} --quick --jobs 1 --out out"
 FIT = f"fit {SCHOOL} --out out.polytask"
+FAST = f"{FIT} --model separate"
 INSPECT = f"inspect {SCHOOL}"
 STORE = "{t} --task store --target sales --time week --jobs 1"
 MACHINE = "compare {t} --task machine --target state --time week --jobs 1 --out out"
@@ -350,6 +351,17 @@ TARGETS: tuple[Case, ...] = (
     warned("unknown, said to be missing", 3, make(tables.with_words, "unknown", 9, ROW, 200),
            f"{FIT} --missing-values unknown --drop-missing-target", "regression",
            never=("classification",)),
+    refused("decimal commas and points", 3, tables.two_marks, FIT, "score", "decimal commas",
+            "in row 2"),
+    refused("a target of dates with full stops", 3, tables.german_dates, INSPECT, "score", "date"),
+    warned("a minus behind the amount", 3, tables.minus_behind, INSPECT, "regression",
+           never=("classification",)),
+    warned("yes and Yes", 3, tables.spelled_twice, FAST, "look alike", "'Yes'"),
+    honest("a minus of printers", 3,
+           lambda: tables.written("{:.2f}", level=0.0).replace("-", "\u2212", regex=True), INSPECT,
+           "regression", never=("classification",)),
+    honest("kilograms", 3, make(tables.written, "{:.1f} kg"), INSPECT, "kg", "regression"),
+    honest("names from right to left", 3, tables.far_names, FAST, "regression"),
     refused("a dash in one cell", 3, make(tables.with_words, "-", ROW), FIT, "score", "the row"),
     refused("200 cities as classes", 3, make(tables.city_names, 200, 600),
             "compare {t} --task region --target city --quick --jobs 1 --out out", "city", "200",
@@ -377,6 +389,18 @@ LEAKS: tuple[Case, ...] = (
     refused("the same, rounded", 4, make(tables.copied, 2), FIT, "points", "leak"),
     refused("other units in each school", 4, make(tables.copied, None, True), QUICK, "points",
             "leak", "task"),
+    warned("two parts of the target", 4, tables.parts_of_target, FAST, "'oral'", "'written'",
+           "sum", "no errors"),
+    warned("a copy in one school", 4, tables.copied_in_one_school, FAST, "points",
+           "1 of 6 tasks", "school 2"),
+    warned("a column for one class", 4, tables.one_hot, FAST, "is_low", "class"),
+    warned("leaks are seen by inspect", 4, tables.copied, INSPECT, "points", "--drop points"),
+    warned("9999 in six cells of the target", 4, tables.marked_target, INSPECT, "9999",
+           "--missing-values 9999"),
+    warned("a far target and its verdict", 4, tables.far_target, QUICK, "far-off cells",
+           never=("100% is particular", "0% of the features' effects is the same")),
+    warned("a cell of 1e30", 4, tables.drowning_feature, QUICK, "sleep", "1e+30", "far-off cells"),
+    honest("named nearly like the target", 4, tables.likely_names, FAST),
     warned("a leak that is allowed", 4, tables.copied, f"{QUICK} --allow-leak",
            "the models make no errors", never=("sharing helps",),
            checks=(verdict("separate", "pool", "no practical difference", "inconclusive"),)),
