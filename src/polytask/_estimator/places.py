@@ -31,4 +31,4 @@ def rows_as_given(data: TaskData) -> Iterator[None]:
     try:
         yield
     except CellError as error:
-        raise DataError(error.told(lambda row: row_place(data, row))) from None
+        raise DataError(error.told(lambda row: row_message(data, row))) from None

@@ -14,8 +14,9 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
-from polytask.data.missing import CellError
+from polytask.data.missing import CellError, row_of_table
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Series = nw.Series[Any]
 Mask = npt.NDArray[np.bool_]
@@ -24,7 +25,6 @@ Reals = npt.NDArray[Any]
 
 DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 NESTED = (list, tuple, dict, set, np.ndarray)
-PLURAL = {"number": "numbers", "boolean": "true/false values", "text": "text"}
 
 
 class Kind(enum.Enum):
@@ -58,17 +58,8 @@ def missing_cells(series: Series) -> Mask:
 def date_refusal(name: str, value: object, row: int) -> DataError:
     """Build the error for a column of dates."""
     times = isinstance(value, datetime.time | datetime.timedelta)
-    advice = (
-        "numbers"
-        if times
-        else "year, month, week, weekday and elapsed days with date_features=True"
-    )
-    return CellError(
-        f"Column {name!r} holds {'times' if times else 'dates'} ({value} in ",
-        row,
-        f", counting from 0). Turn it into {advice}, or leave it out (--drop {name}, or "
-        f"drop=[{name!r}]).",
-    )
+    fields = {"name": repr(name), "value": str(value), "place": row_of_table(row), "drop": name}
+    return CellError(LazyMessage(f"column.refusal.{'times' if times else 'dates'}", fields))
 
 
 def kind_of(series: Series, name: str) -> Kind:
@@ -103,22 +94,23 @@ def _kind_of_objects(series: Series, name: str) -> Kind:
         raise _nested_refusal(name)
     if "other" in words.values():
         at = _first(series, lambda value: words.get(type(value)) == "other")
-        raise CellError(
-            f"Column {name!r} holds {type(series[at]).__name__} in ",
-            at,
-            ", counting from 0, which cannot be encoded; allowed are numbers, booleans, text and "
-            "categories.",
-        )
+        fields = {"name": repr(name), "kind": type(series[at]).__name__}
+        place = {"place": row_of_table(at)}
+        raise CellError(LazyMessage("column.refusal.other", fields | place))
     common = words[type(values[0])]
     if set(words.values()) != {common}:
         at = _first(series, lambda value: words.get(type(value), common) != common)
-        raise CellError(
-            f"Column {name!r} mixes {PLURAL[common]} and {PLURAL[_word(type(series[at]))]}: ",
-            row,
-            f" holds {series[row]!r}, ",
-            at,
-            f" holds {series[at]!r} (rows count from 0). Make them one kind.",
-        )
+        other = _word(type(series[at]))
+        mixed = {
+            "name": repr(name),
+            "kinds": LazyMessage(f"cells.{common}"),
+            "others": LazyMessage(f"cells.{other}"),
+            "place": row_of_table(row),
+            "value": repr(series[row]),
+            "place2": row_of_table(at),
+            "value2": repr(series[at]),
+        }
+        raise CellError(LazyMessage("column.refusal.mixed", mixed))
     return {"number": Kind.NUMERIC, "boolean": Kind.BOOLEAN, "text": Kind.TEXT}[common]
 
 
@@ -143,10 +135,8 @@ def _first(series: Series, wanted: Any) -> int:  # noqa: ANN401 - a predicate on
 
 
 def _nested_refusal(name: str) -> DataError:
-    return DataError(
-        f"Column {name!r} holds lists or records; a feature must have one value per row. "
-        f"Split it into columns, or leave it out (--drop {name}, or drop=[{name!r}])."
-    )
+    fields = {"name": repr(name), "drop": name}
+    return DataError(LazyMessage("column.refusal.nested", fields))
 
 
 def as_numbers(series: Series) -> Reals:

@@ -30,10 +30,10 @@ from polytask.data._encoding_report import (
     UnknownLevels,
 )
 from polytask.data.dates import ELAPSED, looks_like_dates
-from polytask.data.missing import CellError
+from polytask.data.missing import CellError, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, one_paragraph
 
 N_EXAMPLES = 5
 NEARLY_ALL = 0.9
@@ -210,31 +210,26 @@ class NumericCode:
         """Refuse what is not finite, and for true/false what is neither 0 nor 1."""
         bad = np.flatnonzero(np.isinf(values))
         if len(bad):
-            raise CellError(
-                f"Column {self.name!r} holds {values[bad[0]]} in ",
-                int(bad[0]),
-                ", counting from 0; numbers must be finite (leave the cell empty if it is "
-                "missing).",
-            )
+            fields = {"name": repr(self.name), "value": str(values[bad[0]])}
+            place = {"place": row_of_table(int(bad[0]))}
+            raise CellError(LazyMessage("column.refusal.infinite", fields | place))
         if self.boolean:
             bad = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
             if len(bad):
-                raise self._unlike("true or false", values[bad[0]], int(bad[0]))
+                raise self._unlike("truth", values[bad[0]], int(bad[0]))
 
     def _refusal(self, series: Series) -> DataError:
         levels = as_levels(series)
         number = [_is_number(label) for label in levels.labels]
         row = np.flatnonzero(~np.append(number, True).astype(bool)[levels.codes])
         at = int(row[0] if len(row) else np.flatnonzero(~missing_cells(series))[0])
-        return self._unlike("true or false" if self.boolean else "numeric", series[at], at)
+        return self._unlike("truth" if self.boolean else "number", series[at], at)
 
     def _unlike(self, was: str, value: object, row: int) -> DataError:
         shown = repr(value) if isinstance(value, str) else str(value)
-        return CellError(
-            f"Column {self.name!r} was {was} in training; ",
-            row,
-            f", counting from 0, holds {shown}.",
-        )
+        fields = {"name": repr(self.name), "was": LazyMessage(f"was.{was}"), "value": shown}
+        place = {"place": row_of_table(row)}
+        return CellError(LazyMessage("column.refusal.unlike", fields | place))
 
     def to_state(self) -> dict[str, Any]:
         """Return the fields."""
@@ -416,13 +411,9 @@ def _refuse_identifiers(
         codes = [cells.labels.index(levels[k]) for k in odd]
         row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
         word = cells.labels[cells.codes[row]]
-        sentence = f"{' '.join(map(str, clues))} The first such cell, {word!r}, is in "
-        raise CellError(sentence, row, ", counting from 0.")
-    advice = " ".join(map(str, clues)) or (
-        f"It looks like an identifier or free text: leave it out (--drop {name}, or "
-        f"drop=[{name!r}]), or raise max_levels to {len(levels)} to encode every value."
-    )
-    raise DataError(
-        f"Column {name!r} has {len(levels):,} different values in {n_rows:,} rows, so hardly "
-        f"any value is seen twice. {advice}"
-    )
+        fields = {"clues": one_paragraph(clues), "word": repr(word), "place": row_of_table(row)}
+        raise CellError(LazyMessage("column.refusal.first_odd", fields))
+    fields = {"name": repr(name), "n": len(levels), "levels": str(len(levels)), "drop": name}
+    key = "column.refusal.identifier"
+    advice = one_paragraph(clues) if clues else LazyMessage(f"{key}.advice", fields)
+    raise DataError(LazyMessage(key, fields | {"rows": n_rows, "advice": advice}))

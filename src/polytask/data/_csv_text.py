@@ -52,9 +52,11 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         text = _decode_as(data, source, "utf-16").text
         return Decoded(text, "utf-16", (LazyMessage("read.utf16", {"file": source}),))
     if b"\0" in data:
-        book = " It looks like a workbook: give it the suffix .xlsx."
+        book = LazyMessage("read.refusal.book")
         advice = book if data.startswith(b"PK") else ""
-        raise DataError(f"{source} is not a text file: it holds zero bytes.{advice}")
+        raise DataError(
+            LazyMessage("read.refusal.zero_bytes", {"source": source, "advice": advice})
+        )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -70,14 +72,19 @@ def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
         codecs.lookup(encoding)
     except LookupError:
         raise ParameterError(
-            sentence("encoding", "read_table", "the name of an encoding", repr(encoding))
+            sentence("encoding", "read_table", LazyMessage("allowed.encoding"), repr(encoding))
         ) from None
     try:
         text = data.decode(encoding)
     except UnicodeError as error:
         start = getattr(error, "start", 0)
         line = data.count(b"\n", 0, start) + 1
-        raise DataError(f"{source} is not text in {encoding}: see line {line}.") from None
+        raise DataError(
+            LazyMessage(
+                "read.refusal.not_in_encoding",
+                {"source": source, "encoding": encoding, "line": str(line)},
+            )
+        ) from None
     return Decoded(text.removeprefix("\ufeff"), encoding)
 
 
@@ -94,8 +101,7 @@ def _decode_chinese(data: bytes, source: str, error: UnicodeDecodeError) -> Deco
     common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
     if not common > len(wide) / 2:
         raise DataError(
-            f"{source} is neither UTF-8 nor GB18030 text (see line {line}): name its encoding "
-            "with encoding=, such as 'cp1252' for Western European files."
+            LazyMessage("read.refusal.unknown_encoding", {"source": source, "line": str(line)})
         )
     note = LazyMessage("read.gb18030", {"file": source})
     return Decoded(text, "gb18030", (note,))
@@ -106,7 +112,7 @@ def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: 
     if sep is not None:
         sep = SPOKEN.get(sep, sep)
         if len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127:
-            allowed = "one character such as ',' or ';', or comma, semicolon, tab, pipe"
+            allowed = LazyMessage("allowed.separator")
             raise ParameterError(sentence("sep", "read_table", allowed, repr(sep), source))
         return sep
     if suffix in (".tsv", ".tab"):
@@ -144,13 +150,13 @@ def parse(
     """Split a text into named columns of text."""
     text = decoded.text.lstrip("\r\n")
     if not text.strip():
-        raise DataError(f"{source} is empty.")
+        raise DataError(LazyMessage("read.refusal.empty", {"source": source}))
     if text[:4] == "sep=" and text[5:6] in ("\r", "\n"):
         text, sep = text[5:].lstrip("\r\n"), sep or text[4]
     separator = separator_of(text, source, suffix, sep, decimal)
     header = head_rows(text, separator)
     if not header:
-        raise DataError(f"{source} cannot be split into columns: its first row has no end.")
+        raise DataError(LazyMessage("read.refusal.no_end", {"source": source}))
     names = header[0]
     notes = [*decoded.notes, *_name_notes(names, source)]
     if sep is None and separator != (default := "\t" if suffix in (".tsv", ".tab") else ","):
@@ -159,7 +165,7 @@ def parse(
         notes.append(LazyMessage("read.separator", {"file": source, **words}))
     table = _split(text, source, separator, len(names))
     if not table.num_rows:
-        raise DataError(f"{source} has a header but no rows.")
+        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     columns = _named(names, table, source, notes)
     return RawTable(source, columns, decoded.encoding, separator, notes)
 
@@ -176,7 +182,12 @@ def _name_notes(names: list[str], source: str) -> Notes:
     """Refuse names that occur twice, and say what is odd about others."""
     for name, count in Counter(names).items():
         if count > 1 and name.strip():
-            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
+            raise DataError(
+                LazyMessage(
+                    "read.refusal.same_names",
+                    {"source": source, "count": count, "name": repr(name)},
+                )
+            )
     notes = [
         LazyMessage("read.spaces", {"file": source, "column": repr(name)})
         for name in names
@@ -219,23 +230,34 @@ def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
     if text.count('"') % 2 and ("\n" in last or "\r" in last):
         start = last.splitlines()[0][:60]
         raise DataError(
-            f"{source}: a quote is opened but never closed, in the last row that could be read "
-            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
+            LazyMessage(
+                "read.refusal.open_quote",
+                {"source": source, "row": str(table.num_rows + 1), "start": repr(start)},
+            )
         )
     return table
 
 
 def _ragged(bad: list[Any], source: str, message: str, separator: str) -> DataError:
     if not bad:
-        return DataError(f"{source} cannot be split into columns: {message.splitlines()[0]}.")
+        return DataError(
+            LazyMessage(
+                "read.refusal.no_columns", {"source": source, "reason": message.splitlines()[0]}
+            )
+        )
     row = bad[0]
     start = row.text.splitlines()[0][:60] if row.text else ""
-    fields = "1 field" if row.actual_columns == 1 else f"{row.actual_columns} fields"
-    tail = " A quote may have been left open." if row.text.count('"') % 2 else ""
+    fields = {
+        "source": source,
+        "row": str(row.number),
+        "n": row.actual_columns,
+        "expected": row.expected_columns,
+        "separator": SEPARATORS.get(separator, repr(separator)),
+        "start": repr(start),
+    }
+    told = LazyMessage("read.refusal.ragged", fields)
     return DataError(
-        f"{source}: row {row.number} (the header is row 1) has {fields} instead of "
-        f"{row.expected_columns}, separated by {SEPARATORS.get(separator, repr(separator))}: "
-        f"{start!r}.{tail}"
+        told + (LazyMessage("read.refusal.left_open") if row.text.count('"') % 2 else "")
     )
 
 
@@ -256,7 +278,7 @@ def _named(names: list[str], table: pa.Table, source: str, notes: Notes) -> dict
         notes.append(LazyMessage("read.nameless", place | {"column": repr(fresh)}))
         columns[fresh] = column
     if not columns:
-        raise DataError(f"{source} has no column with a name and values.")
+        raise DataError(LazyMessage("read.refusal.no_named_column", {"source": source}))
     return columns
 
 

@@ -22,17 +22,25 @@ def read_workbook(data: bytes, source: str, suffix: str, sheet: str | None, mark
         sheets = dict(reader(data))
     except ImportError:
         raise DataError(
-            f"{source} needs {needed}, which is not installed: pip install 'polytask[excel]'."
+            LazyMessage("read.refusal.needs_package", {"source": source, "needed": needed})
         ) from None
     except Exception as error:  # both libraries raise whatever their parsers meet
-        raise DataError(f"{source} is not a readable workbook: {error}.") from None
+        raise DataError(
+            LazyMessage("read.refusal.workbook", {"source": source, "error": str(error)})
+        ) from None
     filled = {name: _trimmed(rows) for name, rows in sheets.items()}
     name = next((name for name, rows in filled.items() if rows), "") if sheet is None else sheet
     if sheet is not None and sheet not in sheets:
-        raise DataError(f"{source} has no sheet {sheet!r}; it has {', '.join(map(repr, sheets))}.")
+        raise DataError(
+            LazyMessage(
+                "read.refusal.no_sheet",
+                {"source": source, "sheet": repr(sheet), "names": [*map(repr, sheets)]},
+            )
+        )
     rows = filled.get(name, [])
     if len(rows) < 2:
-        raise DataError(f"{source} has {'a header but no rows' if rows else 'no cells'}.")
+        key = "no_rows" if rows else "no_cells"
+        raise DataError(LazyMessage(f"read.refusal.{key}", {"source": source}))
     notes = []
     if sheet is None and len(sheets) > 1:
         others = [repr(other) for other in sheets if other != name]

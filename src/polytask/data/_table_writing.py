@@ -14,6 +14,7 @@ from pyarrow import ipc
 
 from polytask.exceptions import DataError
 from polytask.io.atomic import write_whole
+from polytask.messages import LazyMessage
 
 Writer = Callable[[pa.Table, BinaryIO], None]
 
@@ -44,10 +45,7 @@ def write_table(frame: object, path: str | os.PathLike[str]) -> None:
     suffix = os.path.splitext(name.removesuffix(".gz"))[1]
     write = _TEXT.get(suffix) if zipped else (_TEXT | _BINARY).get(suffix)
     if write is None:
-        raise DataError(
-            f"Cannot write {os.fspath(path)}: allowed are the suffixes .csv and .tsv (also with "
-            ".gz), .parquet, .pq, .arrow, .feather and .ipc."
-        )
+        raise DataError(LazyMessage("write.refusal.suffix", {"path": os.fspath(path)}))
     table = _table(frame, path)
     write_whole(path, lambda file: _compressed(write, table, file, zipped))
 
@@ -66,7 +64,9 @@ def _table(frame: object, path: str | os.PathLike[str]) -> pa.Table:
         view: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         table = view.to_arrow()
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"Cannot write {os.fspath(path)}: {error}.") from None
+        raise DataError(
+            LazyMessage("write.refusal.other", {"path": os.fspath(path), "error": str(error)})
+        ) from None
     index = [name for name in table.column_names if name not in set(map(str, view.columns))]
     return table.drop_columns(index).replace_schema_metadata(None)
 

@@ -16,6 +16,7 @@ from polytask._checks import sentence
 from polytask.data import tables
 from polytask.data.missing import missing_mask, rows_text
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -120,13 +121,15 @@ def read_dates(
         moment = _moment(cell, first)
         if moment is None:
             row = next(k for k in np.flatnonzero(~missing) if cells[k] == cell)
-            got = f"{cell!r} in row {row}, counting from 0"
-            raise DataError(sentence(parameter, owner, f"dates such as {_WAYS}", got))
+            got = LazyMessage("got.cell", {"cell": repr(cell), "row": row})
+            raise DataError(
+                sentence(parameter, owner, LazyMessage("allowed.dates", {"ways": _WAYS}), got)
+            )
         read[cell] = moment
     zoned = {moment.tzinfo is not None: cell for cell, moment in read.items()}
     if len(zoned) > 1:
-        got = f"{zoned[True]!r} with and {zoned[False]!r} without"
-        raise DataError(sentence(parameter, owner, "all with a time zone or all without", got))
+        got = LazyMessage("got.zones", {"zoned": repr(zoned[True]), "zoned2": repr(zoned[False])})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.one_zone"), got))
     if True in zoned:
         utc = datetime.UTC
         read = {cell: moment.astimezone(utc).replace(tzinfo=None) for cell, moment in read.items()}
@@ -166,15 +169,23 @@ def _day_first(cells: NDArray[Any], parameter: str, owner: str) -> bool:
         return bool(day)
     if day:
         got = f"{day[0][0]!r} and {month[0][0]!r}"
-        allowed = "dates with the day before the month in all or in none"
+        allowed = LazyMessage("allowed.one_order")
         raise DataError(sentence(parameter, owner, allowed, got))
     word = open_ones[0][0]
     rows = rows_text(np.array([isinstance(c, str) and c.strip() == word for c in cells]))
     ways = [_moment_of(open_ones[0], first, True) for first in (True, False)]
     read = " or ".join(f"{way:%-d %B}" for way in ways if way is not None)
     raise DataError(
-        f"{parameter} of {owner} has dates that can be read in two ways: {word!r} in {rows} is "
-        f"{read}. Say day_first=True if the day comes first, day_first=False if the month does."
+        LazyMessage(
+            "dates.refusal.two_ways",
+            {
+                "parameter": parameter,
+                "owner": owner,
+                "word": repr(word),
+                "rows": rows,
+                "read": read,
+            },
+        )
     )
 
 

@@ -13,6 +13,7 @@ from polytask.data import tables
 from polytask.data.missing import rows_text
 from polytask.data.tables import Rows
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -96,8 +97,10 @@ def _inspect_table(X: IntoDataFrame, owner: str) -> Checked:
         if dtype.is_float():
             infinite = np.isinf(frame[:, position].to_numpy())
             if infinite.any():
-                got = f"infinity (inf) in column {name!r}, {rows_text(infinite)}"
-                raise DataError(sentence("X", owner, "finite", got))
+                got = LazyMessage(
+                    "got.infinity_in", {"column": repr(name), "rows": rows_text(infinite)}
+                )
+                raise DataError(sentence("X", owner, LazyMessage("allowed.all_finite"), got))
     return Checked(X, None, names)
 
 
@@ -131,22 +134,19 @@ def _inspect_array(X: NDArray[Any], owner: str) -> Checked:
 
 def _as_array(X: object, owner: str) -> NDArray[Any]:
     if np.ma.is_masked(X):
-        got = "a masked array: fill its masked entries first"
-        raise DataError(sentence("X", owner, "an array without a mask", got))
+        got = LazyMessage("got.masked_fill")
+        raise DataError(sentence("X", owner, LazyMessage("allowed.unmasked"), got))
     try:
         return np.asarray(X)
     except ValueError as error:
-        got = f"rows that do not form a matrix: {error}"
-        raise DataError(sentence("X", owner, "a matrix", got)) from error
+        got = LazyMessage("got.ragged", {"error": str(error)})
+        raise DataError(sentence("X", owner, LazyMessage("allowed.matrix"), got)) from error
 
 
 def _require_matrix(X: Any, owner: str) -> None:  # noqa: ANN401 - ndarray or sparse
     if X.ndim != 2:
-        got = (
-            f"an array of {X.ndim} dimension(s) and shape {X.shape}. Reshape your data with "
-            "X.reshape(-1, 1) if it is one feature, or X.reshape(1, -1) if it is one row"
-        )
-        raise DataError(sentence("X", owner, "two-dimensional (rows, features)", got))
+        got = LazyMessage("got.dimensions", {"ndim": X.ndim, "shape": X.shape})
+        raise DataError(sentence("X", owner, LazyMessage("allowed.two_dimensions"), got))
     _working_dtype(X.dtype, owner)
     _require_entries(X.shape)
 
@@ -156,17 +156,16 @@ def _require_entries(shape: tuple[int, ...]) -> None:
     for count, noun in ((shape[1], "feature(s)"), (shape[0], "sample(s)")):
         if count == 0:
             raise DataError(
-                f"Found array with 0 {noun} (shape={tuple(shape)}) "
-                "while a minimum of 1 is required."
+                LazyMessage("data.refusal.none_found", {"noun": noun, "shape": tuple(shape)})
             )
 
 
 def _working_dtype(dtype: np.dtype[Any], owner: str) -> np.dtype[Any]:
     if dtype.kind == "c":
-        raise DataError(f"Complex data not supported: X of {owner} must hold real numbers.")
+        raise DataError(LazyMessage("data.refusal.complex_design", {"owner": owner}))
     if dtype.kind not in "biufO":
-        got = f"dtype {dtype}. Text, categories and dates go in a data frame"
-        raise DataError(sentence("X", owner, "an array of numbers", got))
+        got = LazyMessage("got.dtype_text", {"dtype": dtype})
+        raise DataError(sentence("X", owner, LazyMessage("allowed.array_of_numbers"), got))
     small = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if small else np.float64)
 
@@ -176,8 +175,10 @@ def _numbers_of(X: NDArray[Any], owner: str) -> NDArray[np.float64]:
     try:
         return X.astype(np.float64)
     except ValueError as error:
-        got = f"{error}. Text and categories go in a data frame"
-        raise DataError(sentence("X", owner, "an array of numbers", got)) from error
+        got = LazyMessage("got.error_text", {"error": str(error)})
+        raise DataError(
+            sentence("X", owner, LazyMessage("allowed.array_of_numbers"), got)
+        ) from error
 
 
 def _refuse_nonfinite(
@@ -186,12 +187,11 @@ def _refuse_nonfinite(
     """Refuse the first entry of `values` that is not finite, by row and column."""
     bad = np.flatnonzero(~np.isfinite(values))
     first = bad[0]
-    place = f"row {rows[first]}, column {columns[first]}; {len(bad)} such entries in all"
+    place = LazyMessage(
+        "place.cell", {"row": rows[first], "column": columns[first], "n": len(bad)}
+    )
     if np.isnan(values[first]):
-        got = (
-            f"NaN ({place}). Missing values of an array are not filled in; those of a data "
-            "frame are (by TableEncoder), so pass a data frame or impute first"
-        )
+        got = LazyMessage("got.nan_at", {"place": place})
     else:
-        got = f"infinity (inf) ({place})"
-    raise DataError(sentence("X", owner, "finite", got))
+        got = LazyMessage("got.infinity_at", {"place": place})
+    raise DataError(sentence("X", owner, LazyMessage("allowed.all_finite"), got))

@@ -26,7 +26,7 @@ from polytask.data._encoding_report import (
     UnknownLevels,
 )
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
-from polytask.messages import one_paragraph
+from polytask.messages import LazyMessage, one_paragraph
 
 __all__ = [
     "ColumnReport",
@@ -155,12 +155,12 @@ class TableEncoder(BaseEstimator):
         frame = _open_table(table)
         names = _names_of(frame)
         if not len(frame):
-            raise DataError("The table has no rows; TableEncoder needs at least one.")
+            raise DataError(LazyMessage("data.refusal.no_rows"))
         left_out = self._left_out(names)
         weights = _column_weights(sample_weight, present, len(frame), len(names))
         most = self.max_levels
         if not is_whole(most) or most < 2:
-            allowed = "an integer >= 2"
+            allowed = LazyMessage("allowed.from_two")
             raise ParameterError(sentence("max_levels", "TableEncoder", allowed, repr(most)))
         codes, reports = [], []
         for j, name in enumerate(names):
@@ -176,9 +176,7 @@ class TableEncoder(BaseEstimator):
             reports.append(report)
             codes += [code] if code is not None else []
         if not codes:
-            raise DataError(
-                "No column of the table can be used: each was dropped or is missing in every row."
-            )
+            raise DataError(LazyMessage("data.refusal.no_usable_column"))
         self.report_ = EncodingReport(len(frame), tuple(reports))
         self._set_codes(names, tuple(codes))
         if self.report_.messages:
@@ -188,13 +186,16 @@ class TableEncoder(BaseEstimator):
     def _left_out(self, names: tuple[str, ...]) -> frozenset[str]:
         if isinstance(self.drop, str):
             raise ParameterError(
-                sentence("drop", "TableEncoder", "a list of column names", repr(self.drop))
+                sentence(
+                    "drop", "TableEncoder", LazyMessage("allowed.column_names"), repr(self.drop)
+                )
             )
         dropped = frozenset(map(str, self.drop or ()))
         for name in sorted(dropped.difference(names)):
             raise DataError(
-                f"drop of TableEncoder names {name!r}, which is not a column of the table."
-                f"{nearest(name, names)}"
+                LazyMessage(
+                    "data.refusal.drop_unknown", {"name": repr(name), "hint": nearest(name, names)}
+                )
             )
         return dropped
 
@@ -319,9 +320,10 @@ class TableEncoder(BaseEstimator):
             code = None if pair[0] is None or not same else pair[0].together(pair[1], share)
             if code is None:
                 raise IncompatibleError(
-                    f"Column {name!r} was encoded differently in two parts of the table: "
-                    f"{_told(pair[0])} and {_told(pair[1])}. Give all parts one encoder, fitted "
-                    "on a sample of all rows: encoder=TableEncoder().fit(sample)."
+                    LazyMessage(
+                        "data.refusal.two_codes",
+                        {"name": repr(name), "told": _told(pair[0]), "told2": _told(pair[1])},
+                    )
                 )
             codes.append(code)
         found = TableEncoder(self.max_levels, self.drop)
@@ -364,7 +366,7 @@ class TableEncoder(BaseEstimator):
     def _fitted(self) -> tuple[ColumnCode, ...]:
         codes: tuple[ColumnCode, ...] | None = getattr(self, "_codes", None)
         if codes is None:
-            raise NotFittedError("This TableEncoder is not fitted yet: call fit first.")
+            raise NotFittedError(LazyMessage("data.refusal.encoder_not_fitted"))
         return codes
 
     def _check_names(self, codes: tuple[ColumnCode, ...], place: dict[str, int]) -> None:
@@ -373,13 +375,14 @@ class TableEncoder(BaseEstimator):
             return
         known = set(self.feature_names_in_)
         extra = [name for name in place if name not in known]
-        wanted = ", ".join(f"{name!r}{nearest(name, extra)}" for name in absent)
-        tail = f" Not in training: {', '.join(map(repr, extra))}." if extra else ""
-        stop = "" if wanted.endswith("?") else "."
-        raise DataError(
-            f"The table lacks {'a column' if len(absent) == 1 else 'columns'} seen in training: "
-            f"{wanted}{stop}{tail}"
-        )
+        wanted = [
+            LazyMessage("data.refusal.absent", {"name": repr(name), "hint": nearest(name, extra)})
+            for name in absent
+        ]
+        others = LazyMessage("data.refusal.not_in_training", {"names": [*map(repr, extra)]})
+        told = LazyMessage("data.refusal.lacks", {"n": len(absent), "names": wanted})
+        stop = "" if nearest(absent[-1], extra) else LazyMessage("data.refusal.stop")
+        raise DataError(told + stop + (others if extra else ""))
 
     def to_state(self) -> dict[str, Any]:
         """Return the parameters and what was learned, as JSON values."""
@@ -428,18 +431,18 @@ def _reports(
     return tuple(found)
 
 
-def _told(code: ColumnCode | None) -> str:
+def _told(code: ColumnCode | None) -> LazyMessage:
     """Say how a column was encoded."""
     match code:
         case None:
-            return "left out"
+            return LazyMessage("code.left_out")
         case NumericCode(flag=True):
-            return f"as a number, missing cells as {code.fill:g}"
+            return LazyMessage("code.number_filled", {"fill": f"{code.fill:g}"})
         case NumericCode(boolean=True):
-            return "as true or false"
+            return LazyMessage("code.truth")
         case NumericCode():
-            return "as a number"
-    return f"as {len(code.features())} indicators of categories"
+            return LazyMessage("code.number")
+    return LazyMessage("code.categories", {"n": len(code.features())})
 
 
 def _open_table(table: object) -> Frame:
@@ -450,10 +453,9 @@ def _open_table(table: object) -> Frame:
         columns: Any = getattr(table, "column_names", getattr(table, "columns", ()))
         raise _twice([str(name) for name in columns]) from None
     except TypeError:
-        lazy = " Collect it first." if hasattr(table, "collect") else ""
+        lazy = LazyMessage("data.refusal.collect") if hasattr(table, "collect") else ""
         raise DataError(
-            "TableEncoder encodes data frames (pandas, polars or pyarrow, in memory); "
-            f"got {type(table).__name__}.{lazy}"
+            LazyMessage("data.refusal.encoder_input", {"kind": type(table).__name__, "lazy": lazy})
         ) from None
 
 
@@ -467,7 +469,7 @@ def _names_of(frame: Frame) -> tuple[str, ...]:
 
 def _twice(names: Sequence[str]) -> DataError:
     name, count = Counter(names).most_common(1)[0]
-    return DataError(f"The table has {count} columns named {name!r}; names must be unique.")
+    return DataError(LazyMessage("data.refusal.same_names", {"count": count, "name": repr(name)}))
 
 
 def _column_weights(
@@ -479,15 +481,16 @@ def _column_weights(
         return [None] * d if exists is None else [exists[:, j].astype(float) for j in range(d)]
     weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != (n,):
-        raise DataError(f"sample_weight must have shape ({n},); got {weight.shape}.")
+        raise DataError(
+            LazyMessage("data.refusal.weight_shape", {"wanted": (n,), "shape": weight.shape})
+        )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if len(bad):
         raise DataError(
-            "sample_weight must hold finite numbers >= 0; "
-            f"got {weight[bad[0]]} in row {bad[0]}, counting from 0."
+            LazyMessage("data.refusal.weight_value", {"weight": weight[bad[0]], "row": bad[0]})
         )
     if not weight.any():
-        raise DataError("sample_weight must be positive in at least one row; all are 0.")
+        raise DataError(LazyMessage("data.refusal.weight_zero"))
     return [weight] * d if exists is None else [weight * exists[:, j] for j in range(d)]
 
 
@@ -497,5 +500,7 @@ def _presence(present: npt.ArrayLike | None, n: int, d: int) -> Mask | None:
         return None
     mask = np.asarray(present, dtype=bool)
     if mask.shape != (n, d):
-        raise DataError(f"present must have shape ({n}, {d}); got {mask.shape}.")
+        raise DataError(
+            LazyMessage("data.refusal.present_shape", {"wanted": (n, d), "shape": mask.shape})
+        )
     return mask

@@ -17,6 +17,7 @@ from polytask.data.labels import factorize, warn_near_misses
 from polytask.data.outcomes import check_length, check_target, check_targets, check_weights
 from polytask.data.tables import Rows
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 _OWNER = "TaskData"
 
@@ -118,7 +119,7 @@ def _take_named(X: object, y: object, task: object) -> tuple[object, object, obj
         return _take_position(X, y, task)
     names = [name for name in (task, y) if isinstance(name, str | int)]
     if len(set(names)) < len(names):
-        raise DataError(sentence("y", _OWNER, "another column than task", repr(y)))
+        raise DataError(sentence("y", _OWNER, LazyMessage("allowed.other_column"), repr(y)))
     columns = {name: tables.get_column(X, name) for name in names}
     y = columns[y] if isinstance(y, str | int) else y
     task = columns[task] if isinstance(task, str | int) else task
@@ -128,19 +129,21 @@ def _take_named(X: object, y: object, task: object) -> tuple[object, object, obj
 def _take_position(X: object, y: object, task: object) -> tuple[object, object, object]:
     for name, given in (("y", y), ("task", task)):
         if isinstance(given, str):
-            got = f"the name {given!r}, but X is {type(X).__name__} and has no names"
+            got = LazyMessage(
+                "got.name_without_names", {"given": repr(given), "kind": type(X).__name__}
+            )
             if name == "task":
                 got += (
                     "; where a tool of scikit-learn turns a table into an array, give the "
                     "position of the column, such as task_column=-1"
                 )
-            raise DataError(sentence(name, _OWNER, "an array unless X is a data frame", got))
+            raise DataError(sentence(name, _OWNER, LazyMessage("allowed.array_unless_frame"), got))
     if not isinstance(task, int | np.integer) or isinstance(task, bool):
         return X, y, task
     array = np.empty((0, 0)) if sp.issparse(X) else np.asarray(X)
     d = array.shape[1] if array.ndim == 2 else 0
     if not -d <= task < d:
-        got = f"{task}, where X is {type(X).__name__} with {d} usable columns"
-        raise DataError(sentence("task", _OWNER, "the position of a column of an array", got))
+        got = LazyMessage("got.position_of", {"task": task, "kind": type(X).__name__, "d": d})
+        raise DataError(sentence("task", _OWNER, LazyMessage("allowed.array_position"), got))
     position = int(task) % d
     return designs.without_column(array, position), y, array[:, position]

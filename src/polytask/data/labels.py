@@ -30,14 +30,14 @@ def label_list(
     # Shapes: labels (n,).
     refuse_lazy(labels, parameter, owner)
     if is_table(labels) or isinstance(labels, str | bytes | dict) or np.ma.is_masked(labels):
-        got = f"a {type(labels).__name__}"
-        raise DataError(sentence(parameter, owner, "one label per row", got))
+        got: Text = f"a {type(labels).__name__}"
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.label_per_row"), got))
     if isinstance(labels, list | tuple):
         return _python_values(list(labels))
     array = column_values(labels) if is_column(labels) else np.asarray(labels)
     if array.ndim != 1 or array.dtype.kind in "cV":
-        got = f"an array of shape {array.shape} and dtype {array.dtype}"
-        raise DataError(sentence(parameter, owner, "one label per row (1-D)", got))
+        got = LazyMessage("got.array_of", {"shape": array.shape, "dtype": array.dtype})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.label_per_row_1d"), got))
     if array.dtype.kind in "mM":
         array = array.astype(f"{array.dtype.kind}8[us]")
     return _python_values(array.tolist())
@@ -51,8 +51,8 @@ def factorize(
     found = distinct_values(entries)
     missing = missing_among(found)
     if missing:
-        got = f"no label in {rows_text(member_mask(entries, missing))}"
-        raise DataError(sentence(parameter, owner, "a label in every row", got))
+        got = LazyMessage("got.no_label", {"rows": rows_text(member_mask(entries, missing))})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.label_everywhere"), got))
     distinct = in_order(found)
     return distinct, _codes(entries, distinct)
 
@@ -154,29 +154,31 @@ class LabelIndex:
         parameter: Text,
         owner: str,
     ) -> LazyMessage:
-        shown = ", ".join(repr(label) for label in strangers[:SHOWN])
-        more = ", ..." if len(strangers) > SHOWN else ""
-        noun = "label" if len(strangers) == 1 else "labels"
-        got = f"{len(strangers)} unseen {noun} ({shown}{more}) in {rows_text(mask)}"
-        allowed = f"among the {len(self.labels)} labels known from training"
+        named = [repr(label) for label in strangers[:SHOWN]]
+        more = LazyMessage("list.etc") if len(strangers) > SHOWN else ""
+        fields = {"n": len(strangers), "names": named, "more": more, "rows": rows_text(mask)}
+        got = LazyMessage("got.unseen", fields)
+        allowed = LazyMessage("allowed.known_labels", {"n": len(self.labels)})
         return (
             sentence(parameter, owner, allowed, got)
             + self._hint(strangers)
-            + ' With unseen_tasks="shared" such rows are predicted from what the tasks share; '
-            "in cross-validation, cv=WithinTasks(task_column=...) of polytask.data keeps rows of "
-            "every task in training."
+            + LazyMessage("data.refusal.unseen_advice")
         )
 
     def _hint(self, strangers: Sequence[Hashable]) -> Text:
         known = {_normal(label): label for label in reversed(self.labels)}
         near = [
-            f"{_typed(label)}: the model knows {_typed(known[_normal(label)])}"
+            LazyMessage(
+                "data.refusal.known_as",
+                {"given": _typed(label), "known": _typed(known[_normal(label)])},
+            )
             for label in strangers
             if _normal(label) in known
         ]
         if near:
-            more = f"; and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
-            return " " + "; ".join(near[:SHOWN]) + more + "."
+            n = len(near) - SHOWN
+            more = LazyMessage("data.refusal.known_more", {"n": n}) if n > 0 else ""
+            return LazyMessage("data.refusal.known", {"pairs": near[:SHOWN], "more": more})
         return nearest(strangers[0], self.labels)
 
 

@@ -16,13 +16,15 @@ SHOWN = 5
 class CellError(DataError):
     """A cell that cannot be used; whoever ordered the rows can say which one was given."""
 
-    def __init__(self, *parts: str | int) -> None:
-        self.parts = parts
-        super().__init__(self.told(lambda row: f"row {row}"))
-
-    def told(self, place: Callable[[int], str]) -> str:
-        """Return the sentence, each row named by a function."""
-        return "".join(part if isinstance(part, str) else place(part) for part in self.parts)
+    def told(self, place: Callable[[int], LazyMessage]) -> LazyMessage:
+        """Return the message, each row named by a function."""
+        message: LazyMessage = self.args[0]
+        fields = {
+            name: place(int(value.fields["row"]))
+            for name, value in message.fields.items()
+            if isinstance(value, LazyMessage) and value.key == "place.row"
+        }
+        return LazyMessage(message.key, message.fields | fields)
 
 
 def is_missing(value: Hashable) -> bool:
@@ -37,7 +39,7 @@ def distinct_values(values: Iterable[Hashable]) -> dict[Hashable, None]:
     try:
         return dict.fromkeys(values)
     except TypeError as error:
-        raise DataError(f"Labels must be plain values such as text or numbers: {error}.") from None
+        raise DataError(LazyMessage("data.refusal.labels", {"error": str(error)})) from None
 
 
 def missing_among(values: Iterable[Hashable]) -> dict[Hashable, None]:

@@ -24,6 +24,7 @@ from polytask.data.missing import (
     surely_finite,
 )
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Values = NDArray[Any]
 _LARGEST = sys.float_info.max
@@ -33,13 +34,13 @@ def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData
     """Check one outcome per row. Shapes: y (n,), result (n,)."""
     values = outcome_values(y, parameter, owner)
     if values.ndim != 1:
-        got = f"shape {values.shape}; one column per task is TaskData.from_targets"
-        raise DataError(sentence(parameter, owner, "1-D (one value per row)", got))
+        got = LazyMessage("got.wide_target", {"shape": values.shape})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.value_per_row"), got))
     check_length(len(values), n, parameter, owner)
     missing = missing_mask(values)
     if missing.any():
-        got = f"NaN or None in {rows_text(missing)}. Input y contains NaN"
-        raise DataError(sentence(parameter, owner, "given in every row", got))
+        got = LazyMessage("got.gaps", {"rows": rows_text(missing)})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.given_everywhere"), got))
     refuse_infinite(values, parameter, owner)
     return values
 
@@ -57,7 +58,7 @@ def check_targets(
         names = tuple(range(values.shape[1]))
     if values.ndim != 2 or not names:
         got = f"shape {values.shape}"
-        raise DataError(sentence("Y", owner, "2-D (rows, targets) with a target or more", got))
+        raise DataError(sentence("Y", owner, LazyMessage("allowed.targets"), got))
     check_length(len(values), n, "Y", owner)
     if surely_finite(values) and len(values):
         return values, names
@@ -65,7 +66,7 @@ def check_targets(
     empty = np.flatnonzero(missing_mask(values).all(axis=0))
     if len(empty):
         got = "no label at all in " + ", ".join(f"target {names[t]!r}" for t in empty[:5])
-        raise DataError(sentence("Y", owner, "observed in a row or more of every target", got))
+        raise DataError(sentence("Y", owner, LazyMessage("allowed.observed"), got))
     return values, names
 
 
@@ -84,36 +85,43 @@ def weight_values(sample_weight: object, n: int, owner: str) -> NDArray[np.float
     """Check sample weights of some rows, which may all be zero; see :func:`check_weights`."""
     name = "sample_weight"
     if np.ma.is_masked(sample_weight):
-        raise DataError(sentence(name, owner, "an array without a mask", "a masked array"))
+        raise DataError(
+            sentence(name, owner, LazyMessage("allowed.unmasked"), LazyMessage("got.masked"))
+        )
     column = tables.is_column(sample_weight)
     given = tables.column_values(sample_weight) if column else np.asarray(sample_weight)
     try:
         weights = np.full(n, given, np.float64) if given.ndim == 0 else given.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(sentence(name, owner, "an array of numbers", str(error))) from error
+        raise DataError(
+            sentence(name, owner, LazyMessage("allowed.array_of_numbers"), str(error))
+        ) from error
     if weights.ndim != 1:
-        got = f"an array of shape {weights.shape}"
-        raise DataError(sentence(name, owner, "1-D (one weight per row)", got))
+        got = LazyMessage("got.array_shape", {"shape": weights.shape})
+        raise DataError(sentence(name, owner, LazyMessage("allowed.weight_per_row"), got))
     check_length(len(weights), n, name, owner)
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
-        got = f"{weights[bad][0]} in {rows_text(bad)}"
-        raise DataError(sentence(name, owner, "finite numbers >= 0", got))
+        value = {"value": str(weights[bad][0]), "rows": rows_text(bad)}
+        got = LazyMessage("got.value_in", value)
+        raise DataError(sentence(name, owner, LazyMessage("allowed.weights"), got))
     return weights
 
 
 def refuse_all_zero(weights: NDArray[np.float64], owner: str) -> None:
     """Refuse weights that leave no row."""
     if not weights.any():
-        got = "zero for every row"
-        raise DataError(sentence("sample_weight", owner, "above zero for a row or more", got))
+        got = LazyMessage("got.all_zero")
+        raise DataError(sentence("sample_weight", owner, LazyMessage("allowed.some_weight"), got))
 
 
 def check_length(length: int, n: int, parameter: str, owner: str) -> None:
     """Refuse a `parameter` that is not as long as X."""
     if length != n:
         got = f"{length} {'row' if length == 1 else 'rows'}"
-        raise DataError(sentence(parameter, owner, f"as long as X ({n} rows)", got))
+        raise DataError(
+            sentence(parameter, owner, LazyMessage("allowed.as_long_as_x", {"n": n}), got)
+        )
 
 
 def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
@@ -128,11 +136,8 @@ def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
         infinite = member_mask(entries, endless).reshape(values.shape)
     if infinite.any():
         where = rows_text(np.asarray(infinite.reshape(len(values), -1).any(axis=1)))
-        got = (
-            f"infinity in {where}. Input y contains infinity or a value too large for "
-            f"{values.dtype!r}"
-        )
-        raise DataError(sentence(parameter, owner, "finite", got))
+        got = LazyMessage("got.infinity_where", {"where": where, "dtype": repr(values.dtype)})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.all_finite"), got))
 
 
 def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> Values:
@@ -144,7 +149,7 @@ def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> 
         return values
     if sp.issparse(y) or np.ma.is_masked(y) or isinstance(y, str | bytes | dict):
         got = f"a {type(y).__name__}"
-        raise DataError(sentence(parameter, owner, "an array, list or column", got))
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.array_or_column"), got))
     values = tables.column_values(y) if tables.is_column(y) else _as_array(y, parameter, owner)
     if values.dtype.kind in "OT":
         values = infer(values.astype(object))
@@ -154,10 +159,12 @@ def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> 
 
 def _refuse_kind(values: Values, parameter: str, owner: str) -> None:
     if values.dtype.kind == "c":
-        raise DataError(f"Complex data not supported: {parameter} of {owner} must be real.")
+        raise DataError(
+            LazyMessage("data.refusal.complex", {"parameter": parameter, "owner": owner})
+        )
     if values.dtype.kind in "mMV":
         got = f"dtype {values.dtype}"
-        raise DataError(sentence(parameter, owner, "numbers or labels", got))
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.numbers_or_labels"), got))
 
 
 def infer(values: Values) -> Values:
@@ -195,10 +202,12 @@ def _as_array(y: object, parameter: str, owner: str) -> Values:
             objects = np.array(y, dtype=object)
             values = values if set(map(type, objects.ravel().tolist())) == {str} else objects
     except ValueError as error:
-        raise DataError(sentence(parameter, owner, "an array", str(error))) from error
+        raise DataError(
+            sentence(parameter, owner, LazyMessage("allowed.array"), str(error))
+        ) from error
     if values.ndim == 0:
         got = "y is None" if y is None else repr(y)
-        raise DataError(sentence(parameter, owner, "one value per row", got))
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.one_per_row"), got))
     return values
 
 

@@ -222,8 +222,13 @@ def _matches(pattern: str) -> dict[str, str]:
     files = sorted(file for file in found if os.path.isfile(file))
     if not files:
         inside = os.path.join(pattern, "*.csv")
-        advice = f" It is a folder: name the files in it, such as {inside}."
-        raise DataError(f"No file matches {pattern}.{advice if os.path.isdir(pattern) else ''}")
+        advice = LazyMessage("read.refusal.folder_inside", {"inside": inside})
+        raise DataError(
+            LazyMessage(
+                "read.refusal.no_match",
+                {"pattern": pattern, "advice": advice if os.path.isdir(pattern) else ""},
+            )
+        )
     names = {file: Path(file).name for file in files}
     stems = {
         file: os.path.splitext(name[:-3] if name.lower().endswith(".gz") else name)[0]
@@ -232,7 +237,9 @@ def _matches(pattern: str) -> dict[str, str]:
     stem, count = Counter(stems.values()).most_common(1)[0]
     if count > 1:
         twins = " and ".join(file for file in files if stems[file] == stem)
-        raise DataError(f"{twins} would both be the task {stem!r}: rename one of them.")
+        raise DataError(
+            LazyMessage("read.refusal.same_stem", {"twins": twins, "stem": repr(stem)})
+        )
     return {stems[file]: file for file in sorted(files, key=lambda file: stems[file])}
 
 
@@ -240,22 +247,22 @@ def _suffix(source: str) -> str:
     """Return the suffix that says what a file is, after the checks that need no reading."""
     if os.path.isdir(source):
         raise DataError(
-            f"{source} is a folder; name one file, or for one file per task a pattern such as "
-            f"{os.path.join(source, '*.csv')}."
+            LazyMessage(
+                "read.refusal.folder", {"source": source, "names": os.path.join(source, "*.csv")}
+            )
         )
     if not os.path.exists(source):
-        raise DataError(f"There is no file {source}.{nearest_file(source)}")
+        raise DataError(
+            LazyMessage("refusal.no_file", {"path": source, "hint": nearest_file(source)})
+        )
     name = source.lower()
     suffix = os.path.splitext(name[:-3] if name.endswith(".gz") else name)[1]
     zipped = name.endswith(".gz")
     whole = EXCEL_SUFFIXES + PARQUET_SUFFIXES + ARROW_SUFFIXES
     known = suffix in TEXT_SUFFIXES or (not zipped and suffix in whole)
     if not known:
-        advice = " Save the sheet as CSV first." if suffix == ".ods" else ""
-        raise DataError(
-            f"{source} has no suffix of a table: allowed are .csv, .tsv, .tab and .txt (also with "
-            f".gz), .xlsx, .xls, .parquet, .pq, .arrow, .feather and .ipc.{advice}"
-        )
+        advice = LazyMessage("read.refusal.save_sheet") if suffix == ".ods" else ""
+        raise DataError(LazyMessage("read.refusal.suffix", {"source": source, "advice": advice}))
     return suffix
 
 
@@ -265,9 +272,11 @@ def _bytes(source: str) -> bytes:
             data = file.read()
         return gzip.decompress(data) if source.lower().endswith(".gz") else data
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(f"{source} is not a whole gzip file.") from None
+        raise DataError(LazyMessage("read.refusal.gzip", {"source": source})) from None
     except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from None
+        raise DataError(
+            LazyMessage("refusal.read.system", {"path": source, "reason": error.strerror or error})
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -290,22 +299,29 @@ def _read_words(source: str, suffix: str, style: Style) -> RawTable:
 def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
     data = _bytes(source)
     if not data:
-        raise DataError(f"{source} is empty.")
+        raise DataError(LazyMessage("read.refusal.empty", {"source": source}))
     is_parquet = suffix in PARQUET_SUFFIXES
     try:
         table = pq.ParquetFile(io.BytesIO(data)).read() if is_parquet else _arrow(data)
     except (pa.ArrowException, OSError, ValueError):
         raise DataError(
-            f"{source} is not a readable {'Parquet' if is_parquet else 'Arrow'} file."
+            LazyMessage(
+                "read.refusal.not_readable",
+                {"source": source, "format": "Parquet" if is_parquet else "Arrow"},
+            )
         ) from None
     name, count = Counter(table.column_names or [""]).most_common(1)[0]
     if count > 1:
-        raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
+        raise DataError(
+            LazyMessage(
+                "read.refusal.same_names", {"source": source, "count": count, "name": repr(name)}
+            )
+        )
     index = [name for name in table.column_names if name.startswith(INDEX_PREFIX)]
     notes = (LazyMessage("read.row_labels", {"file": source}),) if index else ()
     table = table.drop_columns(index) if index else table
     if not table.num_rows or not table.num_columns:
-        raise DataError(f"{source} has a header but no rows.")
+        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     return table, notes
 
 
@@ -343,7 +359,12 @@ def _arrow(data: bytes) -> pa.Table:
 def _check_columns(columns: Sequence[str], names: list[str], source: str) -> None:
     for name in columns:
         if name not in names:
-            raise DataError(f"{source} has no column {name!r}.{nearest(name, names)}")
+            raise DataError(
+                LazyMessage(
+                    "read.refusal.no_column",
+                    {"source": source, "name": repr(name), "hint": nearest(name, names)},
+                )
+            )
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

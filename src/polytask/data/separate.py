@@ -16,6 +16,7 @@ from polytask.data.forms import Fields, Form
 from polytask.data.labels import factorize, warn_near_misses
 from polytask.data.outcomes import check_target, refuse_all_zero, weight_values
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage, with_and
 
 _OWNER = "TaskData"
 
@@ -59,11 +60,11 @@ def _owner(name: Hashable) -> str:
 
 def _mapping(data: object, what: str) -> Mapping[Hashable, Any]:
     if not isinstance(data, Mapping):
-        got = type(data).__name__
-        raise DataError(sentence(what, _OWNER, "a mapping with one entry per task", got))
+        got: Any = type(data).__name__
+        raise DataError(sentence(what, _OWNER, LazyMessage("allowed.mapping_of_tasks"), got))
     if not data:
-        got = "an empty one"
-        raise DataError(sentence(what, _OWNER, "a mapping with one entry per task", got))
+        got = LazyMessage("got.empty_mapping")
+        raise DataError(sentence(what, _OWNER, LazyMessage("allowed.mapping_of_tasks"), got))
     return data
 
 
@@ -71,15 +72,17 @@ def _pair(value: object, y: object, name: Hashable) -> tuple[object, object]:
     """Return design and outcome of one task."""
     if y is not None:
         if not tables.is_table(value) or not isinstance(y, str):
-            got = f"{type(value).__name__} with y={y!r}"
-            allowed = "a data frame, with y the name of its column, or a pair (X, y)"
-            raise DataError(sentence("the data", _owner(name), allowed, got))
+            got = LazyMessage("got.value_with_y", {"kind": type(value).__name__, "y": repr(y)})
+            allowed = LazyMessage("allowed.frame_or_pair")
+            raise DataError(sentence(LazyMessage("what.data"), _owner(name), allowed, got))
         return tables.drop_columns(value, [y]), tables.get_column(value, y)
     if not isinstance(value, tuple):
         return value, None
     if len(value) != 2:
-        got = f"a tuple of {len(value)}"
-        raise DataError(sentence("the data", _owner(name), "a pair (X, y)", got))
+        got = LazyMessage("got.tuple_of", {"n": len(value)})
+        raise DataError(
+            sentence(LazyMessage("what.data"), _owner(name), LazyMessage("allowed.pair"), got)
+        )
     return value[0], value[1]
 
 
@@ -91,7 +94,9 @@ def _outcomes(
         return None
     if not all(given):
         without = [name for name, has in zip(names, given, strict=True) if not has]
-        raise DataError(sentence("y", _owner(without[0]), "given, as in other tasks", "None"))
+        raise DataError(
+            sentence("y", _owner(without[0]), LazyMessage("allowed.given_as_others"), "None")
+        )
     values = [
         check_target(outcome, int(n), owner=_owner(name))
         for outcome, n, name in zip(outcomes, sizes, names, strict=True)
@@ -111,8 +116,14 @@ def _weights(
     known = set(names)
     extra = [name for name in given if name not in known]
     if lacking or extra:
-        got = f"none for {lacking[:5]}" if lacking else f"some for unknown tasks {extra[:5]}"
-        raise DataError(sentence("sample_weight", _OWNER, "given for exactly the tasks", got))
+        got = (
+            LazyMessage("got.none_for", {"lacking": lacking[:5]})
+            if lacking
+            else LazyMessage("got.some_for", {"extra": extra[:5]})
+        )
+        raise DataError(
+            sentence("sample_weight", _OWNER, LazyMessage("allowed.exactly_tasks"), got)
+        )
     weights = np.concatenate(
         [
             weight_values(given[name], int(n), _owner(name))
@@ -136,14 +147,28 @@ def _input_rows(by_task: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[n
 def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
     kinds = {_kind(part.X) for part in checked}
     if len(kinds) > 1:
-        got = " and ".join(sorted(kinds))
-        raise DataError(sentence("the designs", "the tasks", "all of one kind", got))
+        got: Any = with_and([LazyMessage(f"design.{kind}") for kind in sorted(kinds)])
+        raise DataError(
+            sentence(
+                LazyMessage("what.designs"),
+                LazyMessage("what.tasks"),
+                LazyMessage("allowed.one_kind"),
+                got,
+            )
+        )
     if kinds == {"data frame"}:
         return _stack_tables([part.X for part in checked], as_given)
     widths = sorted({designs.shape_of(part.X)[1] for part in checked})
     if len(widths) > 1:
-        got = f"{widths} columns; data frames are aligned by the names of their columns"
-        raise DataError(sentence("the arrays", "the tasks", "of one number of columns", got))
+        got = LazyMessage("got.widths", {"widths": widths})
+        raise DataError(
+            sentence(
+                LazyMessage("what.arrays"),
+                LazyMessage("what.tasks"),
+                LazyMessage("allowed.same_width"),
+                got,
+            )
+        )
     if kinds == {"sparse matrix"}:
         sparse = [designs.arrange(part) for part in checked]
         whole = sparse[0] if len(sparse) == 1 else sp.csr_array(sp.vstack(sparse, format="csr"))
@@ -172,8 +197,16 @@ def _stack_arrays(checked: Sequence[Checked], width: int) -> Design:
 
 def _stack_tables(parts: Sequence[Any], as_given: NDArray[np.intp]) -> _Stacked:
     if not tables.same_kind(parts):
-        got = " and ".join(sorted({type(part).__module__.split(".")[0] for part in parts}))
-        raise DataError(sentence("the data frames", "the tasks", "all of one library", got))
+        libraries = {type(part).__module__.split(".")[0] for part in parts}
+        got: Any = with_and(sorted(libraries))
+        raise DataError(
+            sentence(
+                LazyMessage("what.frames"),
+                LazyMessage("what.tasks"),
+                LazyMessage("allowed.one_library"),
+                got,
+            )
+        )
     columns = [dict.fromkeys(tables.column_names(part)) for part in parts]
     union = tuple(dict.fromkeys(name for t in as_given for name in columns[t]))
     stacked = tables.stack(parts)
@@ -181,8 +214,13 @@ def _stack_tables(parts: Sequence[Any], as_given: NDArray[np.intp]) -> _Stacked:
         stacked = tables.select(stacked, union)
     present = np.array([[name in held for name in union] for held in columns])
     if len(parts) > 1 and int(present.sum(axis=0).max()) < 2:
-        got = f"no shared column among {', '.join(repr(name) for name in union[:5])}, ..."
+        got = LazyMessage("got.no_shared_column", {"names": [repr(name) for name in union[:5]]})
         raise DataError(
-            sentence("the data frames", "the tasks", "tables with a column in common", got)
+            sentence(
+                LazyMessage("what.frames"),
+                LazyMessage("what.tasks"),
+                LazyMessage("allowed.shared_column"),
+                got,
+            )
         )
     return _Stacked(stacked, tables.feature_names(stacked), None if present.all() else present)

@@ -21,6 +21,7 @@ from polytask.data.splitters import (
 )
 from polytask.data.taskdata import TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 __all__ = [
     "GroupedRows",
@@ -72,7 +73,7 @@ def as_splits(
     if hasattr(cv, "split") and not isinstance(cv, str | bytes):
         return [_both_sides(pair, told) for pair in _foreign(cv, data)]
     if not isinstance(cv, Iterable) or isinstance(cv, str | bytes):
-        allowed = "an int, a splitter, or pairs of training and test rows"
+        allowed = LazyMessage("allowed.splits")
         raise ParameterError(sentence(*told, allowed, repr(cv)))
     sides = ((_from_input(a, data, told), _from_input(b, data, told)) for a, b in cv)
     return [_both_sides(pair, told) for pair in sides]
@@ -120,14 +121,11 @@ def train_test_split_tasks(
 def _tagged(fold: NDArray[np.intp], cv: object, told: tuple[str, str]) -> list[Split]:
     """Return the folds that statistics were collected with."""
     if not is_whole(cv):
-        allowed = "a number when X is statistics, which hold their own folds"
+        allowed = LazyMessage("allowed.number_of_folds")
         raise ParameterError(sentence(*told, allowed, repr(cv)))
     tags = np.unique(fold)
     if len(tags) < 2:
-        raise DataError(
-            f"{told[1]} holds out folds, and these statistics have one only: collect them with "
-            "fold=, a label for every row."
-        )
+        raise DataError(LazyMessage("data.refusal.one_fold", {"owner": told[1]}))
     return [(np.flatnonzero(fold != tag), np.flatnonzero(fold == tag)) for tag in tags]
 
 
@@ -148,7 +146,7 @@ def _from_input(rows: object, data: TaskData, told: tuple[str, str]) -> NDArray[
         given = np.flatnonzero(given)
     last = int(data.order.max(initial=-1)) if data.n_input is None else data.n_input - 1
     if given.ndim != 1 or given.dtype.kind not in "iu" or not _within(given, last):
-        allowed = f"pairs of 1-D arrays of row numbers from 0 to {last}"
+        allowed = LazyMessage("allowed.pairs_of_rows", {"last": last})
         raise DataError(sentence(*told, allowed, repr(given)))
     times = np.bincount(given.astype(np.intp), minlength=last + 1)[data.order]
     repeated: NDArray[np.intp] = np.repeat(np.arange(data.n_rows, dtype=np.intp), times)
@@ -163,14 +161,22 @@ def _both_sides(pair: Split, told: tuple[str, str]) -> Split:
     """Refuse a split with an empty side, or with a row on both."""
     for side, name in zip(pair, ("training", "test"), strict=True):
         if not len(side):
-            raise DataError(sentence(*told, f"splits with {name} rows", "none"))
+            raise DataError(
+                sentence(
+                    *told,
+                    LazyMessage("allowed.splits_with", {"name": name}),
+                    LazyMessage("got.none"),
+                )
+            )
     sides = np.zeros((2, max(int(side.max()) for side in pair) + 1), dtype=np.bool_)
     for mask, side in zip(sides, pair, strict=True):
         mask[side] = True
     shared = int(np.count_nonzero(sides.all(axis=0)))
     if shared:
-        allowed = "splits whose held-out rows are not among their training rows"
-        raise DataError(sentence(*told, allowed, f"{shared} on both sides"))
+        allowed = LazyMessage("allowed.apart")
+        raise DataError(
+            sentence(*told, allowed, LazyMessage("got.on_both_sides", {"shared": shared}))
+        )
     return pair
 
 

@@ -24,6 +24,7 @@ from polytask.data.labels import LabelIndex, factorize
 from polytask.data.missing import missing_mask, rows_text
 from polytask.data.taskdata import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -155,8 +156,9 @@ class WithinTasks(_RowSplitter):
             if eligible < data.n_rows:
                 got += ": each of the others is the only row of its task or class"
             raise DataError(
-                f"{needed} test sets need as many rows that can be held out; got {got} ({data}). "
-                "Ask for fewer folds or splits."
+                LazyMessage(
+                    "data.refusal.too_few_rows", {"needed": needed, "got": got, "data": data}
+                )
             )
         rng = np.random.default_rng(self.random_state)
         if self.test_size is None:
@@ -215,8 +217,8 @@ class GroupedRows(_RowSplitter):
         codes, sizes = self._rows_of_groups(data)
         if int((sizes > 0).sum()) < self.n_splits:
             got = f"{int((sizes > 0).sum())} groups"
-            allowed = f"in at least {self.n_splits} groups, one per fold"
-            raise DataError(sentence("the rows", str(data), allowed, got))
+            allowed = LazyMessage("allowed.groups", {"n_splits": self.n_splits})
+            raise DataError(sentence(LazyMessage("what.rows"), str(data), allowed, got))
         folds = _pack(sizes, self.n_splits, np.random.default_rng(self.random_state))[codes]
         yield from (_pair(folds == fold) for fold in range(self.n_splits))
 
@@ -272,7 +274,7 @@ class TimeOrdered(_RowSplitter):
         positive_integer(self.min_train_times, "min_train_times", "TimeOrdered")
         _check_fraction(self.test_size, "TimeOrdered")
         if self.test_size is not None and self.test_size * self.n_splits >= 1:
-            allowed = f"below 1 / n_splits = {1 / self.n_splits:.3g}, so that a past is left"
+            allowed = LazyMessage("allowed.test_size", {"share": f"{1 / self.n_splits:.3g}"})
             raise ParameterError(
                 sentence("test_size", "TimeOrdered", allowed, repr(self.test_size))
             )
@@ -280,11 +282,15 @@ class TimeOrdered(_RowSplitter):
     def _pairs(self, data: TaskData) -> Iterator[Split]:
         codes, n_times = self._positions(data)
         if n_times < self.n_splits + self.min_train_times:
-            allowed = (
-                f"of {self.n_splits + self.min_train_times} distinct values or more, for "
-                f"{self.n_splits} test sets after {self.min_train_times} to learn from"
+            allowed = LazyMessage(
+                "allowed.times",
+                {
+                    "least": self.n_splits + self.min_train_times,
+                    "n_splits": self.n_splits,
+                    "min_train_times": self.min_train_times,
+                },
             )
-            got = f"{n_times} in {len(codes)} rows"
+            got = LazyMessage("got.times", {"n_times": n_times, "n": len(codes)})
             raise DataError(sentence("time", "TimeOrdered", allowed, got))
         for begin, end in itertools.pairwise(self._begins(codes, n_times)):
             yield np.flatnonzero(codes < begin), np.flatnonzero((codes >= begin) & (codes < end))
@@ -357,10 +363,7 @@ class LeaveTasksOut(_RowSplitter):
 
     def _pairs(self, data: TaskData) -> Iterator[Split]:
         if data.form is Form.TARGETS:
-            raise IncompatibleError(
-                "LeaveTasksOut needs rows that belong to one task; in the targets form they "
-                "belong to all. Use data.to_long() first."
-            )
+            raise IncompatibleError(LazyMessage("data.refusal.leave_tasks"))
         rows = data.row_tasks()
         if self.tasks is not None:
             left_out = np.zeros(data.n_tasks, dtype=np.bool_)
@@ -368,8 +371,10 @@ class LeaveTasksOut(_RowSplitter):
             yield _pair(left_out[rows])
             return
         if data.n_tasks < self.n_splits:
-            allowed = f"at least {self.n_splits}, one per fold"
-            raise DataError(sentence("the number of tasks", str(data), allowed, data.n_tasks))
+            allowed = LazyMessage("allowed.tasks_per_fold", {"n_splits": self.n_splits})
+            raise DataError(
+                sentence(LazyMessage("what.n_tasks"), str(data), allowed, data.n_tasks)
+            )
         rng = np.random.default_rng(self.random_state)
         folds = rng.permutation(data.n_tasks) % self.n_splits
         yield from (_pair((folds == fold)[rows]) for fold in range(self.n_splits))
@@ -398,7 +403,7 @@ class LeaveTasksOut(_RowSplitter):
         distinct = len(np.unique(codes))
         if strangers or not 0 < distinct < data.n_tasks:
             got = f"unknown {strangers[:5]}" if strangers else f"{distinct} of {data.n_tasks}"
-            allowed = "some but not all tasks of the data"
+            allowed = LazyMessage("allowed.some_tasks")
             raise DataError(sentence("tasks", "LeaveTasksOut", allowed, got))
         return codes
 
@@ -419,16 +424,15 @@ def _rows_with_tasks(
     if y is not None and not tables.is_column(y) and len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
         return TaskData.from_targets(empty, y)
     if groups is None and column is None:
-        raise DataError(
-            f"{owner} needs the task of every row: name the column of X that holds it, such as "
-            f"{owner}(task_column='school'), or pass groups= with a label for each row."
-        )
+        raise DataError(LazyMessage("data.refusal.needs_task", {"owner": owner}))
     if groups is None and tables.is_table(X):
         groups = tables.get_column(X, tables.name_at(X, column))
     elif groups is None:
         if isinstance(column, str):
-            got = f"the name {column!r}, but X is {type(X).__name__} and has no names"
-            raise DataError(sentence("task_column", owner, "the position of a column", got))
+            got = LazyMessage(
+                "got.name_without_names", {"given": repr(column), "kind": type(X).__name__}
+            )
+            raise DataError(sentence("task_column", owner, LazyMessage("allowed.position"), got))
         rows: Any = X
         groups = rows[:, [column]].toarray()[:, 0] if sp.issparse(X) else np.asarray(X)[:, column]
     return TaskData.from_long(empty, y, groups)
@@ -465,8 +469,10 @@ def _of_rows(values: NDArray[Any], data: TaskData, parameter: str, owner: str) -
     """Bring values that are in the order of the input into that of the rows of `data`."""
     last = int(data.order.max(initial=-1))
     if len(values) <= last:
-        allowed = f"as long as the input (at least {last + 1} rows)"
-        raise DataError(sentence(parameter, owner, allowed, f"{len(values)} rows"))
+        allowed = LazyMessage("allowed.as_long_as_input", {"n": last + 1})
+        raise DataError(
+            sentence(parameter, owner, allowed, LazyMessage("got.rows", {"n": len(values)}))
+        )
     return values[data.order]
 
 
@@ -475,27 +481,31 @@ def _times(time: object) -> NDArray[Any]:
     if values.dtype.kind in "OU" and not missing_mask(values).any():
         values = read_dates(values, None, "time", "TimeOrdered")
     if values.ndim != 1 or values.dtype.kind not in "iufM":
-        got = f"an array of shape {values.shape} and dtype {values.dtype}"
-        raise DataError(sentence("time", "TimeOrdered", "1-D, of numbers or dates", got))
+        got = LazyMessage("got.array_of", {"shape": values.shape, "dtype": values.dtype})
+        raise DataError(sentence("time", "TimeOrdered", LazyMessage("allowed.times_1d"), got))
     missing = missing_mask(values)
     if missing.any():
-        got = f"no time in {rows_text(missing)}"
-        raise DataError(sentence("time", "TimeOrdered", "given in every row", got))
+        got = LazyMessage("got.no_time", {"rows": rows_text(missing)})
+        raise DataError(
+            sentence("time", "TimeOrdered", LazyMessage("allowed.given_everywhere"), got)
+        )
     return values
 
 
 def _check_splits(n_splits: object, least: int, owner: str) -> None:
     if positive_integer(n_splits, "n_splits", owner) < least:
-        raise ParameterError(sentence("n_splits", owner, f"an integer >= {least}", n_splits))
+        raise ParameterError(
+            sentence("n_splits", owner, LazyMessage("allowed.from", {"least": least}), n_splits)
+        )
 
 
 def _check_fraction(test_size: float | None, owner: str) -> None:
-    allowed = "a number between 0 and 1, both excluded"
+    allowed = LazyMessage("allowed.between_0_and_1")
     if test_size is not None and not 0 < number(test_size, "test_size", owner, allowed) < 1:
         raise ParameterError(sentence("test_size", owner, allowed, repr(test_size)))
 
 
 def _check_seed(random_state: object, owner: str) -> None:
     if random_state is not None and not (is_whole(random_state) and int(random_state) >= 0):
-        allowed = "an integer >= 0 or None"
+        allowed = LazyMessage("allowed.seed_or_none")
         raise ParameterError(sentence("random_state", owner, allowed, repr(random_state)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError
-from polytask.messages import Text
+from polytask.messages import LazyMessage, Text
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame, IntoDataFrameT
@@ -37,8 +37,8 @@ def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
     if isinstance(X, np.ndarray):
         return
     if nw.dependencies.is_into_lazyframe(X) and not is_table(X):
-        got = f"a lazy frame ({type(X).__name__}): call .collect() first"
-        raise DataError(sentence(parameter, owner, "data in memory", got))
+        got = LazyMessage("got.lazy", {"kind": type(X).__name__})
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.in_memory"), got))
 
 
 def open_frame(X: IntoDataFrame) -> nw.DataFrame[Any]:
@@ -46,7 +46,9 @@ def open_frame(X: IntoDataFrame) -> nw.DataFrame[Any]:
     try:
         return nw.from_native(X, eager_only=True)
     except nw.exceptions.DuplicateError as error:
-        raise DataError(f"A table must have columns of different names: {error}.") from None
+        raise DataError(
+            LazyMessage("data.refusal.different_names", {"error": str(error)})
+        ) from None
 
 
 def column_names(X: IntoDataFrame) -> tuple[Hashable, ...]:
@@ -59,8 +61,12 @@ def feature_names(X: IntoDataFrame) -> tuple[str, ...] | None:
     names = column_names(X)
     text = [isinstance(name, str) for name in names]
     if any(text) and not all(text):
-        got = f"names of types {sorted({type(name).__name__ for name in names})}"
-        raise DataError(sentence("the column names", "X", "all text or all not text", got))
+        got = LazyMessage(
+            "got.name_types", {"kinds": sorted({type(name).__name__ for name in names})}
+        )
+        raise DataError(
+            sentence(LazyMessage("what.column_names"), "X", LazyMessage("allowed.all_text"), got)
+        )
     return tuple(str(name) for name in names) if names and all(text) else None
 
 
@@ -108,8 +114,8 @@ def name_at(X: object, column: str | int | None) -> str | int | None:
     if names is None or column is None or isinstance(column, str):
         return column
     if not -len(names) <= column < len(names):
-        got = f"{column}, but the table has {len(names)} columns"
-        raise DataError(sentence("task_column", "fit", "the position of a column", got))
+        got = LazyMessage("got.position_beyond", {"column": column, "n": len(names)})
+        raise DataError(sentence("task_column", "fit", LazyMessage("allowed.position"), got))
     return names[column]
 
 
@@ -199,7 +205,14 @@ def _common_dtype(name: str, dtypes: Sequence[Any]) -> Any:  # noqa: ANN401 - a 
     if len(known) < 2 or all(dtype.is_temporal() for dtype in known):
         return known[0] if known else None
     got = " and ".join(str(dtype) for dtype in dtypes)
-    raise DataError(sentence(f"column {name!r}", "the tasks", "of one type in all tables", got))
+    raise DataError(
+        sentence(
+            LazyMessage("what.column", {"column": repr(name)}),
+            LazyMessage("what.tasks"),
+            LazyMessage("allowed.one_type"),
+            got,
+        )
+    )
 
 
 def _require(name: Hashable, known: Sequence[Hashable]) -> None:
@@ -207,7 +220,10 @@ def _require(name: Hashable, known: Sequence[Hashable]) -> None:
         shown = ", ".join(repr(column) for column in known[:10])
         more = ", ..." if len(known) > 10 else ""
         raise DataError(
-            f"The table has no column {name!r}.{nearest(name, known)} It has {shown}{more}."
+            LazyMessage(
+                "data.refusal.no_column",
+                {"name": repr(name), "hint": nearest(name, known), "shown": shown, "more": more},
+            )
         )
 
 

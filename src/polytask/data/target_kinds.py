@@ -20,7 +20,7 @@ from polytask.data.missing import missing_mask, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.data.written_numbers import SETTLING, UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text, with_and
 
 # More classes than these need this many rows each, on average, unless classes are asked for.
 MANY_CLASSES = 20
@@ -35,13 +35,17 @@ Wanted = Literal["auto", "numbers", "classes"]
 class TargetWords:
     """How messages name a target, and what they advise."""
 
-    name: str
+    name: Text
     asked: str
     classes: str
-    numbers: str
-    missing: Callable[[Sequence[str]], str]
+    numbers: Text
+    missing: Callable[[Sequence[str]], Text]
     mark: Callable[[str], str]
     place: Callable[[int], LazyMessage] = row_of_table
+
+    def cell(self, value: Any, row: int) -> LazyMessage:  # noqa: ANN401 - any label
+        """Name a cell and where it stands."""
+        return LazyMessage("target.cell", {"value": repr(_plain(value)), "place": self.place(row)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,9 @@ def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
     try:
         return Counter(cells)
     except TypeError as error:
-        raise DataError(f"{words.name} must hold numbers or labels: {error}.") from None
+        raise DataError(
+            LazyMessage("target.refusal.unhashable", {"what": words.name, "error": str(error)})
+        ) from None
 
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
@@ -170,23 +176,24 @@ def _but_for(
     *,
     mostly: bool,
     asked: bool,
-) -> str:
+) -> LazyMessage:
     """Name the cells that are no numbers, and say what can be done about them."""
     among = set(odd)
     rows = [k for k in np.flatnonzero(~missing_mask(values)) if values[k] in among]
-    cells = [f"{_plain(values[k])!r} in {words.place(int(k))}" for k in rows[:SHOWN]]
-    listed = f"{', '.join(cells[:-1])} and {cells[-1]}" if len(cells) > 1 else cells[0]
-    more = f" ({len(rows) - SHOWN:,} more such cells)" if len(rows) > SHOWN else ""
+    cells = [words.cell(values[k], int(k)) for k in rows[:SHOWN]]
+    more: Text = ""
+    if len(rows) > SHOWN:
+        more = LazyMessage("target.refusal.more_cells", {"n": len(rows) - SHOWN})
+    fields = {"what": words.name, "cells": with_and(cells), "more": more}
     if not mostly:
-        purpose = f" for {words.asked}" if words.asked else ""
-        return f"{words.name} must hold numbers{purpose}; got {listed}, counting from 0{more}."
+        purpose = (
+            LazyMessage("target.refusal.purpose", {"asked": words.asked}) if words.asked else ""
+        )
+        return LazyMessage("target.refusal.not_numbers", fields | {"purpose": purpose})
     advice = words.missing(list(dict.fromkeys(str(values[k]) for k in rows)))
-    classes = "" if asked else f" If the values are classes, say {words.classes}."
-    return (
-        f"{words.name} holds numbers but for {listed}, counting from 0{more}: correct "
-        f"{'these cells' if len(rows) > 1 else 'the cell'}; where a value is missing, {advice}."
-        f"{classes}"
-    )
+    told = LazyMessage("target.refusal.but_for", fields | {"n": len(rows), "advice": advice})
+    classes = LazyMessage("target.refusal.if_classes", {"classes": words.classes})
+    return told + ("" if asked else classes)
 
 
 def _refuse_two_marks(
@@ -197,14 +204,9 @@ def _refuse_two_marks(
     other = bool(odd) and all(isinstance(w, str) and parse_number(w, mark) for w in odd)
     own = next((word for word in column.numbers if column.decimal in word), None)
     if other and own is not None:
-        cells = [
-            f"{word!r} in {words.place(int(np.flatnonzero(values == word)[0]))}"
-            for word in (own, odd[0])
-        ]
-        raise DataError(
-            f"{words.name} holds numbers with decimal commas and numbers with decimal points: "
-            f"{cells[0]} and {cells[1]}, counting from 0. Write all cells with one decimal mark."
-        )
+        cells = [words.cell(w, int(np.flatnonzero(values == w)[0])) for w in (own, odd[0])]
+        fields = {"what": words.name, "cells": with_and(cells)}
+        raise DataError(LazyMessage("target.refusal.two_marks", fields))
 
 
 def _refuse_dates(values: NDArray[Any], distinct: Counter[Hashable], words: TargetWords) -> None:
@@ -212,11 +214,8 @@ def _refuse_dates(values: NDArray[Any], distinct: Counter[Hashable], words: Targ
     if len(labels) < len(distinct) or not looks_like_dates(labels):
         return
     row = int(np.flatnonzero(values == labels[0])[0])
-    raise DataError(
-        f"{words.name} holds dates or times, such as {labels[0]!r} in {words.place(row)}, "
-        "counting from 0: turn them into numbers, such as days since a date. If each is a class, "
-        f"say {words.classes}."
-    )
+    cell = {"value": repr(labels[0]), "place": words.place(row), "classes": words.classes}
+    raise DataError(LazyMessage("target.refusal.dates", {"what": words.name} | cell))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any label
@@ -233,22 +232,29 @@ def _refuse_unclear(values: NDArray[Any], column: WrittenColumn, words: TargetWo
         pair = [signs["%"], signs[""]]
     if len(pair) > 1:
         rows = sorted(int(np.flatnonzero(values == word)[0]) for word in pair)
-        cells = [f"{_plain(values[row])!r} in {words.place(row)}" for row in rows]
+        cells = [words.cell(values[row], row) for row in rows]
         raise DataError(
-            f"{words.name} holds numbers of different units: {cells[0]} and {cells[1]}, counting "
-            "from 0. Write all cells in one unit."
+            LazyMessage(
+                "target.refusal.units", {"what": words.name, "cells": cells[0], "cells2": cells[1]}
+            )
         )
     if column.unsettled:
         both = {mark: parse_number(column.unsettled, mark) for mark in (".", ",")}
-        ways = " or ".join(
+        ways = [
             f"{words.mark(mark)} ({number.value:.15g})"
             for mark, number in both.items()
             if number is not None
-        )
+        ]
         raise DataError(
-            f"{words.name} holds numbers that can be read in two ways: {column.unsettled!r} in "
-            f"{words.place(int(np.flatnonzero(values == column.unsettled)[0]))}, counting from 0. "
-            f"Say which one is meant: {ways}."
+            LazyMessage(
+                "target.refusal.two_ways",
+                {
+                    "what": words.name,
+                    "unsettled": repr(column.unsettled),
+                    "place": words.place(int(np.flatnonzero(values == column.unsettled)[0])),
+                    "ways": with_and(ways, "or"),
+                },
+            )
         )
 
 
@@ -261,12 +267,17 @@ def _refuse_many(distinct: Counter[Hashable], words: TargetWords, declared: bool
     if not _too_many(len(distinct), n_rows):
         return
     kind = "categories" if declared else "text"
-    raise DataError(
-        f"{words.name} is {kind} with {len(distinct):,} different values ({shown(distinct)}) in "
-        f"{n_rows:,} rows. More than {MANY_CLASSES} classes with fewer than {ROWS_PER_CLASS} "
-        f"rows each on average are learned only if you ask for them: {words.classes}. If the "
-        f"values are numbers, {words.numbers}."
-    )
+    fields = {
+        "what": words.name,
+        "n": len(distinct),
+        "rows": n_rows,
+        "shown": shown(distinct),
+        "most": MANY_CLASSES,
+        "least": ROWS_PER_CLASS,
+        "classes": words.classes,
+        "numbers": words.numbers,
+    }
+    raise DataError(LazyMessage(f"target.refusal.many_{kind}", fields))
 
 
 def shown(distinct: Any) -> str:  # noqa: ANN401 - any collection of labels
@@ -278,15 +289,17 @@ def shown(distinct: Any) -> str:  # noqa: ANN401 - any collection of labels
 
 
 def python_words(
-    name: str, place: Callable[[int], LazyMessage] = row_of_table, *, gaps: bool = True
+    name: Text, place: Callable[[int], LazyMessage] = row_of_table, *, gaps: bool = True
 ) -> TargetWords:
     """Return what messages in Python advise about a target of this name; `gaps` may be in it."""
     return TargetWords(
         name=name,
         asked="",
         classes="loss='multinomial'",
-        numbers="turn them into numbers with polytask.data.read_numbers",
-        missing=lambda _: "put None" if gaps else "leave the row out",
+        numbers=LazyMessage("target.as_numbers"),
+        missing=lambda _: (
+            LazyMessage("target.put_none") if gaps else LazyMessage("target.leave_out")
+        ),
         mark=lambda mark: f"read_numbers(..., decimal={mark!r})",
         place=place,
     )
@@ -328,6 +341,6 @@ def read_numbers(values: object, decimal: str | None = None) -> NDArray[np.float
     cells = outcome_values(values, "values", "read_numbers")
     if cells.ndim != 1:
         got = f"shape {cells.shape}"
-        raise DataError(sentence("values", "read_numbers", "1-D, one column", got))
-    found = read_target(cells, python_words("The input of read_numbers"), "numbers", decimal)
+        raise DataError(sentence("values", "read_numbers", LazyMessage("allowed.one_column"), got))
+    found = read_target(cells, python_words(LazyMessage("target.input")), "numbers", decimal)
     return found.values.astype(np.float64)

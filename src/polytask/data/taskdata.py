@@ -24,6 +24,7 @@ from polytask.data.missing import missing_mask, surely_finite
 from polytask.data.outcomes import check_length
 from polytask.data.separate import separate_fields
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -194,7 +195,7 @@ class TaskData:
     def labelled(self) -> NDArray[np.bool_]:
         """Return which labels were observed, shape (n, T); in the targets form only."""
         if self.form is not Form.TARGETS or self.y is None:
-            raise IncompatibleError("labelled() of TaskData belongs to the targets form.")
+            raise IncompatibleError(LazyMessage("data.refusal.labelled"))
         return ~missing_mask(self.y)
 
     def task_rows(self) -> NDArray[np.intp]:
@@ -274,7 +275,7 @@ class TaskData:
         present = self.present if present is None else present
         if present is not None and present.shape != (self.n_tasks, d):
             got = f"shape {present.shape}"
-            allowed = f"of shape {(self.n_tasks, d)}, as the new X"
+            allowed = LazyMessage("allowed.shape_of_x", {"shape": (self.n_tasks, d)})
             raise DataError(sentence("present", "TaskData", allowed, got))
         return dataclasses.replace(self, X=X, feature_names=feature_names, present=present)
 
@@ -307,7 +308,7 @@ class TaskData:
 
     def _offsets(self) -> NDArray[np.intp]:
         if self.offsets is None:
-            raise IncompatibleError("In the targets form every row belongs to all tasks.")
+            raise IncompatibleError(LazyMessage("data.refusal.targets_form"))
         return self.offsets
 
     def _row_numbers(self, index: ArrayLike) -> NDArray[np.intp]:
@@ -316,11 +317,18 @@ class TaskData:
             check_length(len(given), self.n_rows, "the mask", "TaskData.rows")
             return np.flatnonzero(given)
         if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-            got = f"an array of shape {given.shape} and dtype {given.dtype}"
-            raise DataError(sentence("index", "TaskData.rows", "1-D, of row numbers", got))
-        if given.size and not 0 <= given.min() <= given.max() < self.n_rows:
-            allowed = f"row numbers from 0 to {self.n_rows - 1}"
+            got = LazyMessage("got.array_of", {"shape": given.shape, "dtype": given.dtype})
             raise DataError(
-                sentence("index", "TaskData.rows", allowed, f"{given.min()} to {given.max()}")
+                sentence("index", "TaskData.rows", LazyMessage("allowed.row_numbers"), got)
+            )
+        if given.size and not 0 <= given.min() <= given.max() < self.n_rows:
+            allowed = LazyMessage("allowed.rows_to", {"last": self.n_rows - 1})
+            raise DataError(
+                sentence(
+                    "index",
+                    "TaskData.rows",
+                    allowed,
+                    LazyMessage("got.range", {"least": given.min(), "most": given.max()}),
+                )
             )
         return given.astype(np.intp, copy=False)

@@ -212,7 +212,7 @@ class Translator:
         """Return items with commas between them; with semicolons if an item has a comma."""
         listed = list(items)
         # What stands in quotation marks may have commas.
-        bare = [item for item in listed if item[:1] != "'"]
+        bare = [item for item in listed if not item[:1] == "'" == item[-1:]]
         commas = any(mark in item for item in bare for mark in ",\uff0c\u3001")
         return self("list.semicolon" if commas else "list.comma").join(listed)
 
@@ -284,14 +284,17 @@ def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a me
     if isinstance(value, LazyMessage):
         return value.text(say)
     if isinstance(value, list):
-        return say.listed(_said(item, say) for item in value)
+        return say.listed(str(_said(item, say)) for item in value)
     return LazyMessage(**value).text(say) if isinstance(value, Mapping) else value
 
 
-def with_and(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a field of a message
-    """Return parts of a message as one field, with "and" before the last."""
+def with_and(parts: Sequence[Any], word: str = "and") -> Any:  # noqa: ANN401 - a field
+    """Return parts of a message as one field, with "and" (or "or") before the last."""
     *others, last = parts
-    return LazyMessage("list.and", {"before": others, "after": last}).node if others else last
+    if not others:
+        return last
+    before = [part.node if isinstance(part, LazyMessage) else part for part in others]
+    return LazyMessage(f"list.{word}", {"before": before, "after": last}).node
 
 
 def one_paragraph(messages: Sequence[LazyMessage]) -> LazyMessage:
