@@ -241,10 +241,11 @@ def _sorted(penalty: Penalty) -> tuple[list[Penalty], list[Penalty], list[Penalt
     """Return the terms of a penalty: not smooth, ridges, and otherwise smooth."""
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     terms = [part for member in members for part in parts_of(member)]
-    ridges = [term for term in terms if ridge_of(term) is not None]
-    others = [term for term in terms if ridge_of(term) is None]
-    smooth: list[Penalty] = [term for term in others if isinstance(term, Smooth)]
-    return [term for term in others if not isinstance(term, Smooth)], ridges, smooth
+    found: tuple[list[Penalty], list[Penalty], list[Penalty]] = [], [], []
+    for term in terms:
+        kind = 1 if ridge_of(term) is not None else 2 if isinstance(term, Smooth) else 0
+        found[kind].append(term)
+    return found
 
 
 def separate(penalty: Penalty) -> Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,13 +44,17 @@ class Path:
     patience: int | None = None
     _bound: dict[Columns, list[Penalty]] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def penalties(self) -> list[Penalty]:
+        """The penalty of every strength."""
+        return [self.penalty.with_strength(float(alpha)) for alpha in self.alphas]
+
     def bound(self, problem: Problem) -> Iterator[Penalty]:
         """Yield the bound penalty of every strength."""
         # What is bound to the columns alone, and what solvers keep with it, serves all folds.
         columns = problem.layout.columns
         if columns not in self._bound:
-            first = self.penalty.bind(columns)
-            self._bound[columns] = [first.with_strength(float(alpha)) for alpha in self.alphas]
+            self._bound[columns] = [penalty.bind(columns) for penalty in self.penalties]
         return map(problem.bound_further, self._bound[columns])
 
 

@@ -177,7 +177,7 @@ def _run(
 def _candidates(path: Path, judged: Judged) -> list[ScoredChoice]:
     return [
         ScoredChoice(
-            penalty=path.penalty.with_strength(float(alpha)),
+            penalty=path.penalties[i],
             alpha=float(alpha),
             settings=path.settings,
             scores=judged.scores[i],

@@ -83,7 +83,7 @@ class SharedData(ABC):
         return curvature
 
 
-def _pull(intercepts: Intercepts, scale: Array) -> Array:
+def misfit_curvature(intercepts: Intercepts, scale: Array) -> Array:
     """Return the curvature that is left in the misfit of the means, empty if there is none."""
     if intercepts.centres:
         return np.zeros((0, 0))
@@ -117,7 +117,7 @@ class MomentData(SharedData):
     @cached_property
     def pull(self) -> Array:  # type: ignore[override]
         """See the class."""
-        return _pull(self.datafit.intercepts, self.scale)
+        return misfit_curvature(self.datafit.intercepts, self.scale)
 
     @cached_property
     def second(self) -> Array:
@@ -178,7 +178,11 @@ class SampleData(SharedData):
     @cached_property
     def pull(self) -> Array:  # type: ignore[override]
         """See the class."""
-        return _pull(self.intercepts, self.scale) if self.has_intercepts else np.zeros((0, 0))
+        return (
+            misfit_curvature(self.intercepts, self.scale)
+            if self.has_intercepts
+            else np.zeros((0, 0))
+        )
 
     @cached_property
     def mean(self) -> Array:  # type: ignore[override]

@@ -166,6 +166,49 @@ def _admit(
 
 
 @part_of_compiled
+def _begun(W: Any, start: Any, curvature: Any) -> bool:  # noqa: ANN401
+    """Go to a start, and say whether that is another place."""
+    moved = False
+    for j in range(W.shape[0]):
+        for t in range(W.shape[1]):
+            # Nothing can move a row without curvature.
+            value = start[j, t] if curvature[j] > 0.0 else 0.0
+            moved = moved or value != W[j, t]
+            W[j, t] = value
+    return moved
+
+
+@part_of_compiled
+def _indices(inside: Any, count: int) -> Any:  # noqa: ANN401
+    """Return the places of the rows inside, or all."""
+    index, k = np.empty(count, dtype=np.int64), 0
+    for j in range(inside.size):
+        if inside[j] or count == inside.size:
+            index[k] = j
+            k += 1
+    return index
+
+
+@part_of_compiled
+def _taken(matrix: Any, index: Any) -> Any:  # noqa: ANN401
+    """Return some rows of a matrix."""
+    found = np.empty((index.size, matrix.shape[1]))
+    for k in range(index.size):
+        for t in range(matrix.shape[1]):
+            found[k, t] = matrix[index[k], t]
+    return found
+
+
+@part_of_compiled
+def _entries(vector: Any, index: Any) -> Any:  # noqa: ANN401
+    """Return some entries of a vector."""
+    found = np.empty(index.size)
+    for k in range(index.size):
+        found[k] = vector[index[k]]
+    return found
+
+
+@part_of_compiled
 def _go_on(now: Any, old: Any, onward: float) -> None:  # noqa: ANN401
     """Replace an array by what follows from it and the one before, and that one by it."""
     for j in range(now.shape[0]):
@@ -219,9 +262,7 @@ def follow(
     # scale (T,), pull (T, T) or (0, 0).
     d = W.shape[0]
     entry, group = strengths[0], strengths[1]
-    if not np.array_equal(start, W):
-        # Nothing can move a row without curvature.
-        W[:] = np.where(curvature > 0.0, 1.0, 0.0).reshape(d, 1) * start
+    if _begun(W, start, curvature):
         _slopes(slope, first, second, W, scale, (mean, mean, pull))
         onward = 0.0
     _go_on(W, old_W, onward)
@@ -235,12 +276,14 @@ def follow(
             break
         whole = 3 * count >= 2 * d
         # Where most rows take part, all do: their slopes are then up to date after the sweeps.
-        index = np.arange(d) if whole else np.flatnonzero(inside)
-        rows = second if whole else second[index]
-        gram = second if whole else np.ascontiguousarray(rows[:, index])
-        own_W, own_slope = (W, slope) if whole else (W[index], slope[index])
-        own_first = first if whole else first[index]
-        own_curvature, own_mean = curvature[index], mean[index]
+        index = _indices(inside, d if whole else count)
+        own_curvature, own_mean = curvature, mean
+        rows, gram, own_W, own_slope, own_first = second, second, W, slope, first
+        if not whole:
+            rows, own_W = _taken(second, index), _taken(W, index)
+            own_slope, own_first = _taken(slope, index), _taken(first, index)
+            gram = _taken(rows.T, index)
+            own_curvature, own_mean = _entries(curvature, index), _entries(mean, index)
         near, solved = aim if whole else share * aim, False
         for times in _SWEEPS:
             if solved or sweeps >= most:
@@ -253,7 +296,8 @@ def follow(
             gap, data, penalty = _gap(own_W, own_slope, own_first, value, strengths)
             solved = moved == 0.0 or gap <= near
         if not whole:
-            W[index] = own_W
+            for k in range(count):
+                W[index[k]] = own_W[k]
             _slopes(slope, first, rows, own_W, scale, (mean, own_mean, pull))
             gap, data, penalty = _gap(W, slope, first, value, strengths)
         if not solved or gap <= aim:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -167,17 +168,55 @@ def limited_terms(penalty: Any) -> LimitedTerms | None:  # noqa: ANN401 - the pa
     return LimitedTerms(terms, 0.0, penalty.limits if isinstance(penalty, Term) else NO_LIMITS)
 
 
-def whole_terms(penalty: Penalty) -> RowTerms | None:
-    """Return the strengths of a whole penalty whose rows are alike, None for another kind."""
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """A penalty ``tr(W A W') / 2`` that contains ridge / 2 * ||W||^2 with a ridge above 0."""
+
+    # Shapes: A (n_columns, n_columns). The curvature is a bound on that of the penalty.
+
+    A: Array
+    ridge: float
+    curvature: float
+
+
+def strong_coupling(penalty: Penalty, n_columns: int) -> Coupling | None:
+    """Return a whole penalty as one matrix, None for one of another kind."""
+    make = partial(_strong, n_columns=n_columns)
+    found: Coupling | None = _once(penalty, f"_strong_coupling_{n_columns}", make)
+    return found
+
+
+def _strong(split: Split, n_columns: int) -> Coupling | None:
+    ridge = split.proximable
+    if not isinstance(ridge, Penalty) or ridge.shares != (0.0, 0.0, 1.0) or not ridge.strength:
+        return None
+    A = coupling_of(split.smooth, n_columns)
+    if A is None or ridge.null_point is not None:
+        return None
+    curvature = ridge.strength + (0.0 if split.smooth is None else split.smooth.curvature())
+    whole = ridge.strength * np.eye(n_columns) + (A if A.size else 0.0)
+    return Coupling(whole, ridge.strength, curvature)
+
+
+def _once(penalty: Penalty, name: str, make: Callable[[Split], Any]) -> Any:  # noqa: ANN401
+    """Return what is made of the split of a penalty about zero; the penalty keeps it."""
     kept: dict[str, Any] = vars(penalty)
-    if "_whole_terms" not in kept:
+    if name not in kept:
         try:
             split = decompose(penalty)
         except IncompatibleError:
-            split = Split(None, None)
-        own = split.smooth is None and penalty.null_point is None
-        kept["_whole_terms"] = row_terms(split.proximable) if own else None
-    found: RowTerms | None = kept["_whole_terms"]
+            split = None
+        kept[name] = None if split is None or penalty.null_point is not None else make(split)
+    return kept[name]
+
+
+def whole_terms(penalty: Penalty) -> RowTerms | None:
+    """Return the strengths of a whole penalty whose rows are alike, None for another kind."""
+
+    def made(split: Split) -> RowTerms | None:
+        return row_terms(split.proximable) if split.smooth is None else None
+
+    found: RowTerms | None = _once(penalty, "_whole_terms", made)
     return found
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.linalg import lapack
 
 from polytask._registry import saveable
-from polytask.datafits import Datafit
+from polytask.datafits import Datafit, SquaredStatistics
 from polytask.datafits.base import Array
 from polytask.penalties import Penalty, Quadratic, Split
+from polytask.solvers._block_data import misfit_curvature
 from polytask.solvers._conjugate_gradients import conjugate_gradients
+from polytask.solvers._separate_terms import Coupling, strong_coupling
+from polytask.solvers.base import Certificate, Solution, Status
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
-from polytask.solvers.objective import Objective
+from polytask.solvers.objective import NOTHING, Objective, ended, first_violation
 
 _FIRST_FORCING = 0.1
 _SHARPER = 0.01
 _EXACT = 1e-13
+# Coefficients whose Hessian is kept as one matrix and factorised for every penalty.
+_SMALL = 200
 # From this tolerance on, as along a path, a quadratic is solved to a share of it.
 _LOOSE, _SHARE = 1e-5, 0.1
 
@@ -48,6 +56,67 @@ class Newton(SplitSolver):
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
         """Prepare the minimisation of an objective."""
         return _Newton(objective, tol)
+
+    def followed(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        tol: float,
+        max_iter: int,
+        start: Solution | None,
+    ) -> Solution | None:
+        """Solve the normal equations of a small problem; None where this cannot be done."""
+        if not isinstance(datafit, SquaredStatistics) or datafit.origin.gradient.size > _SMALL:
+            return None
+        matrix = strong_coupling(penalty, datafit.shape[1])
+        equations = None if matrix is None else datafit.derived(_NormalEquations)
+        if matrix is None or equations is None or not equations.possible:
+            return None
+        return equations.solved(penalty, matrix, tol)
+
+
+class _NormalEquations:
+    """The data term of moments as one matrix, for all penalties whose Hessian is W -> W A."""
+
+    def __init__(self, datafit: Datafit) -> None:
+        moments: Any = datafit
+        s, (d, columns) = moments.statistics, datafit.shape
+        hessian = np.zeros((columns, d, columns, d))
+        for t in range(columns):
+            hessian[t, :, t] = s.scale[t] * s.second[t if len(s.second) > 1 else 0]
+        pull = misfit_curvature(moments.intercepts, s.scale)
+        if pull.size:
+            hessian += np.einsum("ts,it,js->tisj", pull, s.x_mean, s.x_mean)
+        self.datafit, self.hessian = moments, hessian
+        self.right, self.value = -datafit.origin.gradient.T.ravel(), datafit.origin.value
+        self.trace = float(np.sum(datafit.feature_scale() ** 2))
+        self.possible = self.trace > 0 and self.value > NOTHING * datafit.magnitude
+
+    def solved(self, penalty: Penalty, matrix: Coupling, tol: float) -> Solution | None:
+        """Return the solution with its certificate, None for a matrix that is not definite."""
+        began, columns, whole = time.perf_counter(), len(matrix.A), self.hessian.copy()
+        np.einsum("tisi->its", whole)[...] += matrix.A
+        square = whole.reshape(len(self.right), -1)
+        _, x, failed = lapack.dposv(square, self.right)
+        if failed:
+            return None
+        gradient = square @ x - self.right
+        # The length of the gradient over the square root of the ridge bounds the distance.
+        length, reference = float(np.linalg.norm(gradient)), self.value
+        gap, L = length**2 / (2.0 * matrix.ridge), self.trace + matrix.curvature
+        unit = np.sqrt(L) / (L + matrix.ridge)
+        first = first_violation(unit * float(np.linalg.norm(self.right)), reference)
+        W = np.ascontiguousarray(x.reshape(columns, -1).T)
+        found = Solution(
+            W=W,
+            intercept=self.datafit.best_intercept(W),
+            objective=reference + 0.5 * float((gradient - self.right) @ x),
+            certificate=Certificate(gap, unit * length / first, reference),
+            status=Status.CONVERGED if gap <= tol * reference else Status.STALLED,
+            n_iter=1,
+            seconds=0.0,
+        )
+        return ended(found, penalty, began)
 
 
 class _Newton(ProximalMethod):
