@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -16,7 +17,7 @@ from types import ModuleType
 import pytest
 
 import polytask
-from polytask import _registry
+from polytask import _registry, exceptions
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(polytask.__file__).parent
@@ -260,3 +261,43 @@ def test_length_check_names_what_is_too_long(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "long.py: 801 lines, at most 700" in printed
     assert "long.py:1: g has a body of 800 lines, at most 60" in printed
+
+
+# Parts of the package whose refusals are all in the catalogues; others join when theirs are.
+TRANSLATED = ("_checks.py", "cli", "data", "messages")
+
+
+def _english_refusals(path: Path) -> list[str]:
+    """Return where a file raises an error of polytask with a sentence in code."""
+    errors = {name for name in dir(exceptions) if name.endswith("Error")} | {"CellError"}
+
+    def words(node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "LazyMessage":
+            return False
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            return True
+        return isinstance(node, ast.JoinedStr) or any(map(words, ast.iter_child_nodes(node)))
+
+    calls = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)
+    ]
+    made = [call for call in calls if getattr(call.func, "id", "") in errors]
+    return [f"{path}:{call.lineno}" for call in made if any(map(words, call.args))]
+
+
+@pytest.mark.parametrize("part", TRANSLATED)
+def test_refusals_are_sentences_of_the_catalogues(part):
+    files = [PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py"))
+    assert files
+    assert [where for file in files for where in _english_refusals(file)] == []
+
+
+def test_a_refusal_in_code_is_found(tmp_path):
+    file = tmp_path / "code.py"
+    file.write_text(
+        'raise DataError(f"no {column}")\n'
+        'error = ParameterError(sentence("a", "b", "a number", got))\n'
+        'raise DataError(LazyMessage("key", {"names": f"{x} y"}))\n',
+        encoding="utf-8",
+    )
+    assert _english_refusals(file) == [f"{file}:1", f"{file}:2"]

@@ -182,3 +182,107 @@ def test_help_is_english_again(capsys):
     _, _, english_help = printed.partition("Usage: polytask fit [OPTIONS]")
     assert "[default: auto]" in english_help
     assert not re.search(r"[\u4e00-\u9fff]", english_help)
+
+
+TASK = ("--task", "shop", "--target", "sold")
+REFUSED = {
+    "no command": ("fot",),
+    "no option": ("inspect", "dirty.csv", "--frobnicate"),
+    "wrong value": ("fit", "dirty.csv", *TASK, "--folds", "one"),
+    "no choice": ("predict", "m.polytask", "new.csv", "--unseen-tasks", "guess"),
+    "value missing": ("compare", "dirty.csv", "--task"),
+    "inspect nothing": ("inspect", "no.csv"),
+    "inspect out": ("inspect", "dirty.csv", "--out", "r.html"),
+    "fit no target": ("fit", "dirty.csv", "--out", "m.polytask"),
+    "fit no column": (
+        "fit",
+        "dirty.csv",
+        "--task",
+        "shap",
+        "--target",
+        "sold",
+        "--out",
+        "m.polytask",
+    ),
+    "fit text": (
+        "fit",
+        "dirty.csv",
+        "--task",
+        "shop",
+        "--target",
+        "width",
+        "--loss",
+        "squared",
+        "--out",
+        "m.polytask",
+    ),
+    "fit missing targets": ("fit", "dirty.csv", *TASK, "--na", "n/a", "--out", "m.polytask"),
+    "fit dates": (
+        "fit",
+        "dirty.csv",
+        *TASK,
+        "--na",
+        "n/a",
+        "--drop-missing-target",
+        "--out",
+        "m.polytask",
+    ),
+    "fit ragged": ("fit", "ragged.csv", *TASK, "--out", "m.polytask"),
+    "auto loss": (
+        "auto",
+        "dirty.csv",
+        *TASK,
+        "--classes",
+        "--loss",
+        "gamma",
+        "--out",
+        "m.polytask",
+    ),
+    "tune range": (
+        "tune",
+        "dirty.csv",
+        *FIT[1:],
+        "--drop",
+        "day",
+        "--range",
+        "alpha",
+        "--out",
+        "m.polytask",
+    ),
+    "path figure": ("path", "dirty.csv", *TASK, "--out", "p.gif"),
+    "predict no model": ("predict", "no.polytask", "dirty.csv", "--out", "p.csv"),
+    "adapt source": (
+        "adapt",
+        "m.polytask",
+        "dirty.csv",
+        "--source",
+        "x.csv",
+        "--out",
+        "a.polytask",
+    ),
+    "compare two ways": (
+        "compare",
+        "dirty.csv",
+        *TASK,
+        "--group",
+        "kind",
+        "--time",
+        "day",
+        "--out",
+        "c",
+    ),
+    "compare model": ("compare", "dirty.csv", *TASK, "--models", "pool", "--out", "c"),
+    "rerun": ("rerun", "no/run.lock.json", "--out", "again"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_every_refusal_is_chinese(light, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    _dirty().to_csv("dirty.csv", sep=";", index=False, encoding="utf-8-sig")
+    (tmp_path / "ragged.csv").write_text("shop,sold\na,1\nb,2,3\nc,4\n", encoding="utf-8")
+    (tmp_path / "m.polytask").touch()
+    assert main(["--lang", "zh", *REFUSED[name]]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("错误：") for line in lines)
+    assert {line: words for line in lines if (words := set(english(line)) - OPTION_NAMES)} == {}
