@@ -246,7 +246,7 @@ def status_of(
     """Run a command; say what went wrong in one sentence, and the command that mends it."""
     FILE_ROWS.header = FILE_ROWS.kept = None
     speak_in(lang)
-    output = sys.stdout
+    output, file = sys.stdout, _file_of(sys.stdout)
     try:
         with spoken_warnings():
             status = run()
@@ -255,7 +255,9 @@ def status_of(
         # So click ends the program where a pipe is broken.
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
-        return UNREAD if _is_unread(output) else _failed(ended.__context__, debug)
+        # Help is printed by rich, which has closed the output then.
+        closed = _file_of(output) != file or _is_unread(output)
+        return UNREAD if closed else _failed(ended.__context__, debug)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Interrupted as stopped:
@@ -273,6 +275,15 @@ def status_of(
     if status == INTERRUPTED:
         speak(spoken()("cli.interrupted"))
     return status if isinstance(status, int) else DONE
+
+
+def _file_of(stream: TextIO) -> tuple[int, int] | None:
+    """Return what a stream writes to; None if that is no file."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, AttributeError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_unread(output: TextIO) -> bool:

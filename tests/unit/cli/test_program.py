@@ -161,7 +161,7 @@ def test_nothing_is_written_if_writing_fails(run, plain, monkeypatch):
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.csv", "m.polytask"]
 
 
-@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize("more", [(), ("--json",), ("--help",)])
 def test_a_reader_who_stops_reading_is_no_bug(tmp_path, more):
     table = tmp_path / "rows.csv"
     table.write_text("shop,a,y\n" + "".join(f"s{i % 3},{i},{i * i % 7}\n" for i in range(30)))
