@@ -61,6 +61,7 @@ def data_warnings(
         *_first(far_cell_sentences(data, columns), "doubt.more_far"),
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
         *_doubtful_classes(data, target),
+        *_told_by_task(data),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
@@ -146,6 +147,15 @@ def _doubtful_classes(data: TaskData, target: str) -> list[LazyMessage]:
     return messages
 
 
+def _told_by_task(data: TaskData) -> list[LazyMessage]:
+    """Say that the target is the same in all rows of every task."""
+    if data.offsets is None or data.n_tasks < 2 or data.n_rows < 2 * data.n_tasks:
+        return []
+    y = np.asarray(data.y)
+    first = np.repeat(y[data.offsets[:-1]], np.diff(data.offsets))
+    return [LazyMessage("doubt.told_by_task")] if np.all(y == first) else []
+
+
 def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
     """Return the first messages, and how many more columns there are."""
     if len(messages) <= _SHOWN + 1:
@@ -221,6 +231,7 @@ def remarks_on(
     return held, (
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
         *_doubtful_classes(data, target),
+        *_told_by_task(data),
         *_repeated_rows(data, columns),
     )
 

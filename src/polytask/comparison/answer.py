@@ -71,6 +71,8 @@ _SEPARATE_NONE, _SEPARATE, _JOINT_NONE = (
     "separate",
     "pooled + intercepts, unpenalised",
 )
+# The share of the squares of a target that rounding may leave.
+_ROUNDING = 1e-24
 # Kinds of models without sharing, the simplest first.
 _SIMPLE = ("pooled", "separate")
 
@@ -227,7 +229,9 @@ class CompleteSplits:
         several = np.bincount(t)[t] > 1
         around = float((w * (y - means[t]) ** 2)[several].sum())
         left = float((w * losses)[several].sum())
-        return {"r2_within": 1.0 - left / around} if around > 0 else {}
+        # A target that is constant within tasks leaves rounding alone.
+        least = _ROUNDING * float((w * y**2)[several].sum())
+        return {"r2_within": 1.0 - left / around if around > least else float("nan")}
 
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""

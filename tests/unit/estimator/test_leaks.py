@@ -172,6 +172,22 @@ def test_classes_that_look_alike_are_named():
     assert "'no' (str) and 'no ' (str)" in str(text)
 
 
+def test_a_target_that_the_task_tells_is_named():
+    X, _, task = problem()
+    for y in (0.1 * task, np.array(["a", "b", "c"], dtype=object)[task % 3]):
+        texts = data_warnings(TaskData.from_long(X, y, task), "fit", allow_leak=False)
+        assert "The target is the same in all rows of every task" in " ".join(map(str, texts))
+    y = 0.1 * task + (np.arange(len(task)) == 7)
+    texts = data_warnings(TaskData.from_long(X, y, task), "fit", allow_leak=False)
+    assert "every task" not in " ".join(map(str, texts))
+    # R2 within such tasks would be a ratio of rounding errors.
+    with pytest.warns(DataWarning, match="same in all rows of every task"):
+        result = compare(
+            X, 0.1 * task, task=task, quick=True, models=["separate", "near the mean"]
+        )
+    assert not any(np.isfinite(row.metrics["r2_within"]) for row in result.models)
+
+
 def test_two_rows_per_task_prove_nothing():
     X, y, task = problem(n_tasks=100, rows=2)
     assert found(X, y, task) == []
