@@ -1,4 +1,4 @@
-"""Multi-task learning behind one scikit-learn face.
+"""Multi-task learning with the API of scikit-learn.
 
 Related prediction problems learned together: linear models with penalties that carry
 knowledge from task to task, certified solvers, and an honest comparison with separate and

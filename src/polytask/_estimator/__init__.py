@@ -1,4 +1,4 @@
-"""The shared scikit-learn face of all estimators."""
+"""The scikit-learn API that all estimators share."""
 
 from polytask._estimator.base import MultiTaskEstimator, given_columns
 from polytask._estimator.outcomes import (

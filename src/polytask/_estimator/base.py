@@ -1,4 +1,4 @@
-"""The face that all estimators share: three data forms in, natural outputs back."""
+"""What all estimators share: three data forms in, natural outputs back."""
 
 from __future__ import annotations
 

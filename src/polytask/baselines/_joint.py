@@ -28,7 +28,7 @@ class Joint(Baseline):
     estimator : regressor or classifier
         One that takes y with several columns; copied before it is fitted.
     task_column : str, int or None, default=None
-        For the common face; a target matrix has no task column.
+        Not used: a target matrix has no task column.
     unseen_tasks : {"error"}, default="error"
         Unknown tasks are refused: there is no output for them.
     date_features : bool, default=False

@@ -90,7 +90,7 @@ def _known(model: CandidateModel, facts: DataFacts) -> Entry:
 def _added(name: str, estimator: Any, facts: DataFacts) -> list[Entry]:  # noqa: ANN401
     """Wrap an estimator of the user, once per task and once pooled if it knows no tasks."""
     if isinstance(estimator, MultiTaskEstimator):
-        return [_added_face(name, estimator, facts)]
+        return [_added_multitask(name, estimator, facts)]
     unseen = "shared" if facts.unseen else "error"
     pooled = Pooled(estimator, "category", unseen_tasks=unseen)
     apart = MODELS["separate, unpenalised"].unfit(facts)
@@ -101,7 +101,7 @@ def _added(name: str, estimator: Any, facts: DataFacts) -> list[Entry]:  # noqa:
     ]
 
 
-def _added_face(name: str, estimator: Any, facts: DataFacts) -> Entry:  # noqa: ANN401
+def _added_multitask(name: str, estimator: Any, facts: DataFacts) -> Entry:  # noqa: ANN401
     wrapped = getattr(estimator, "estimator", estimator)
     network = isinstance(wrapped, MultiTaskEstimator) and wrapped._is_network
     if isinstance(estimator, SingleTask):
