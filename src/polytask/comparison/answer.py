@@ -48,6 +48,7 @@ from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, 
 from polytask.comparison.work import Record, is_relative
 from polytask.data import Form
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
 
@@ -261,8 +262,10 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
     if failed and not entries:
         name, reason = next(iter(failed.items()))
         raise DataError(
-            f"{OWNER} has nothing to compare: each of the {len(failed)} models failed in a split, "
-            f"such as {name}: {reason}"
+            LazyMessage(
+                "comparison.refusal.all_failed",
+                {"owner": OWNER, "n": len(failed), "name": name, "reason": reason},
+            )
         )
     judged = Board(entries, kept, tuple(whole), sign)
     return judged, replace(judged, splits=tuple(whole or some))

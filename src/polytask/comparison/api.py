@@ -68,6 +68,7 @@ from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear.dominance import gradient_shares
+from polytask.messages import LazyMessage
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
@@ -280,8 +281,7 @@ def _check_judgeable(study: Study, metric: str) -> None:
     parts = [part for _, part in constant_parts(study)]
     if is_relative(METRICS[metric]) and np.isnan(METRICS[metric].overall(parts)):
         raise DataError(
-            f"{OWNER} has nothing to explain: the labels do not vary, so {metric} has no value "
-            "for any model."
+            LazyMessage("comparison.refusal.constant_labels", {"owner": OWNER, "metric": metric})
         )
 
 

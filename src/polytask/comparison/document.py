@@ -15,7 +15,7 @@ from polytask.comparison.records import Findings, Interval, Setup, StrengthPath
 from polytask.comparison.tables import measure_word, shown_scores, task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.records import free_node
-from polytask.messages import Translator, clean, marked, plain_number
+from polytask.messages import LazyMessage, Translator, clean, marked, plain_number
 from polytask.reporting import (
     Block,
     Bullets,
@@ -320,7 +320,7 @@ def _two_figure(result: Findings, say: Translator) -> Figure:
 
 def _ablation_figure(result: Findings, say: Translator) -> Figure:
     if not result.ablation:
-        raise DataError("There is no ablation to draw: compare with ablation=True.")
+        raise DataError(LazyMessage("comparison.refusal.no_ablation"))
     note = say("ablation.note", {"model": say.quoted(result.ablation[0].model)})
     return _gains("ablation-chart", _terms(result, say), note)
 
@@ -396,7 +396,7 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
 def _features_figure(result: Findings, say: Translator) -> Figure:
     found = result.coefficients
     if found is None or not found.features or not found.columns:
-        raise DataError("There are no coefficients to draw: no linear sharing model was fitted.")
+        raise DataError(LazyMessage("comparison.refusal.no_coefficients"))
     counts = {
         "rows": len(found.features), "all_rows": found.n_features,
         "columns": min(len(found.columns), _COLUMNS), "all_columns": found.n_columns,
@@ -422,7 +422,7 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
 
 def _path(result: Findings) -> StrengthPath:
     if result.path is None:
-        raise DataError("There is no path to draw: no sharing model was searched.")
+        raise DataError(LazyMessage("comparison.refusal.no_path"))
     return result.path
 
 
@@ -465,7 +465,7 @@ def _path_figure(result: Findings, say: Translator) -> Figure:
 def _learning_figure(result: Findings, say: Translator) -> Figure:
     points = result.learning
     if not points:
-        raise DataError("There is no learning curve to draw: compare with learning_curve=True.")
+        raise DataError(LazyMessage("comparison.refusal.no_curve"))
     curves = {
         say(f"learning.{name}"): [getattr(point, name).mean for point in points]
         for name in ("shared", "pooled", "separate")
@@ -505,5 +505,7 @@ def figure(result: Findings, kind: str, say: Translator) -> Figure:
     """Return a chart by its name."""
     if kind not in _FIGURES:
         known = ", ".join(map(repr, _FIGURES))
-        raise ParameterError(f"kind of Comparison.plot must be one of {known}; got {kind!r}.")
+        raise ParameterError(
+            LazyMessage("comparison.refusal.plot_kind", {"known": known, "kind": repr(kind)})
+        )
     return _FIGURES[kind](result, say)

@@ -193,7 +193,7 @@ def checked_extras(options: Options) -> Options:
     """Return options with the shares of a learning curve, and numbers as Python knows them."""
     if not isinstance(options.ablation, bool | np.bool_):
         got = repr(options.ablation)
-        raise ParameterError(sentence("ablation", OWNER, "True or False", got))
+        raise ParameterError(sentence("ablation", OWNER, LazyMessage("allowed.truth"), got))
     return replace(
         options,
         margin=None if options.margin is None else float(options.margin),
@@ -208,7 +208,7 @@ def checked_extras(options: Options) -> Options:
 def _shares_of(learning_curve: object) -> list[float] | bool:
     if isinstance(learning_curve, bool | np.bool_):
         return list(_SHARES) if learning_curve else False
-    allowed = "True, False, or a list of shares of the rows, each above 0 and below 1"
+    allowed = LazyMessage("allowed.shares")
     refusal = ParameterError(sentence("learning_curve", OWNER, allowed, repr(learning_curve)))
     try:
         given = np.atleast_1d(np.asarray(learning_curve, dtype=float))

@@ -136,10 +136,14 @@ class Options:
         """Refuse what needs no data to be refused."""
         seed, jobs = self.random_state, self.n_jobs
         if not isinstance(seed, Integral) or isinstance(seed, bool):
-            raise ParameterError(sentence("random_state", OWNER, "an integer >= 0", repr(seed)))
+            raise ParameterError(
+                sentence("random_state", OWNER, LazyMessage("allowed.seed"), repr(seed))
+            )
         nonnegative(seed, "random_state", OWNER)
         if jobs is not None and (not isinstance(jobs, Integral) or jobs == 0):
-            raise ParameterError(sentence("n_jobs", OWNER, "None or an integer but 0", repr(jobs)))
+            raise ParameterError(
+                sentence("n_jobs", OWNER, LazyMessage("allowed.jobs"), repr(jobs))
+            )
         for name in ("time_budget", "margin"):
             if getattr(self, name) is not None:
                 nonnegative(getattr(self, name), name, OWNER)

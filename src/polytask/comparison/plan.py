@@ -34,7 +34,7 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError, PolytaskError
-from polytask.messages import spoken
+from polytask.messages import LazyMessage, spoken, with_and
 from polytask.selection.candidates import (
     DEEP,
     DEFAULT,
@@ -99,8 +99,7 @@ def scheme_of(options: Options) -> str:
     chosen = [name for name, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         raise ParameterError(
-            f"{OWNER} holds out rows in one way: groups=, time=, unseen=True or splits given as "
-            f"cv=; got {' and '.join(chosen)}."
+            LazyMessage("comparison.refusal.ways", {"owner": OWNER, "ways": with_and(chosen)})
         )
     return chosen[0] if chosen else "within"
 
@@ -110,10 +109,7 @@ def count_of(options: Options) -> int:
     if not is_whole(options.cv):
         return _SPLITS
     if options.cv < (1 if options.time is not None else 2):
-        allowed = (
-            "None, a splitter, pairs of training and test rows, or a number of folds: 2 or more, "
-            "so that every row is held out once, or with time= 1 or more"
-        )
+        allowed = LazyMessage("allowed.outer_cv")
         raise ParameterError(sentence("cv", OWNER, allowed, repr(options.cv)))
     return int(options.cv)
 
@@ -141,7 +137,10 @@ def _outer_splitter(scheme: str, options: Options, data: TaskData) -> Splitter:
         count = len(np.unique(np.asarray(units)))
         if count < least:
             raise DataError(
-                f"{OWNER} needs at least {least} {what} to hold out whole {what}; got {count}."
+                LazyMessage(
+                    f"comparison.refusal.few_{what}",
+                    {"owner": OWNER, "least": least, "n": count},
+                )
             )
     return splitter if is_whole(options.cv) else _fewer(splitter, data, 2)
 
@@ -171,10 +170,7 @@ def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
     owners = data.row_tasks()
     known = np.isin(owners[test], owners[train])
     if not known.any():
-        raise DataError(
-            f"No split of {OWNER} holds out rows of a task that it also trains on: give larger "
-            "tasks or other groups, or compare with unseen=True."
-        )
+        raise DataError(LazyMessage("comparison.refusal.strangers", {"owner": OWNER}))
     return train, test[known]
 
 

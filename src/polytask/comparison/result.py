@@ -11,7 +11,7 @@ from polytask.comparison import document as documents
 from polytask.comparison import frames
 from polytask.comparison.records import Findings, Interval
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 from polytask.reporting import Document, Report
 
 if TYPE_CHECKING:
@@ -170,15 +170,12 @@ class Comparison(Findings, Report):
             nothing was finished.
         """
         if self._refit is None or not self.recommended:
-            raise DataError(
-                "best_model of Comparison needs the data: it works on what compare() returned, "
-                "not on a comparison read from a file or stopped before its first fit."
-            )
+            raise DataError(LazyMessage("comparison.refusal.best_model"))
         fitted = [row.name for row in self.models if row.left_out is None]
         if name is not None and name not in fitted:
             known = ", ".join(map(repr, fitted))
             raise ParameterError(
-                f"name of Comparison.best_model must be None or among {known}; got {name!r}."
+                LazyMessage("comparison.refusal.model_name", {"known": known, "got": repr(name)})
             )
         return self._refit(name or self.recommended)
 

@@ -9,6 +9,7 @@ import numpy as np
 from polytask._checks import is_whole, sentence
 from polytask.datasets._dataset import Dataset, with_frames
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 _SEXES = ("female", "male")
 _AGE_LIMITS = (40, 60)
@@ -144,7 +145,7 @@ def load_digits_few(
 
     X, digit = load_digits(return_X_y=True)
     if not is_whole(n_labels) or not 2 <= n_labels <= len(digit):
-        allowed = f"an integer from 2 to {len(digit)}"
+        allowed = LazyMessage("allowed.labels_per_digit", {"n": len(digit)})
         raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
     full = (digit[:, np.newaxis] == np.arange(10)).astype(np.float64)
     rng = np.random.default_rng(random_state)

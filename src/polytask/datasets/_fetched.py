@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.datasets._dataset import Dataset, with_frames
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 VARIABLE = "POLYTASK_DATA"
 
@@ -45,7 +46,14 @@ class RemoteFile:
         if named := os.environ.get(VARIABLE):
             root = Path(named)
             if not root.is_dir():
-                raise DataError(sentence(VARIABLE, "the environment", "an existing folder", named))
+                raise DataError(
+                    sentence(
+                        VARIABLE,
+                        LazyMessage("what.environment"),
+                        LazyMessage("allowed.existing_folder"),
+                        named,
+                    )
+                )
             for place in (root / "original" / self.folder, root / self.folder, root):
                 path = place / self.name
                 if not path.is_file():
@@ -61,15 +69,18 @@ class RemoteFile:
         try:
             return Path(pooch.retrieve(self.url, known_hash, fname=self.name, path=folder))
         except OSError as error:  # no network, no such address, or a cache that cannot be written
-            reason = f"could not be downloaded ({type(error).__name__})"
+            reason = LazyMessage("datasets.refusal.not_downloaded", {"name": type(error).__name__})
             raise DataError(self._advice(reason)) from error
         except ValueError as error:  # what pooch raises when the checksum is another
-            reason = f"was downloaded but refused, as its sha256 must be {self.sha256}"
+            reason = LazyMessage("datasets.refusal.other_content", {"sha256": self.sha256})
             raise DataError(self._advice(reason)) from error
 
-    def _advice(self, reason: str) -> str:
+    def _advice(self, reason: LazyMessage) -> LazyMessage:
         wanted = f"{self.folder}/{self.name}"
-        return f"{self.url} {reason}; set {VARIABLE} to a folder that holds {wanted}."
+        return LazyMessage(
+            "datasets.refusal.needs",
+            {"url": self.url, "reason": reason, "variable": VARIABLE, "wanted": wanted},
+        )
 
 
 SCHOOL = RemoteFile(

@@ -10,7 +10,7 @@ from typing import Self
 from polytask.exceptions import DataError, ParameterError
 from polytask.io import records
 from polytask.io.atomic import write_whole
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 from polytask.reporting.document import Document
 from polytask.reporting.html import notebook, page
 from polytask.reporting.text import markdown, terminal
@@ -72,7 +72,9 @@ class Report(ABC):
             If it cannot be written.
         """
         if Path(path).suffix.lower() != ".html":
-            raise ParameterError(f"path of to_html must end in '.html'; got {os.fspath(path)!r}.")
+            raise ParameterError(
+                LazyMessage("report.refusal.html", {"path": repr(os.fspath(path))})
+            )
         return write_report(self, path, lang)
 
     def to_json(self) -> str:
@@ -134,15 +136,18 @@ def write_report(result: Report, path: str | os.PathLike[str], lang: str = "en")
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
-            raise DataError(f"Cannot make the folder {target}: {reason}.") from error
+            raise DataError(
+                LazyMessage("report.refusal.folder", {"path": target, "reason": reason})
+            ) from error
         for suffix in _SUFFIXES:
             _write(result, target / f"report{suffix}", lang)
         return target
     if target.suffix.lower() not in _SUFFIXES:
         allowed = ", ".join(_SUFFIXES)
         raise ParameterError(
-            f"path of write_report must end in one of {allowed}, or be a folder; got "
-            f"{os.fspath(path)!r}."
+            LazyMessage(
+                "report.refusal.suffix", {"allowed": allowed, "path": repr(os.fspath(path))}
+            )
         )
     _write(result, target, lang)
     return target

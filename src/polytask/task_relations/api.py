@@ -16,6 +16,7 @@ from polytask._estimator.problem import read_outcomes
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.task_relations.map import (
     Map,
     features_of,
@@ -150,8 +151,7 @@ def learned(model: Any) -> TaskCoefficients:  # noqa: ANN401 - any estimator
     check_is_fitted(model)
     if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
         raise IncompatibleError(
-            f"relatedness needs a model with coefficients per task (coef_ and columns_); "
-            f"{type(model).__name__} has none: give it a linear multi-task model, or the data."
+            LazyMessage("related.refusal.no_coefficients", {"kind": type(model).__name__})
         )
     coef = np.asarray(model.coef_, dtype=float)
     scale = getattr(model, "feature_scale_", None)
@@ -255,9 +255,7 @@ def recorded(model: Any) -> Recorded | None:  # noqa: ANN401 - any estimator
         return None
     if not history.relations:
         raise IncompatibleError(
-            f"relatedness of a network is what it records in training, and this "
-            f"{type(model).__name__} recorded nothing: fit it with "
-            "record=polytask.deep.recording.TaskAffinity(), or give relatedness the data."
+            LazyMessage("related.refusal.no_record", {"kind": type(model).__name__})
         )
     first: Recorded = history.relations[0]
     return first
@@ -377,7 +375,14 @@ def relatedness(
         given = {"y": y, "task": task, "sample_weight": sample_weight, "task_column": task_column}
         for name, value in given.items():
             if value is not None:
-                raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))
+                raise DataError(
+                    sentence(
+                        name,
+                        OWNER,
+                        LazyMessage("allowed.none_beside_model"),
+                        LazyMessage("got.a_value"),
+                    )
+                )
         network = recorded(data_or_model)
         if network is not None:
             return _of_training(data_or_model, network, int(random_state))
@@ -385,10 +390,7 @@ def relatedness(
     data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
     _, outcomes, _ = read_outcomes(data, loss, OWNER)
     if not binary_at_most(outcomes):
-        raise DataError(
-            f"y of {OWNER} must be numbers, or two classes per task; got more classes. Give one "
-            "target per class, or fit a classifier and give it to relatedness."
-        )
+        raise DataError(LazyMessage("related.refusal.classes", {"owner": OWNER}))
     found = judged(data, outcomes, int(n_permutations), int(random_state))
     mapped = _mapped(data.tasks, data.task_rows(), map_of_data(found), int(random_state))
     return replace(
@@ -464,5 +466,5 @@ def _check(n_permutations: object, random_state: object) -> None:
     ):
         number = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not number or int(value) < least:  # type: ignore[call-overload]
-            allowed = f"an integer >= {least}"
+            allowed = LazyMessage("allowed.from", {"least": least})
             raise ParameterError(sentence(name, OWNER, allowed, repr(value)))

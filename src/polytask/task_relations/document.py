@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask import charts
 from polytask.exceptions import DataError
-from polytask.messages import Translator, distinct_names, marked, plain_number
+from polytask.messages import LazyMessage, Translator, distinct_names, marked, plain_number
 from polytask.reporting import (
     Block,
     Bullets,
@@ -215,7 +215,7 @@ def drawn_map(result: RelatednessFindings) -> Drawn:
 def map_figure(result: RelatednessFindings, say: Translator) -> Figure:
     """Return the map of the tasks, its tree above it."""
     if not result.order:
-        raise DataError("There is no map to draw: no task says anything about its coefficients.")
+        raise DataError(LazyMessage("related.refusal.no_map"))
     drawn, n = drawn_map(result), len(result.order)
     suffix = "" if result.source == "data" else f"_{result.source}"
     notes = [say(f"related.map.note{suffix}")]
