@@ -47,7 +47,71 @@ if TYPE_CHECKING:
 Labels = NDArray[Any]
 
 
-class LinearEstimator(MultiTaskEstimator):
+class LinearModel(MultiTaskEstimator, ABC):
+    """An estimator whose tasks have coefficients: as a table, and as models of scikit-learn."""
+
+    _linear: LinearTasks
+
+    def _linear_model(self) -> LinearTasks:
+        check_is_fitted(self)
+        return self._linear
+
+    def _plain(self, position: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
+        """Return the scikit-learn model of one task."""
+        return plain_model(self._linear_model(), position, features)
+
+    def __sklearn_clone__(self) -> Self:
+        """Return a copy that is not fitted; a model that it learns from stays as it is."""
+        copy: Self = super().__sklearn_clone__()
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, MultiTaskEstimator):
+                setattr(copy, name, value)
+        return copy
+
+    def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
+        """Return one task as a plain fitted scikit-learn model.
+
+        It has the coefficients in ``coef_``. Where these are the mode of a posterior of classes,
+        counts or amounts, labels are the same, but probabilities are those at the mode, further
+        from one half than the averaged ones of ``predict_proba``, and expected counts and
+        amounts are smaller than those of ``predict``.
+
+        Parameters
+        ----------
+        task : label
+            One of ``tasks_``.
+
+        Returns
+        -------
+        LinearRegression, LogisticRegression, DummyClassifier, another model or Pipeline
+            DummyClassifier for a task of one class; Pipeline, with the encoder in front, for a
+            model that was fitted on a table.
+
+        Raises
+        ------
+        DataError
+            If there is no such task.
+        """
+        check_is_fitted(self)
+        position = task_position(self._schema, task)
+        model = self._plain(position, own_features(self._schema, position))
+        return stand_alone(self._schema, position, model)
+
+    def coef_frame(self) -> pd.DataFrame:
+        """Return the coefficients as a long table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
+        """
+        check_is_fitted(self)
+        return coefficient_table(
+            self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
+        )
+
+
+class LinearEstimator(LinearModel, ABC):
     """Base of the linear estimators: a leaf class has parameters and fits."""
 
     loss: Any
@@ -104,63 +168,14 @@ class LinearEstimator(MultiTaskEstimator):
         # None of n numbers is farther from their mean than sqrt(n) standard deviations.
         return float(np.max(np.abs(pull.mean) + np.sqrt(data.n_rows) * pull.scale))
 
-    def _linear_model(self) -> LinearTasks:
-        check_is_fitted(self)
-        return self._linear
-
     def _by_loss(self) -> LinearTasks:
         return self._linear
-
-    def __sklearn_clone__(self) -> Self:
-        """Return a copy that is not fitted; a model that it learns from stays as it is."""
-        copy: Self = super().__sklearn_clone__()
-        for name, value in self.get_params(deep=False).items():
-            if isinstance(value, MultiTaskEstimator):
-                setattr(copy, name, value)
-        return copy
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._linear.labels_of(X, task)
 
     def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
         return probabilities(self._linear, query)
-
-    def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
-        """Return one task as a plain fitted scikit-learn model.
-
-        Parameters
-        ----------
-        task : label
-            One of ``tasks_``.
-
-        Returns
-        -------
-        LinearRegression, LogisticRegression, DummyClassifier or Pipeline
-            The second last for a task of one class; the last, with the encoder in front, for
-            a model that was fitted on a table.
-
-        Raises
-        ------
-        DataError
-            If there is no such task.
-        """
-        linear = self._linear_model()
-        position = task_position(self._schema, task)
-        model = plain_model(linear, position, own_features(self._schema, position))
-        return stand_alone(self._schema, position, model)
-
-    def coef_frame(self) -> pd.DataFrame:
-        """Return the coefficients as a long table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
-        """
-        check_is_fitted(self)
-        return coefficient_table(
-            self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
-        )
 
 
 class LinearNumbers(LinearEstimator, RegressorMixin, ABC):

@@ -1,0 +1,529 @@
+"""Linear models of many tasks with a normal prior that the tasks teach."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._estimator import Outcomes, Query, classification, mixed, outputs, regression
+from polytask._estimator.base import label_array
+from polytask._estimator.classes import (
+    ClassifierMixin,
+    DecisionMixin,
+    RegressorMixin,
+    decisions,
+    has_classes,
+)
+from polytask._estimator.documentation import documented
+from polytask._estimator.weights import label_weights
+from polytask._registry import saveable
+from polytask.bayes.evidence import Evidence
+from polytask.data import TaskData
+from polytask.exceptions import IncompatibleError
+from polytask.linear._bayes_base import IntervalMixin, LaplaceEstimator, LearnedPriorEstimator
+from polytask.linear._bayes_evidence import evidence_of
+from polytask.linear._bayes_fit import fit_bayes, given_prior
+from polytask.linear._bayes_intervals import quantiles
+from polytask.linear._bayes_laplace_fit import (
+    LaplaceFit,
+    LinkedUnits,
+    against_the_rest,
+    fit_laplace,
+    given_priors,
+)
+from polytask.linear._bayes_shared import BayesSettings
+from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks, check_classes, updated_state
+from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
+from polytask.linear.fitting import blas_threads
+from polytask.linear.prediction import LinearTasks
+from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
+
+Array = NDArray[np.float64]
+Labels = NDArray[Any]
+
+
+@saveable("linear.bayes_regressor")
+@documented(LearnedPriorEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, RegressorMixin):
+    """Linear regression of many tasks with a normal prior that is learned from them.
+
+    A row of task t has the target ``z . w_t + e`` with z = (1, scaled features),
+    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary and
+    ``e ~ N(0, sigma^2 / v)``, v the weight of the row. Omega and sigma^2 maximise the marginal
+    likelihood, mu is the generalised least squares estimate, so there is nothing to tune:
+    similar tasks give a small Omega and are pooled, unlike ones a large Omega and are left
+    alone. This is the linear mixed model; tasks are its groups. Counts, amounts and tasks of
+    several kinds have :class:`BayesianMultiTaskModel`.
+
+    Parameters
+    ----------
+    mean_prior : {"auto", "flat", "gaussian"}, default="auto"
+        "flat": mu is free. "gaussian": its coefficients but the intercept have a normal prior
+        around zero, the variance of which is learned as well. "auto": gaussian with fewer than
+        30 rows for each feature.
+    method : {"reml", "ml"}, default="reml"
+        Restricted likelihood, which integrates mu out, or plain likelihood.
+    noise : {"common", "task", "correlated"}, default="common"
+        One noise variance for all tasks; one for each, pulled to the common one by as much as
+        they are alike; or, for a target matrix, these with correlations between the labels of a
+        row, as residuals of separate regressions show them, pulled to zero as if further rows
+        had uncorrelated noise: as many as the residuals say. With gaps in y no more than 2000
+        coefficients may vary, tasks times columns, and patterns of gaps times tasks squared
+        are 20 million at most.
+    prior : BayesianMultiTaskRegressor, Prior or None, default=None
+        A prior that is used instead of learning one: that of a fitted model, with its scaling,
+        or a Prior for the scaled features and targets at hand. `structure`, `varying`,
+        `mean_prior`, `method` and `noise` are then not used.
+    scale_targets : {"task", "common", "auto", None}, default="auto"
+        Scale the targets of each task, or of all tasks in common; "auto": "task" for a target
+        matrix, "common" for rows with a task label.
+    tol : float, default=1e-4
+        About the relative error that may be left in the standard deviations of Omega.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_tasks, n_features)
+        Posterior means of the coefficients in original units.
+    columns_ : tuple of (task, None)
+        The owner of each row of ``coef_``.
+    prior_ : Prior
+        mu, Omega and sigma^2, for scaled features (or coordinates of its `space`) and targets.
+    noise_ : ndarray of shape (n_tasks,)
+        Standard deviation of the noise of each task in original units.
+    noise_covariance_ : ndarray of shape (n_tasks, n_tasks) or None
+        Covariance of the noise of one row in original units; None unless it is correlated.
+    log_marginal_likelihood_ : float
+        Of the targets in original units; restricted if `method` is. NaN for a given prior.
+    feature_scale_ : ndarray of shape (n_features,)
+        What the features were divided by.
+
+    References
+    ----------
+    Laird, N. M. and Ware, J. H. (1982). Random-effects models for longitudinal data.
+    Biometrics 38, 963-974. Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). Fitting
+    linear mixed-effects models using lme4. Journal of Statistical Software 67(1), section 3.
+    Zellner, A. (1962). An efficient method of estimating seemingly unrelated regressions. JASA
+    57, 348-368 (correlated noise).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import BayesianMultiTaskRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((60, 3)), np.repeat(["a", "b", "c"], 20)
+    >>> y = X[:, 0] + 0.1 * rng.standard_normal(60)
+    >>> model = BayesianMultiTaskRegressor().fit(X, y, task=school)
+    >>> mean, deviation = model.predict(X[:2], task=["a", "new"], return_std=True)
+    >>> deviation.shape
+    (2,)
+    """
+
+    method: str = "reml"
+    noise: str = "common"
+    prior: Any = None  # a fitted model or a Prior
+    scale_targets: str | None = "auto"
+    tol: float = 1e-4
+
+    _not_converged: ClassVar[str] = "warn.likelihood"
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        # Tasks whose coefficients were given by adapt, not learned; further rows end that.
+        self._given_lines: tuple[AdaptedCoefficients, ...] = ()
+        owner = type(self).__name__
+        settings = BayesSettings.of(self)
+        given = given_prior(self.prior, owner)
+        outcomes = regression(data, "squared", owner)
+        with blas_threads(self.n_jobs, owner, usual=1):
+            found = fit_bayes(data, outcomes, settings, given, owner)
+        self._set_tasks(found.tasks)
+        self._learned, self._densities = found.learned, found.densities
+        structure = None if found.learned is None else found.learned.model.structure
+        self._keep_search(structure, found.candidates, found.ended, self._linear)
+
+    def _fits_moments(self) -> bool:
+        return True
+
+    def _set_tasks(self, tasks: BayesTasks, linear: LinearTasks | None = None) -> None:
+        self._tasks = tasks
+        self._linear = tasks.linear() if linear is None else linear
+        self.coef_, self.intercept_ = self._linear.coef, self._linear.intercept
+        self.columns_ = tuple((label, None) for label in self._schema.index.labels)
+        self.task_weight_sums_ = tasks.counts
+        self.prior_ = tasks.prior
+        self.noise_, self.noise_covariance_ = tasks.noise(), tasks.noise_covariance()
+        self.feature_scale_ = tasks.scale
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+    ) -> Self:
+        """Learn from rows of known or new tasks, the prior held; a first call is ``fit``.
+
+        Exact: the posterior is that of all rows of a task, of this call and of earlier ones,
+        under the same prior. Scaling is held too.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`; a new task of a target matrix is not possible.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        DataError
+            If the rows do not fit the model.
+        """
+        if not hasattr(self, "_tasks"):
+            return self.fit(X, y, task, sample_weight)
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
+            schema, tasks, rows = updated(self._schema, self._tasks, (X, y, task, sample_weight))
+            linear = updated_linear(self._linear, self._tasks, tasks)
+            linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
+        self._schema = schema
+        self.tasks_ = label_array(schema.index.labels)
+        self._set_tasks(tasks, linear)
+        # A model of an earlier version kept none.
+        if hasattr(self, "_baseline"):
+            self._baseline = self._baseline.merged(self._scoring().baseline(rows))
+        return self
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        if task >= 0:
+            return self._linear.labels_of(X, task)
+        coef, intercept = self._tasks.typical()
+        precision = self._linear.coef.dtype
+        return np.asarray(X @ coef.astype(precision) + precision.type(intercept))
+
+    def predict(self, X: Any, task: Any = None, return_std: bool = False) -> Any:  # noqa: ANN401
+        """Predict with the posterior mean, for unseen tasks with the prior mean.
+
+        Parameters
+        ----------
+        X, task
+            As for every estimator: rows, and a task for each.
+        return_std : bool, default=False
+            Also return the standard deviation of a new target: that of the noise and of what
+            is not known about the task's coefficients; for an unseen task the spread of the
+            prior. For a task that ``adapt(domain="new")`` left to the model as it was or to its
+            own rows: as rows left out have shown.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_tasks), or mapping
+            Predictions.
+        deviation : the same kind
+            Only with `return_std`.
+
+        Raises
+        ------
+        DataError
+            If the columns differ from those in fit, or a task is unknown and
+            ``unseen_tasks="error"``.
+        """
+        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
+        mean = outputs.predictions(query, n_tasks, self._predict_rows)
+        if not return_std:
+            return mean
+        deviation = partial(deviations, self._tasks, self._given_lines)
+        return mean, outputs.predictions(query, n_tasks, outputs.one_by_one(deviation))
+
+    def _quantiles(self, p: float, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        deviation = deviations(self._tasks, self._given_lines, X, task)
+        return self._predict_task(X, task) + float(scipy.special.ndtri(p)) * deviation
+
+    def evidence(self, n_bootstrap: int = 99, random_state: Any = None) -> Evidence:  # noqa: ANN401
+        """Say whether the tasks are better pooled, related or separate.
+
+        Pooled against related: likelihood ratio with a parametric bootstrap p-value, for the
+        chosen structure (scalar if no variation was chosen) over intercepts only. Separate
+        against related: the mean log density of a row given all other rows of its task, under
+        the learned prior and under one without a common mean; with correlated noise, given all
+        rows but that of the label, other tasks included.
+
+        Parameters
+        ----------
+        n_bootstrap : int, default=99
+            Data sets drawn from the pooled model; each is fitted twice.
+        random_state : int, Generator or None
+            For the draws.
+
+        Returns
+        -------
+        Evidence
+            Figures, a verdict, and as text a plain sentence.
+
+        Raises
+        ------
+        IncompatibleError
+            If the prior was given.
+        """
+        check_is_fitted(self)
+        found = (self._tasks, self._learned, self._densities)
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
+            return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)
+
+
+@saveable("linear.bayes_classifier")
+@documented(LearnedPriorEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMixin):
+    """Logistic regression of many tasks with a normal prior that is learned from them.
+
+    The log odds of task t are ``z . w_t`` with z = (1, scaled features) and
+    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary. Omega and the variance of
+    a normal prior on mu maximise the marginal likelihood in the Laplace approximation, so there
+    is nothing to tune: similar tasks give a small Omega and are pooled, unlike ones a large
+    Omega and are left alone.
+
+    Two classes at most over all tasks (per target in a target matrix): one prior, the second
+    class in sorted order is the positive one. Otherwise one prior for each class, learned from
+    that class against the others within each task that has it and another one; the
+    probabilities of the classes that a task has are divided by their sum.
+
+    Parameters
+    ----------
+    prior : BayesianMultiTaskClassifier, Prior, sequence of Prior or None, default=None
+        A prior that is used instead of learning one: that of a fitted model, in its own units,
+        or a Prior for the scaled features at hand (for several classes one for each).
+        `structure`, `varying` and `mean_prior` are then not used.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The sorted union of the classes; for a target matrix a list with one array each.
+    task_classes_ : dict of task to ndarray
+        The classes of each task.
+    prior_ : Prior or list of Prior
+        What was learned, for the scaled features, or with more features than rows for the
+        coordinates of ``prior_.space``; a list in the order of the union of the classes if there
+        are several.
+    log_marginal_likelihood_ : float
+        Log evidence, summed over the classes if there are several.
+
+    Notes
+    -----
+    With more features than rows (and 256 features or more), where all features vary alike, all
+    work is done in the space of the rows, which is exact: no array has features in both
+    directions, and the search costs Cholesky factors of the number of labels.
+
+    References
+    ----------
+    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning.
+    MIT Press (sections 3.4 and 5.5). MacKay, D. J. C. (1992). The evidence framework applied
+    to classification networks. Neural Computation 4, 720-736.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import BayesianMultiTaskClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, ward = rng.standard_normal((90, 4)), np.repeat(["north", "south", "west"], 30)
+    >>> y = np.where(X[:, 0] + rng.logistic(size=90) > 0, "ill", "well")
+    >>> model = BayesianMultiTaskClassifier().fit(X, y, task=ward)
+    >>> model.predict_proba(X[:2], task=["west", "east"]).shape
+    (2, 2)
+    """
+
+    prior: Any = None  # a fitted model, a Prior or several
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return classification(data, "auto", type(self).__name__)
+
+    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, None]:
+        owner, settings = type(self).__name__, BayesSettings.of(self)
+        given = given_priors(self.prior, owner)
+        return fit_laplace(data, outcomes, settings, against_the_rest, given, owner), None
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+        classes: Any = None,  # noqa: ANN401
+    ) -> Self:
+        """Learn from rows of known or new tasks, the prior held; a first call is ``fit``.
+
+        Classes have no exact sufficient statistics. Rows of earlier calls count by the quadratic
+        approximation of their likelihood at the posterior mode; the rows of this call count
+        exactly, so a new task gets the Laplace posterior of its rows.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`; a new task of a target matrix is not possible.
+        classes : array of shape (n_classes,) or None, default=None
+            As scikit-learn passes it: the classes that may occur, checked against those of the
+            model.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        DataError
+            If a class is new, or one that the known task did not have.
+        """
+        if not hasattr(self, "_tasks"):
+            self.fit(X, y, task, sample_weight)
+            check_classes(classes, self._tasks, type(self).__name__)
+            return self
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
+            schema, tasks = updated_state(
+                self._schema, self._tasks, (X, y, task, sample_weight), classes
+            )
+        linear, given = with_lines_of(tasks.linear, self._tasks.linear, self._tasks.given)
+        self._schema = schema
+        self.tasks_ = label_array(schema.index.labels)
+        self._set_tasks(dataclasses.replace(tasks, linear=linear, given=given))
+        return self
+
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
+        return decisions(self._tasks, query)
+
+
+_LOSSES = (Squared, Logistic, Multinomial, Poisson, Gamma)
+
+
+@saveable("linear.bayes_model")
+@documented(LearnedPriorEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class BayesianMultiTaskModel(LaplaceEstimator, IntervalMixin):
+    """Linear models of tasks with a loss each, with a normal prior that is learned from them.
+
+    For counts, for amounts, and for tasks of several kinds: numbers, classes and counts side by
+    side. The linear predictor of task t is ``z . w_t`` with z = (1, scaled features) and
+    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary: the mean of numbers,
+    scaled to a variance of 1; the log odds of two classes, or of each of several against the
+    others; the logarithm of the mean of counts and amounts, less its level. Omega, the variance
+    of a normal prior on mu and the dispersions of the noise maximise the marginal likelihood in
+    the Laplace approximation, so there is nothing to tune.
+
+    Tasks of one loss share mu and Omega, as in :class:`BayesianMultiTaskRegressor` and
+    :class:`BayesianMultiTaskClassifier`. So do tasks of several losses: mu is then of use if
+    features act on them with the same sign, and Omega says in any case which features matter.
+
+    Parameters
+    ----------
+    loss : "auto", str, Loss, or mapping of task to these, default="auto"
+        The loss of each task: "squared", "poisson" (counts and rates), "gamma" (amounts above
+        zero), "logistic" or "multinomial". "auto": text, booleans and numbers with two distinct
+        values are classes, all other numbers are numbers.
+    unseen_tasks : {"error", "shared"}, default="shared"
+        What to do with unknown tasks in ``predict``: refuse them, or predict with mu and the
+        spread of the prior, which needs one loss for all tasks.
+
+    Attributes
+    ----------
+    classes_, task_classes_
+        As in :class:`MultiTaskClassifier`, where there are classification tasks.
+    dispersion_ : ndarray of shape (n_tasks,)
+        The noise that is left: the variance of numbers; of amounts the squared ratio of their
+        deviation to their mean; of counts the ratio of their variance to their mean, 1 (Poisson)
+        or more. NaN for classes. One for all tasks where rows have a task label and one loss,
+        else one for each task.
+    prior_ : Prior
+        mu and Omega, for the scaled features, or with more features than rows for the
+        coordinates of ``prior_.space``.
+    log_marginal_likelihood_ : float
+        Log evidence, of scaled numbers, and of counts and amounts up to a number that depends
+        on these alone.
+
+    Notes
+    -----
+    ``predict`` gives the expected count or amount, averaged over the posterior, so that it is a
+    little more than the exponential of ``coef_ @ x + intercept_``. Counts over unequal
+    exposures are given as rates, with the exposures as ``sample_weight``.
+
+    References
+    ----------
+    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning,
+    sections 3.4 and 5.5.1 (the Laplace approximation and its gradient). Nelder, J. A. and
+    Pregibon, D. (1987). An extended quasi-likelihood function. Biometrika 74, 221-232 (the
+    dispersion of counts).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import BayesianMultiTaskModel
+    >>> rng = np.random.default_rng(0)
+    >>> X, shop = rng.standard_normal((90, 2)), np.repeat(["a", "b", "c"], 30)
+    >>> sold = rng.poisson(np.exp(1 + 0.5 * X[:, 0]))
+    >>> model = BayesianMultiTaskModel(loss="poisson").fit(X, sold, task=shop)
+    >>> lower, upper = model.predict_interval(X[:2], task=["a", "new"])
+    >>> bool(np.all(lower < upper))
+    True
+    """
+
+    loss: Any = "auto"  # str, Loss or mapping
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        owner = type(self).__name__
+        found = mixed(data, self.loss, owner)
+        for label, loss in zip(data.tasks, found.losses, strict=True):
+            if not isinstance(loss, _LOSSES):
+                names = ", ".join(repr(known().name) for known in _LOSSES)
+                raise IncompatibleError(
+                    f"loss of {owner} must be one of {names}; got {loss.name!r} for task "
+                    f"{label!r}: use MultiTaskModel, which has other losses."
+                )
+        return found
+
+    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, LinkedUnits]:
+        owner, settings = type(self).__name__, BayesSettings.of(self)
+        units = LinkedUnits.of(data, outcomes, label_weights(data, outcomes, None, owner))
+        return fit_laplace(data, outcomes, settings, units.one_problem, None, owner), units
+
+    def _set_tasks(self, tasks: LaplaceTasks) -> None:
+        super()._set_tasks(tasks)
+        assert tasks.units is not None
+        numbers = [isinstance(loss, Squared) for loss in tasks.losses]
+        self.dispersion_ = tasks.units.dispersion * np.where(numbers, tasks.units.scale**2, 1.0)
+
+    def _has_probabilities(self) -> bool:
+        return has_classes(self)
+
+    def _by_loss(self) -> _ScoredTasks:
+        return _ScoredTasks(self._tasks)
+
+    def _quantiles(self, p: float, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        return quantiles(self._tasks, X, task, p)
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredTasks:
+    """Tasks whose classes have predictors of which the softmax gives the probabilities."""
+
+    tasks: LaplaceTasks
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task."""
+        return self.tasks.loss_of(task)
+
+    def classes_of(self, task: int) -> NDArray[Any] | None:
+        """Return the classes of a task, None for numbers."""
+        return self.tasks.classes_of(task)
+
+    def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the linear predictors, shape (n_rows, columns of the task)."""
+        eta = self.tasks.eta(X, task)
+        several = isinstance(self.loss_of(task), Multinomial)
+        return np.asarray(-np.logaddexp(0.0, -eta)) if several else eta
