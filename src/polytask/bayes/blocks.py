@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Self, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -83,49 +83,16 @@ class Totals:
 
     gram: Array
     cross: Array
-    square: float
     log_determinant: float
+    square: float = 0.0
 
     def __add__(self, other: Totals) -> Totals:
         """Return the sums over the tasks of both."""
-        return Totals(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.square + other.square,
-            self.log_determinant + other.log_determinant,
-        )
-
-
-class Reduced(ABC):
-    """A block of tasks with the random coefficients integrated out."""
-
-    @abstractmethod
-    def totals(self) -> Totals:
-        """Sum over the tasks of the block."""
-
-    @abstractmethod
-    def scores(self, beta: Array, varying: Chosen) -> Array:
-        """Return ``a = Z'S^-1 (y - X beta)`` of every task, shape (g, q, k)."""
-
-    @abstractmethod
-    def precisions(self, varying: Chosen) -> Array:
-        """Return ``P = Z'S^-1 Z``, shape (g, q, q)."""
-
-    @abstractmethod
-    def couplings(self, root: Array, varying: Chosen) -> Array:
-        """Return ``Z'S^-1 X root``, shape (g, q, columns of root)."""
-
-    @abstractmethod
-    def misfits(self, beta: Array) -> Array:
-        """Return ``r'S^-1 r`` with ``r = y - X beta``, shape (g, k)."""
-
-    @abstractmethod
-    def traces(self, root: Array) -> Array:
-        """Return ``tr(root' M root)``, shape (g,)."""
+        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
-class ReducedMoments(Reduced):
+class ReducedMoments:
     """Moments with the random coefficients integrated out; `sharing` targets per matrix."""
 
     gram: Array
@@ -139,38 +106,38 @@ class ReducedMoments(Reduced):
         return Totals(
             k * self.gram.sum(axis=0),
             self.cross.sum(axis=(0, 2)),
-            float(self.square.sum()),
             k * float(self.log_determinant.sum()),
+            float(self.square.sum()),
         )
 
     def scores(self, beta: Array, varying: Chosen) -> Array:
-        """Return a."""
+        """Return ``a = Z'S^-1 (y - X beta)`` of every task, shape (g, q, k)."""
         misfit: Array = self.cross - (self.gram @ beta)[:, :, None]
         return misfit[:, varying]
 
     def precisions(self, varying: Chosen) -> Array:
-        """Return P."""
+        """Return ``P = Z'S^-1 Z``, shape (g, q, q)."""
         inner: Array = self.gram[:, varying][:, :, varying]
         return inner
 
     def couplings(self, root: Array, varying: Chosen) -> Array:
-        """Return Z'S^-1 X root."""
+        """Return ``Z'S^-1 X root``, shape (g, q, columns of root)."""
         return np.asarray(self.gram[:, varying] @ root)
 
     def misfits(self, beta: Array) -> Array:
-        """Return r'S^-1 r."""
+        """Return ``r'S^-1 r`` with ``r = y - X beta``, shape (g, k)."""
         bent = self.gram @ beta
         linear = np.einsum("gpk,p->gk", self.cross, beta)
         return np.asarray(np.maximum(self.square - 2.0 * linear + (bent @ beta)[:, None], 0.0))
 
     def traces(self, root: Array) -> Array:
-        """Return tr(root' M root)."""
+        """Return ``tr(root' M root)``, shape (g,)."""
         return np.asarray(np.einsum("gpi,pi->g", self.gram @ root, root))
 
 
 @dataclass(frozen=True, eq=False)
-class ReducedRows(Reduced):
-    """Rows and targets times S^-1/2."""
+class ReducedRows:
+    """Rows and targets times S^-1/2; its methods return what those of the moments do."""
 
     rows: Array
     y: Array
@@ -184,8 +151,8 @@ class ReducedRows(Reduced):
         return Totals(
             k * (flat.T @ flat),
             flat.T @ self.y.sum(axis=2).reshape(g * m),
-            float(np.sum(self.y**2)),
             k * float(self.log_determinant.sum()),
+            float(np.sum(self.y**2)),
         )
 
     def scores(self, beta: Array, varying: Chosen) -> Array:
@@ -211,50 +178,57 @@ class ReducedRows(Reduced):
         return np.asarray(np.sum((self.rows @ root) ** 2, axis=(1, 2)))
 
 
-class Block(ABC):
-    """Tasks of like size. Shapes: tasks (g, k), count (g,)."""
+Reduced = ReducedMoments | ReducedRows
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines(ABC):
+    """Tasks of like size, `k` targets of one design on a line."""
+
+    # Shapes: tasks (g, k), count (g,).
 
     tasks: Index
     count: Array
 
-    @abstractmethod
-    def reduce(self, factor: Array, varying: Chosen, precision: Array | None = None) -> Reduced:
-        """Integrate out the random coefficients."""
-        # Shapes: factor (q, r), varying (q,), precision (n_tasks,).
-
-    @abstractmethod
-    def moments(self) -> tuple[Array, Array, Array]:
-        """Return X'VX (g, p, p), X'Vy (g, p, k) and y'Vy (g, k)."""
-
-    @abstractmethod
-    def apart(self) -> Block:
-        """Return the same tasks with one task per line."""
-
-    @abstractmethod
-    def lines(self, which: Chosen) -> Block:
+    def lines(self, which: Chosen) -> Self:
         """Return some of the lines."""
+        return replace(self, **{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def apart(self) -> Self:
+        """Return the same tasks with one task per line."""
+        g, k = self.tasks.shape
+        if k == 1:
+            return self
+        found = {}
+        for name, values in ((f.name, getattr(self, f.name)) for f in fields(self)):
+            if name in ("tasks", "square"):
+                found[name] = values.reshape(-1, 1)
+            elif name in ("cross", "y"):
+                found[name] = np.moveaxis(values, 2, 1).reshape(g * k, -1, 1)
+            else:
+                found[name] = np.repeat(values, k, axis=0)
+        return replace(self, **found)
 
     @property
-    @abstractmethod
     def entries(self) -> int:
         """Numbers held."""
+        return sum(getattr(self, f.name).size for f in fields(self))
 
 
 @saveable("bayes.moments")
 @dataclass(frozen=True, eq=False)
-class Moments(Block):
+class Moments(_Lines):
     """Tasks kept as moments."""
 
-    # Shapes: tasks (g, k), count (g,), gram (g, p, p), cross (g, p, k), square (g, k).
+    # Shapes: gram (g, p, p), cross (g, p, k), square (g, k).
 
-    tasks: Index
-    count: Array
     gram: Array
     cross: Array
     square: Array
 
     def reduce(self, factor: Array, varying: Chosen, precision: Array | None = None) -> Reduced:
         """Integrate out the random coefficients by the inversion lemma."""
+        # Shapes: factor (q, r), varying (q,), precision (n_tasks,).
         gram, cross, square = self.gram, self.cross, self.square
         if precision is not None:
             own = precision[self.tasks[:, 0]]
@@ -277,43 +251,17 @@ class Moments(Block):
         )
 
     def moments(self) -> tuple[Array, Array, Array]:
-        """Return the moments."""
+        """Return X'VX (g, p, p), X'Vy (g, p, k) and y'Vy (g, k)."""
         return self.gram, self.cross, self.square
-
-    def apart(self) -> Moments:
-        """Return the same tasks with one task per line."""
-        g, k = self.tasks.shape
-        if k == 1:
-            return self
-        cross = np.swapaxes(self.cross, 1, 2).reshape(g * k, -1, 1)
-        return Moments(
-            self.tasks.reshape(-1, 1),
-            np.repeat(self.count, k),
-            np.repeat(self.gram, k, axis=0),
-            cross,
-            self.square.reshape(-1, 1),
-        )
-
-    def lines(self, which: Chosen) -> Moments:
-        """Return some of the lines."""
-        parts = (self.count[which], self.gram[which], self.cross[which], self.square[which])
-        return Moments(self.tasks[which], *parts)
-
-    @property
-    def entries(self) -> int:
-        """Numbers held."""
-        return self.gram.size + self.cross.size
 
 
 @saveable("bayes.rows")
 @dataclass(frozen=True, eq=False)
-class Rows(Block):
+class Rows(_Lines):
     """Tasks kept as rows, which are fewer than the columns."""
 
-    # Shapes: tasks (g, k), count (g,), rows (g, m, p), y (g, m, k).
+    # Shapes: rows (g, m, p), y (g, m, k).
 
-    tasks: Index
-    count: Array
     rows: Array
     y: Array
 
@@ -335,23 +283,8 @@ class Rows(Block):
         turned = np.swapaxes(self.rows, 1, 2)
         return turned @ self.rows, turned @ self.y, np.sum(self.y**2, axis=1)
 
-    def apart(self) -> Rows:
-        """Return the same tasks with one task per line."""
-        g, k = self.tasks.shape
-        if k == 1:
-            return self
-        y = np.moveaxis(self.y, 2, 1).reshape(g * k, -1, 1)
-        rows = np.repeat(self.rows, k, axis=0)
-        return Rows(self.tasks.reshape(-1, 1), np.repeat(self.count, k), rows, y)
 
-    def lines(self, which: Chosen) -> Rows:
-        """Return some of the lines."""
-        return Rows(self.tasks[which], self.count[which], self.rows[which], self.y[which])
-
-    @property
-    def entries(self) -> int:
-        """Numbers held."""
-        return self.rows.size + self.y.size
+Block = Moments | Rows
 
 
 def block_of(tasks: Index, count: Array, rows: Array, y: Array) -> Block:
@@ -364,7 +297,7 @@ def block_of(tasks: Index, count: Array, rows: Array, y: Array) -> Block:
 
 def renumbered(block: Block, tasks: Index) -> Block:
     """Return the block with other task numbers, shape (g, k)."""
-    return replace(block, tasks=tasks)  # type: ignore[type-var]
+    return replace(block, tasks=tasks)
 
 
 # What is left of a row outside the space counts as rounding below this share of its length.
@@ -581,7 +514,7 @@ def _packed(lines: list[Block]) -> Iterator[Block]:
         step = max(1, _BLOCK_ENTRIES // moments[0].entries)
         for start in range(0, len(moments), step):
             part = moments[start : start + step]
-            names = ("tasks", "count", "gram", "cross", "square")
+            names = [field.name for field in fields(Moments)]
             yield Moments(*[np.concatenate([getattr(b, name) for b in part]) for name in names])
     sizes = np.array([r.rows.shape[1] for r in rows], dtype=np.intp)
     for group in _like_sized(sizes, rows[0].rows.shape[2] if rows else 1):
@@ -603,8 +536,6 @@ def opened_block(block: Block, more: int) -> Block:
     """Return a block with `more` columns of zeros before the last."""
     if isinstance(block, Rows):
         return replace(block, rows=opened_rows(block.rows, more))
-    if not isinstance(block, Moments):
-        raise TypeError(type(block).__name__)
     turned = np.swapaxes(opened_rows(block.gram, more), 1, 2)
     cross = np.swapaxes(opened_rows(np.swapaxes(block.cross, 1, 2), more), 1, 2)
     return replace(block, gram=opened_rows(turned, more), cross=cross)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from scipy.linalg import lapack
 
 from polytask._checks import sentence
 from polytask._registry import saveable
-from polytask.bayes.blocks import Array, Chosen, Index, RowSource
+from polytask.bayes.blocks import Array, Chosen, Index, RowSource, Totals
 from polytask.exceptions import DataError
 
 Mask = NDArray[np.bool_]
@@ -141,15 +140,6 @@ def _stacked(found: list[Array], labelled: Mask, count: Array, p: int, n_tasks: 
 
 
 @dataclass(frozen=True, eq=False)
-class JointTotals:
-    """What is needed of V for the mean. Shapes: gram (p, p), cross (p,)."""
-
-    gram: Array
-    cross: Array
-    log_determinant: float
-
-
-@dataclass(frozen=True, eq=False)
 class Slopes:
     """Derivatives of minus the log-likelihood."""
 
@@ -161,40 +151,7 @@ class Slopes:
     weights: Array
 
 
-class JointReduced(ABC):
-    """Rows with the coefficients that vary integrated out."""
-
-    @abstractmethod
-    def totals(self) -> JointTotals:
-        """Return what is needed of V for the mean."""
-
-    @abstractmethod
-    def deviations(self, beta: Array) -> Array:
-        """Return the posterior mean deviations of the tasks from a mean, shape (T, q)."""
-
-    @abstractmethod
-    def slopes(self, beta: Array, root: Array) -> Slopes:
-        """Return the slopes; root root' is the covariance of the mean that is integrated out."""
-
-    @abstractmethod
-    def information(self) -> Array:
-        """Return the expected information about pairs of mirrored entries of the covariance."""
-        # Sum over pairs of tasks of ``P_ii P_jj + P_ij P_ji``, P the block of Z'V^-1 Z, (q, q).
-
-    @abstractmethod
-    def responses(self) -> Array:
-        """Return how far the deviations move down when the mean moves up, shape (T, q, p)."""
-
-    @abstractmethod
-    def own_covariances(self) -> Array:
-        """Return the posterior covariances of every task's deviation, shape (T, q, q)."""
-
-    @abstractmethod
-    def covariances_at(self, Z: Array) -> Array:
-        """Return the posterior covariances of ``Z u`` between tasks, shape (n, T, T)."""
-
-
-class WholeRows(JointReduced):
+class WholeRows:
     """Rows with the labels of all tasks."""
 
     # With XL = U diag(sqrt(values)) V' what rows and targets have outside of U is kept apart from
@@ -218,23 +175,23 @@ class WholeRows(JointReduced):
         self.ones = self.Q.sum(axis=0)
         self.D = 1.0 / (self.s[:, None] + self.values)
 
-    def totals(self) -> JointTotals:
-        """Return the sums."""
+    def totals(self) -> Totals:
+        """Return what is needed of V for the mean."""
         own = self.ones**2
         gram = (own / self.s).sum() * self.gram + (self.N.T * (own @ self.D)) @ self.N
         cross = self.X_left.T @ (self.Y_left @ (self.ones / self.s))
         cross += self.N.T @ ((self.D.T * self.seen) @ self.ones)
         log_determinant = self.n_rows * np.log(self.s).sum()
         log_determinant += np.log1p(self.values / self.s[:, None]).sum()
-        return JointTotals(gram, cross, float(log_determinant))
+        return Totals(gram, cross, float(log_determinant))
 
     def deviations(self, beta: Array) -> Array:
-        """Return the posterior mean deviations."""
+        """Return the posterior mean deviations of the tasks from a mean, shape (T, q)."""
         scaled = self.singular[:, None] * self.D.T * self._inside(beta)
         return np.asarray((self.turned @ scaled @ self.Q.T).T)
 
     def slopes(self, beta: Array, root: Array) -> Slopes:
-        """Return the slopes."""
+        """Return the slopes; root root' is the covariance of the mean that is integrated out."""
         inside, outside = (
             self._inside(beta),
             self.Y_left - np.multiply.outer(self.X_left @ beta, self.ones),
@@ -272,7 +229,8 @@ class WholeRows(JointReduced):
         return np.asarray(0.5 * (self.Q @ turned @ self.Q.T - dual.T @ dual))
 
     def information(self) -> Array:
-        """Return the information; that of independent problems adds."""
+        """Return the expected information about pairs of mirrored entries of the covariance."""
+        # Sum over pairs of tasks of ``P_ii P_jj + P_ij P_ji``, P the block of Z'V^-1 Z, (q, q).
         N, inner = self.N[:, self.varying], self.gram[self.varying][:, self.varying]
         total = np.zeros_like(inner)
         for s, D in zip(self.s, self.D, strict=True):
@@ -282,23 +240,23 @@ class WholeRows(JointReduced):
         return total
 
     def responses(self) -> Array:
-        """Return the responses."""
+        """Return how far the deviations move down when the mean moves up, shape (T, q, p)."""
         weights = (self.Q * self.ones) @ self.D * self.singular
         return np.asarray((self.turned * weights[:, None, :]) @ self.N)
 
     def own_covariances(self) -> Array:
-        """Return the covariances."""
+        """Return the posterior covariances of every task's deviation, shape (T, q, q)."""
         weights = self.Q**2 @ (self.s[:, None] * self.D)
         return np.asarray((self.turned * weights[:, None, :]) @ self.turned.T)
 
     def covariances_at(self, Z: Array) -> Array:
-        """Return the covariances."""
+        """Return the posterior covariances of ``Z u`` between tasks, shape (n, T, T)."""
         own = (Z @ self.turned) ** 2 @ (self.s[:, None] * self.D).T
         return np.asarray((self.Q * own[:, None, :]) @ self.Q.T)
 
 
-class GappedRows(JointReduced):
-    """Rows of which some lack labels."""
+class GappedRows:
+    """Rows of which some lack labels; its methods return what those of whole rows do."""
 
     def __init__(self, rows: JointRows, L: Array, varying: Chosen, noise: Array) -> None:
         self.rows, self.L, self.varying = rows, L, varying
@@ -321,13 +279,13 @@ class GappedRows(JointReduced):
             joined[t * self.r : (t + 1) * self.r, :-1] = own
         self.seen = self._half(joined)
 
-    def totals(self) -> JointTotals:
+    def totals(self) -> Totals:
         """Return the sums."""
         X, rows = self.rows.X, self.scaled_ones.sum(axis=1)
         N, y = self.seen[:, :-1], self.seen[:, -1]
         gram = (X.T * rows) @ X - N.T @ N
         cross = X.T @ self.scaled_y.sum(axis=1) - N.T @ y
-        return JointTotals(gram, cross, self.log_determinant)
+        return Totals(gram, cross, self.log_determinant)
 
     def deviations(self, beta: Array) -> Array:
         """Return the posterior mean deviations."""
@@ -474,6 +432,9 @@ def _precisions(rows: JointRows, noise: Array) -> tuple[Array, float]:
     logs = 2.0 * np.log(np.diagonal(np.linalg.cholesky(held), axis1=1, axis2=2)).sum(axis=1)
     A = np.where(both, np.linalg.inv(held), 0.0)
     return 0.5 * (A + A.transpose(0, 2, 1)), float(rows.count @ logs)
+
+
+JointReduced = WholeRows | GappedRows
 
 
 def reduced(rows: JointRows, L: Array, varying: Chosen, noise: Array) -> JointReduced:

@@ -98,7 +98,7 @@ def log_densities(
     C = posterior_covariance(line, known, noise)
     mean = prior.mean
     if line is not None:
-        single = replace(line, tasks=np.zeros((1, 1), dtype=np.intp))  # type: ignore[type-var]
+        single = replace(line, tasks=np.zeros((1, 1), dtype=np.intp))
         mean = posterior_means([single], replace(known, noise=noise), 1)[0]
     left = np.maximum(1.0 - v * np.einsum("ij,ij->i", X @ C, X) / noise, _NO_ROOM)
     variance = noise / (v * left)
@@ -217,8 +217,6 @@ def _drawn_block(block: Block, base: Learned, L: Array, rng: Generator) -> Block
         real = np.any(block.rows != 0.0, axis=2)[:, :, None]
         e = deviation * rng.standard_normal(block.y.shape) * real
         return replace(block, y=block.rows @ np.swapaxes(W, 1, 2) + e)
-    if not isinstance(block, Moments):
-        raise TypeError(type(block).__name__)
     return _drawn_moments(block, W, deviation, rng)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,48 +75,10 @@ class Labelled:
         return dense if self.shift is None else dense - self.shift
 
 
-class RowBlock(ABC):
-    """Some tasks and their rows; arrays have the shape (tasks, padded rows)."""
+class PaddedRows:
+    """Tasks of like size, their rows padded, gathered when needed or once for all."""
 
-    # Shapes: tasks (B,), y, weight (B, n), loss (B, n).
-
-    tasks: Index
-    y: Array
-    weight: Array
-    loss: Index | None
-    width: int
-
-    @abstractmethod
-    def eta(self, w: Array) -> Array:
-        """Return the linear predictors of coefficients (B, p), shape (B, n)."""
-
-    @abstractmethod
-    def project(self, values: Array) -> Array:
-        """Return Z' values of every task, shape (B, p)."""
-
-    @abstractmethod
-    def gram(self, weight: Array) -> Array:
-        """Return Z' diag(weight) Z of every task, shape (B, p, p)."""
-
-    @abstractmethod
-    def forms(self, M: Array) -> Array:
-        """Return z' M z of every row for matrices M (B, p, p), shape (B, n)."""
-
-    @abstractmethod
-    def times(self, M: Array) -> Array:
-        """Return Z M of every task for matrices of a few columns (B, p, k), shape (B, n, k)."""
-
-    @abstractmethod
-    def squares(self, H: Array) -> Array:
-        """Return the squared length of H z for every row and matrices H (B, k, p), (B, n)."""
-
-    @abstractmethod
-    def dense(self) -> Array:
-        """Return the rows, shape (B, n, p); for blocks of few rows."""
-
-
-class PaddedRows(RowBlock):
-    """Tasks of like size, gathered when needed or once for all."""
+    # Shapes: tasks (B,), y, weight, loss (B, n).
 
     def __init__(self, source: Labelled, tasks: Index, keep: bool) -> None:
         counts = source.counts[tasks]
@@ -141,19 +102,19 @@ class PaddedRows(RowBlock):
         return self._source.take(self._labels[:, piece])
 
     def eta(self, w: Array) -> Array:
-        """Return the linear predictors."""
+        """Return the linear predictors of coefficients (B, p), shape (B, n)."""
         parts = [self._piece(piece) @ w[:, :, None] for piece in self._pieces]
         return np.concatenate(parts, axis=1)[:, :, 0]
 
     def project(self, values: Array) -> Array:
-        """Return Z' values."""
+        """Return Z' values of every task, shape (B, p)."""
         total = np.zeros((len(self.tasks), self.width))
         for piece in self._pieces:
             total += (values[:, None, piece] @ self._piece(piece))[:, 0]
         return total
 
     def gram(self, weight: Array) -> Array:
-        """Return Z' diag(weight) Z."""
+        """Return Z' diag(weight) Z of every task, shape (B, p, p)."""
         p = self.width
         total = np.zeros((len(self.tasks), p, p))
         for piece in self._pieces:
@@ -162,7 +123,7 @@ class PaddedRows(RowBlock):
         return total
 
     def forms(self, M: Array) -> Array:
-        """Return z' M z."""
+        """Return z' M z of every row for matrices M (B, p, p), shape (B, n)."""
         out = np.empty(self.y.shape)
         for piece in self._pieces:
             Z = self._piece(piece)
@@ -170,20 +131,20 @@ class PaddedRows(RowBlock):
         return out
 
     def times(self, M: Array) -> Array:
-        """Return Z M."""
+        """Return Z M of every task for matrices of a few columns (B, p, k), shape (B, n, k)."""
         return np.concatenate([self._piece(piece) @ M for piece in self._pieces], axis=1)
 
     def squares(self, H: Array) -> Array:
-        """Return the squared length of H z."""
+        """Return the squared length of H z for every row and matrices H (B, k, p), (B, n)."""
         return self.forms(H.transpose(0, 2, 1) @ H)
 
     def dense(self) -> Array:
-        """Return the rows."""
+        """Return the rows, shape (B, n, p); for blocks of few rows."""
         return self._piece(slice(None))
 
 
-class SparseRows(RowBlock):
-    """One task of a sparse design, which stays sparse."""
+class SparseRows:
+    """One task of a sparse design, which stays sparse; as :class:`PaddedRows` with B = 1."""
 
     def __init__(self, source: Labelled, task: int) -> None:
         part = slice(int(source.offsets[task]), int(source.offsets[task + 1]))
@@ -247,6 +208,9 @@ class SparseRows(RowBlock):
     def dense(self) -> Array:
         """Return the rows."""
         return np.asarray(self._Z.toarray() - self._shift)[None]
+
+
+RowBlock = PaddedRows | SparseRows
 
 
 def is_thin(X: Any) -> bool:  # noqa: ANN401 - dense or sparse
@@ -355,52 +319,8 @@ class Spread:
     _diagonal: Array | None = None
 
 
-class BlockPosterior(ABC):
-    """Products with R and T of the tasks of a block, at given curvatures."""
-
-    rows: RowBlock
-    log_determinant: float
-
-    @abstractmethod
-    def information(self) -> Array:
-        """Return the sum of T over the tasks, shape (p, p)."""
-
-    @abstractmethod
-    def reduced(self, beta: Array) -> Array:
-        """Return Z'(I - R X C X') b of every task, given beta = Z'b of shape (B, p)."""
-
-    @abstractmethod
-    def response(self, beta: Array, mean: Array) -> Array:
-        """Return X'((I - R X C X') b - R Z mean), shape (B, q), given beta = Z'b."""
-
-    @abstractmethod
-    def restricted(self, inverse_root: Array | None) -> Array:
-        """Return the sum of X'(R - R Z S^-1 Z'R) X, shape (q, q)."""
-        # `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
-
-    @abstractmethod
-    def restricted_diagonal(self, inverse_root: Array | None) -> Array:
-        """Return the diagonal of :meth:`restricted`, shape (q,)."""
-
-    @abstractmethod
-    def pair_information(self) -> Array:
-        """Return the expected information about pairs of mirrored entries of C, shape (q, q)."""
-        # The sum over the tasks of ``P_ii P_jj + P_ij^2`` with P = X'R X.
-
-    @abstractmethod
-    def variances(self, inverse_root: Array | None) -> Array:
-        """Return the posterior variance of the linear predictor of every row, shape (B, n)."""
-        # With the uncertainty S^-1 of mu, unless `inverse_root` is None.
-
-
-def block_posterior(rows: RowBlock, curvature: Array, spread: Spread) -> BlockPosterior:
-    """Return the posterior of a block in the smaller of the two forms."""
-    few = rows.y.shape[1] < rows.width
-    return (KernelPosterior if few else WeightPosterior)(rows, curvature, spread)
-
-
-class WeightPosterior(BlockPosterior):
-    """At least as many rows as columns: matrices of p x p."""
+class WeightPosterior:
+    """Products with R and T of tasks of at least as many rows as columns: matrices of p x p."""
 
     def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
         self.rows, self._spread = rows, spread
@@ -418,21 +338,22 @@ class WeightPosterior(BlockPosterior):
         self._T = T
 
     def information(self) -> Array:
-        """Return the sum of T."""
+        """Return the sum of T over the tasks, shape (p, p)."""
         return np.asarray(self._T.sum(axis=0))
 
     def reduced(self, beta: Array) -> Array:
-        """Return Z'(I - R X C X') b."""
+        """Return Z'(I - R X C X') b of every task, given beta = Z'b of shape (B, p)."""
         V, C = self._spread.varying, self._spread
         return np.asarray(beta - (self._T[:, :, V] @ C.times(beta[:, V])[:, :, None])[:, :, 0])
 
     def response(self, beta: Array, mean: Array) -> Array:
-        """Return X'((I - R X C X') b - R Z mean)."""
+        """Return X'((I - R X C X') b - R Z mean), shape (B, q), given beta = Z'b."""
         V = self._spread.varying
         return self.reduced(beta)[:, V] - np.asarray(self._T[:, V] @ mean)
 
     def restricted(self, inverse_root: Array | None) -> Array:
-        """Return the sum of X'(R - R Z S^-1 Z'R) X."""
+        """Return the sum of X'(R - R Z S^-1 Z'R) X, shape (q, q)."""
+        # `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
         V = self._spread.varying
         total = self._T[:, V][:, :, V].sum(axis=0)
         if inverse_root is not None:
@@ -441,7 +362,7 @@ class WeightPosterior(BlockPosterior):
         return np.asarray(total)
 
     def restricted_diagonal(self, inverse_root: Array | None) -> Array:
-        """Return the diagonal of the sum of X'(R - R Z S^-1 Z'R) X."""
+        """Return the diagonal of :meth:`restricted`, shape (q,)."""
         V = self._spread.varying
         total = _diagonals(self._T).sum(axis=0)[V]
         if inverse_root is not None:
@@ -450,14 +371,16 @@ class WeightPosterior(BlockPosterior):
         return np.asarray(total)
 
     def pair_information(self) -> Array:
-        """Return the information."""
+        """Return the expected information about pairs of mirrored entries of C, shape (q, q)."""
+        # The sum over the tasks of ``P_ii P_jj + P_ij^2`` with P = X'R X.
         V = self._spread.varying
         P = self._T[:, V][:, :, V]
         own = _diagonals(P)
         return np.asarray(own.T @ own + np.sum(P**2, axis=0))
 
     def variances(self, inverse_root: Array | None) -> Array:
-        """Return the posterior variances of the linear predictors."""
+        """Return the posterior variance of the linear predictor of every row, shape (B, n)."""
+        # With the uncertainty S^-1 of mu, unless `inverse_root` is None.
         if self._spread.is_narrow:
             return self._narrow_variances(inverse_root)
         own = self.rows.forms(self._own_covariances())
@@ -494,8 +417,8 @@ class WeightPosterior(BlockPosterior):
         return self.rows.squares(half) + _inner(along @ middle - 2.0 * across, along)
 
 
-class KernelPosterior(BlockPosterior):
-    """Fewer rows than columns: matrices of n_t x n_t."""
+class KernelPosterior:
+    """The same of tasks of fewer rows than columns: matrices of n_t x n_t."""
 
     def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
         self.rows, self._spread = rows, spread
@@ -578,6 +501,15 @@ class KernelPosterior(BlockPosterior):
 
     def _weighted(self, values: Array) -> Array:
         return np.asarray((self._R @ values[:, :, None])[:, :, 0])
+
+
+BlockPosterior = WeightPosterior | KernelPosterior
+
+
+def block_posterior(rows: RowBlock, curvature: Array, spread: Spread) -> BlockPosterior:
+    """Return the posterior of a block in the smaller of the two forms."""
+    few = rows.y.shape[1] < rows.width
+    return (KernelPosterior if few else WeightPosterior)(rows, curvature, spread)
 
 
 def _square_of(factor: Array) -> Array:

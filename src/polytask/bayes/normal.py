@@ -272,7 +272,7 @@ class Marginal(Likelihood[Evaluation]):
     def _totals(self, L: Array, precision: Array | None, kept: list[Reduced]) -> Totals:
         """Sum over the blocks; the first reduced blocks are left in `kept`."""
         room = _KEPT_ENTRIES
-        totals = Totals(np.zeros((self.p, self.p)), np.zeros(self.p), 0.0, 0.0)
+        totals = Totals(np.zeros((self.p, self.p)), np.zeros(self.p), 0.0)
         for block, reduced in zip(self.blocks, self._reduced(L, precision, ()), strict=True):
             totals = totals + reduced.totals()
             room -= block.entries
