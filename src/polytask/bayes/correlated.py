@@ -17,6 +17,7 @@ from polytask.bayes.normal import estimated_mean, ridge_of
 from polytask.bayes.prior import Diagonal, Model, NoVariation, Structure
 from polytask.bayes.search import (
     LARGEST_LOG,
+    Evaluation,
     Likelihood,
     expected_second,
     inner_slope,
@@ -72,28 +73,21 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
-class JointEvaluation:
-    """The likelihood at one point."""
+class JointDetail:
+    """Where the likelihood was evaluated, its slopes, and the mean coefficients there."""
 
-    # Shapes: params, gradient (n,), slope (q, q), data_noise_slope (T, T), noise_slope (T, T),
-    # weights (q,), beta (p,), beta_covariance (p, p).
+    # Shapes: data_noise_slope, noise_slope (T, T), beta (p,), beta_covariance (p, p).
 
     point: Point
-    params: Array
-    value: float
-    gradient: Array
-    residual: float
     log_likelihood: float
-    slope: Array
     data_noise_slope: Array
     noise_slope: Array
     mean_slope: float
-    weights: Array
     beta: Array
     beta_covariance: Array
 
 
-class JointMarginal(Likelihood[JointEvaluation]):
+class JointMarginal(Likelihood[JointDetail]):
     """The marginal likelihood of rows of several tasks."""
 
     # The noise is ``C F F' C'`` with C its factor where the search began and F a lower triangle,
@@ -152,17 +146,17 @@ class JointMarginal(Likelihood[JointEvaluation]):
         tail = [] if point.log_mean is None else [point.log_mean]
         return np.concatenate([point.structure, F[self._lower], tail])
 
-    def evaluate(self, params: Array) -> JointEvaluation:
+    def evaluate(self, params: Array) -> Evaluation[JointDetail]:
         """Return the likelihood and its gradient."""
         root = self._C @ self._factor(params)
         log_mean = float(params[-1]) if self.model.gaussian_mean else None
         return self._at(Point(params[: self._noise.start], root @ root.T, log_mean), params)
 
-    def at(self, point: Point) -> JointEvaluation:
+    def at(self, point: Point) -> Evaluation[JointDetail]:
         """Return the likelihood and its gradient."""
         return self._at(point, self.params(point))
 
-    def _at(self, point: Point, params: Array) -> JointEvaluation:
+    def _at(self, point: Point, params: Array) -> Evaluation[JointDetail]:
         work = self.reduce(point)
         totals = work.totals()
         added, size = self._ridge.copy(), 0.0
@@ -192,20 +186,22 @@ class JointMarginal(Likelihood[JointEvaluation]):
         gradient[self._noise.stop :] = mean_slope
         noise_slope = slopes.noise + pull_slope
         gradient[self._noise] = self._noise_gradient(noise_slope, params)
-        return JointEvaluation(
-            point=point,
+        return Evaluation(
             params=params.copy(),
             value=-log_likelihood - log_prior + pulled,
             gradient=gradient,
             residual=self._residual(point, params, gradient, noise_slope),
-            log_likelihood=log_likelihood,
             slope=slopes.covariance,
-            data_noise_slope=slopes.noise,
-            noise_slope=noise_slope,
-            mean_slope=mean_slope,
             weights=slopes.weights,
-            beta=mean.beta,
-            beta_covariance=mean.covariance,
+            detail=JointDetail(
+                point=point,
+                log_likelihood=log_likelihood,
+                data_noise_slope=slopes.noise,
+                noise_slope=noise_slope,
+                mean_slope=mean_slope,
+                beta=mean.beta,
+                beta_covariance=mean.covariance,
+            ),
         )
 
     def _factor(self, params: Array) -> Array:
@@ -242,43 +238,43 @@ class JointMarginal(Likelihood[JointEvaluation]):
         bounds[:, self._noise.stop :] = [[-LARGEST_LOG], [LARGEST_LOG]]
         return bounds
 
-    def units(self, at: JointEvaluation) -> Array:
+    def units(self, at: Evaluation[JointDetail]) -> Array:
         """Return the units in which parameters are searched."""
         units = super().units(at)
         units[self._noise] = np.sqrt(self.active / (self.n_rows + self.pull.rows))
         return units
 
-    def centred(self, at: JointEvaluation) -> JointEvaluation:
+    def centred(self, at: Evaluation[JointDetail]) -> Evaluation[JointDetail]:
         """Return the same point with its own noise as the origin."""
         if self.held.noise_held:
             return at
-        self._C = np.linalg.cholesky(at.point.noise)
+        self._C = np.linalg.cholesky(at.detail.point.noise)
         params, gradient = at.params.copy(), at.gradient.copy()
         params[self._noise] = 0.0
-        gradient[self._noise] = self._noise_gradient(at.noise_slope, params)
+        gradient[self._noise] = self._noise_gradient(at.detail.noise_slope, params)
         return replace(at, params=params, gradient=gradient)
 
-    def expected(self, at: JointEvaluation) -> Array:
+    def expected(self, at: Evaluation[JointDetail]) -> Array:
         """Take an EM step: never downhill, but for a structure without an exact M step."""
         # The coefficients, the mean that is integrated out and missing labels are what is not
         # observed; their second moments follow from the slopes at the point.
-        second = expected_second(self.covariance(at.point), at.slope, self.active)
+        second = expected_second(self.covariance(at.detail.point), at.slope, self.active)
         values, vectors = np.linalg.eigh(second)
         second = (vectors * np.maximum(values, 0.0)) @ vectors.T
         errors = self.errors(at)
         errors[np.diag_indices_from(errors)] += self.pull.rows * self.pull.variances
         noise = errors / (self.n_rows + self.pull.rows)
-        log_mean = at.point.log_mean
+        log_mean = at.detail.point.log_mean
         if log_mean is not None:
             size = max(int(np.count_nonzero(self.model.shrunk(self.p))), 1)
-            share = 1.0 - 2.0 * at.mean_slope / size
+            share = 1.0 - 2.0 * at.detail.mean_slope / size
             log_mean += float(np.log(max(share, np.finfo(float).tiny)))
         return self.params(Point(self.structure.start(second), noise, log_mean))
 
-    def errors(self, at: JointEvaluation) -> Array:
+    def errors(self, at: Evaluation[JointDetail]) -> Array:
         """Return the expected products of all rows' noise, missing labels included, (T, T)."""
-        Sigma = at.point.noise
-        moments = self.n_rows * Sigma - 2.0 * Sigma @ at.data_noise_slope @ Sigma
+        Sigma = at.detail.point.noise
+        moments = self.n_rows * Sigma - 2.0 * Sigma @ at.detail.data_noise_slope @ Sigma
         return np.asarray(0.5 * (moments + moments.T))
 
     def information(self, point: Point) -> Array:
@@ -465,13 +461,13 @@ def learn_joint(
     return JointLearned(
         model=model,
         pull=pull,
-        params=last.point.structure,
-        covariance=marginal.covariance(last.point),
-        noise=last.point.noise,
-        mean=last.beta,
-        mean_covariance=last.beta_covariance,
-        log_mean=last.point.log_mean,
-        log_likelihood=last.log_likelihood,
+        params=last.detail.point.structure,
+        covariance=marginal.covariance(last.detail.point),
+        noise=last.detail.point.noise,
+        mean=last.detail.beta,
+        mean_covariance=last.detail.beta_covariance,
+        log_mean=last.detail.point.log_mean,
+        log_likelihood=last.detail.log_likelihood,
         score=-last.value,
         residual=last.residual,
         converged=found.converged,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +24,7 @@ from polytask.bayes.laplace_mode import (
 from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
 from polytask.bayes.prior import Model, NoVariation, Scalar, Structure
 from polytask.bayes.row_kernel import RowKernel
-from polytask.bayes.search import Likelihood, inner_slope, maximise
+from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise
 
 # Standard deviations of the prior are themselves half-normal with this one: without it they
 # would be infinite where the classes are separable.
@@ -148,17 +147,7 @@ class Found:
     posterior: tuple[Beliefs, Mode] | None
 
 
-class Engine(ABC):
-    """Evaluates priors of the same labels. Shapes: copies (q,)."""
-
-    copies: Array
-
-    @abstractmethod
-    def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
-        """Evaluate a prior. Shapes: factor (q, r)."""
-
-
-class WeightEngine(Engine):
+class WeightEngine:
     """The posterior in the weights, for any covariance. Shapes: copies (p,)."""
 
     def __init__(
@@ -274,7 +263,7 @@ class _KernelSteps(NewtonSteps[_Dual, tuple[Array, Array]]):
         return self._valued(a, here.eta + step * (target.eta - here.eta))
 
 
-class KernelEngine(Engine):
+class KernelEngine:
     """The posterior in the rows, for coefficients of one variance. Shapes: copies (p,)."""
 
     # The covariance has two columns: the intercept, and one that stands for all features.
@@ -340,20 +329,10 @@ class KernelEngine(Engine):
         return Point(mean, alpha)
 
 
-@dataclass(frozen=True, eq=False)
-class LaplaceEvaluation:
-    """Minus what is maximised, its gradient, and what was found."""
-
-    params: Array
-    value: float
-    gradient: Array
-    residual: float
-    slope: Array
-    weights: Array
-    found: Found
+Engine = WeightEngine | KernelEngine
 
 
-class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
+class LaplaceMarginal(Likelihood[Found]):
     """The evidence of priors of one problem."""
 
     def __init__(self, problem: Problem, model: Model) -> None:
@@ -383,14 +362,14 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         mean = np.array(_LOG_DEVIATIONS)[:, None][:, : self.learns_mean]
         return np.concatenate([own, mean, self._losses.bounds], axis=1)
 
-    def units(self, at: LaplaceEvaluation) -> Array:
+    def units(self, at: Evaluation[Found]) -> Array:
         """Return the units of the search; the standard error of a log dispersion is known."""
         units, dispersed = super().units(at), self._losses.dispersed
-        count = np.maximum(at.found.dispersions.weight[dispersed], 1.0)
+        count = np.maximum(at.detail.dispersions.weight[dispersed], 1.0)
         units[len(units) - len(dispersed) :] = np.sqrt(2.0 * max(self.active, 1) / count)
         return units
 
-    def evaluate(self, params: Array) -> LaplaceEvaluation:
+    def evaluate(self, params: Array) -> Evaluation[Found]:
         """Return minus the log evidence and the log priors of the parameters."""
         own, structure = params[: self.size], self.structure
         factor = structure.factor(own, self.q)
@@ -406,21 +385,21 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
             gradient = np.append(gradient, 2.0 * mean * (wide - found.mean_slope))
         gradient = np.append(gradient, -found.dispersions.slope)
         inner = np.abs(inner_slope(params, gradient, self.bounds()))
-        return LaplaceEvaluation(
+        return Evaluation(
             params=params.copy(),
             value=value,
             gradient=gradient,
             residual=float(inner.max(initial=0.0)) / self.problem.count,
             slope=slope,
             weights=np.maximum(found.weights, 0.0),
-            found=found,
+            detail=found,
         )
 
-    def expected(self, at: LaplaceEvaluation) -> Array:
+    def expected(self, at: Evaluation[Found]) -> Array:
         """Return the parameters after an EM step."""
-        own = self.structure.start(at.found.second)
-        mean = [0.5 * np.log(at.found.mean_second)] if self.learns_mean else []
-        return np.concatenate([own, mean, at.found.dispersions.expected])
+        own = self.structure.start(at.detail.second)
+        mean = [0.5 * np.log(at.detail.mean_second)] if self.learns_mean else []
+        return np.concatenate([own, mean, at.detail.dispersions.expected])
 
     def mean_variance(self, params: Array) -> float | None:
         """Return the variance of the mean coefficients, None if it is not learned."""
@@ -430,13 +409,13 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         """Return the losses of the labels, with their dispersions."""
         return self._losses.at(params[self.size + self.learns_mean :])
 
-    def posterior(self, at: LaplaceEvaluation) -> tuple[Beliefs, Mode]:
+    def posterior(self, at: Evaluation[Found]) -> tuple[Beliefs, Mode]:
         """Return a prior and its posterior in the weights."""
-        if at.found.posterior is not None:
-            return at.found.posterior
+        if at.detail.posterior is not None:
+            return at.detail.posterior
         engine = self.problem.weights(self.model)
         q = len(engine.copies)
-        engine.point = Point(at.found.point.mean, at.found.point.alpha[:, :q])
+        engine.point = Point(at.detail.point.mean, at.detail.point.alpha[:, :q])
         factor = self.structure.factor(at.params[: self.size], q)
         return engine.posterior(factor, self.mean_variance(at.params), self.losses(at.params))
 
@@ -529,7 +508,7 @@ def learn_laplace(
     marginal = LaplaceMarginal(problem, model)
     start = marginal.start(second) if before is None else before.params
     found = maximise(marginal, start, tol, max_iter, expect=before is None)
-    last = found.at.found
+    last = found.at.detail
     beliefs, mode = marginal.posterior(found.at)
     return LearnedLaplace(
         model=model,

@@ -19,6 +19,7 @@ from polytask.bayes.prior import Mask, Model, NoVariation, Scalar, Structure
 from polytask.bayes.row_kernel import RowKernel
 from polytask.bayes.search import (
     LARGEST_LOG,
+    Evaluation,
     Found,
     Likelihood,
     expected_second,
@@ -45,19 +46,10 @@ _RIDGE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The likelihood at one point."""
+class NormalDetail:
+    """The mean coefficients and the noise. Shapes: beta (p,), beta_covariance (p, p)."""
 
-    # Shapes: params, gradient (n_parameters,), slope (q, q), weights (q,), beta (p,),
-    # beta_covariance (p, p).
-
-    params: Array
-    value: float
-    gradient: Array
-    residual: float
     log_likelihood: float
-    slope: Array
-    weights: Array
     beta: Array
     beta_covariance: Array
     noise: float
@@ -95,7 +87,7 @@ def estimated_mean(gram: Array, cross: Array, added: Array, inside: Mask) -> Mea
     return MeanEstimate(beta, inverse.T @ inverse, root, log_determinant)
 
 
-class Marginal(Likelihood[Evaluation]):
+class Marginal(Likelihood[NormalDetail]):
     """The marginal likelihood of blocks of tasks."""
 
     # Without deviations their variances are held at zero; apart, no mean is shared.
@@ -172,7 +164,7 @@ class Marginal(Likelihood[Evaluation]):
         upper: Array = np.linalg.qr(L.T).R
         return upper.T
 
-    def evaluate(self, params: Array) -> Evaluation:
+    def evaluate(self, params: Array) -> Evaluation[NormalDetail]:
         """Return the likelihood and its gradient. Shapes: params (sum of `sizes`,)."""
         own, log_noise, log_mean = self.unpack(params)
         L = self.factor(params)
@@ -208,15 +200,12 @@ class Marginal(Likelihood[Evaluation]):
         gradient = np.concatenate(parts)
         return Evaluation(
             params=params.copy(),
-            log_likelihood=log_likelihood,
             value=-log_likelihood - log_prior,
             gradient=gradient,
             residual=self.residual(params, gradient),
             slope=slope,
             weights=weights,
-            beta=mean.beta,
-            beta_covariance=mean.covariance,
-            noise=noise,
+            detail=NormalDetail(log_likelihood, mean.beta, mean.covariance, noise),
         )
 
     def residual(self, params: Array, gradient: Array) -> float:
@@ -233,7 +222,7 @@ class Marginal(Likelihood[Evaluation]):
             bounds[:, -1] = -LARGEST_LOG
         return bounds
 
-    def expected(self, at: Evaluation) -> Array:
+    def expected(self, at: Evaluation[NormalDetail]) -> Array:
         """Return the parameters after an EM step in Psi."""
         size = self.sizes[0]
         Psi = self.structure.covariance(at.params[:size], self.q)
@@ -349,7 +338,7 @@ def ridge_of(gram: Array) -> Array:
     return own * _RIDGE if smallest < _RIDGE else np.zeros_like(own)
 
 
-class KernelMarginal(Likelihood[Evaluation]):
+class KernelMarginal(Likelihood[NormalDetail]):
     """Values and gradients of a :class:`Marginal` whose tasks are kept as rows."""
 
     def __init__(self, marginal: Marginal) -> None:
@@ -371,11 +360,11 @@ class KernelMarginal(Likelihood[Evaluation]):
         """Return lower and upper bounds."""
         return self.marginal.bounds()
 
-    def expected(self, at: Evaluation) -> Array:
+    def expected(self, at: Evaluation[NormalDetail]) -> Array:
         """Return the parameters after an EM step in Psi."""
         return self.marginal.expected(at)
 
-    def evaluate(self, params: Array) -> Evaluation:
+    def evaluate(self, params: Array) -> Evaluation[NormalDetail]:
         """Return the likelihood and its gradient; the mean coefficients are left out."""
         marginal, model = self.marginal, self.marginal.model
         own, _, log_mean = marginal.unpack(params)
@@ -415,12 +404,9 @@ class KernelMarginal(Likelihood[Evaluation]):
             value=value,
             gradient=gradient,
             residual=marginal.residual(params, gradient),
-            log_likelihood=-value,
             slope=np.diag(slopes[which] * alike),
             weights=np.maximum(traces[which] * alike, 0.0),
-            beta=np.array([mean]),
-            beta_covariance=np.zeros((1, 1)),
-            noise=noise,
+            detail=NormalDetail(-value, np.array([mean]), np.zeros((1, 1)), noise),
         )
 
 
@@ -504,17 +490,20 @@ def _start(marginal: Marginal, start: Learned | None) -> Array:
     return params
 
 
-def _learned(marginal: Marginal, last: Evaluation, found: Found[Evaluation]) -> Learned:
+def _learned(
+    marginal: Marginal, last: Evaluation[NormalDetail], found: Found[NormalDetail]
+) -> Learned:
     own, log_noise, _ = marginal.unpack(last.params)
+    detail = last.detail
     return Learned(
         model=marginal.model,
         params=last.params,
-        covariance=last.noise * marginal.structure.covariance(own, marginal.q),
-        mean=last.beta,
-        mean_covariance=last.noise * last.beta_covariance,
-        noise=last.noise,
-        task_noise=None if log_noise is None else last.noise * np.exp(log_noise),
-        log_likelihood=last.log_likelihood,
+        covariance=detail.noise * marginal.structure.covariance(own, marginal.q),
+        mean=detail.beta,
+        mean_covariance=detail.noise * detail.beta_covariance,
+        noise=detail.noise,
+        task_noise=None if log_noise is None else detail.noise * np.exp(log_noise),
+        log_likelihood=detail.log_likelihood,
         residual=last.residual,
         converged=found.converged,
         n_iter=found.n_iter,

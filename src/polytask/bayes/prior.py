@@ -117,94 +117,72 @@ class Structure(ABC):
         return np.asarray(factor @ factor.T)
 
 
-@saveable("bayes.structure.none")
-@dataclass(frozen=True)
-class NoVariation(Structure):
-    """Only the intercept varies between tasks: pooled coefficients with shrunk intercepts."""
+class _Independent(Structure, ABC):
+    """Independent coefficients, some of which have the same variance."""
 
     independent: ClassVar[bool] = True
 
+    @abstractmethod
+    def _groups(self, q: int) -> NDArray[np.intp]:
+        """Return the number of the variance of the first coefficients; the others do not vary."""
+
     def n_parameters(self, q: int) -> int:
-        """Return 1."""
-        return 1
+        """Return the number of variances."""
+        return int(self._groups(q)[-1]) + 1
 
     def start(self, second: Array) -> Array:
-        """Return the standard deviation of the intercept."""
-        return np.asarray(np.sqrt(np.maximum(second[:1, 0], 0.0)))
+        """Return the standard deviations."""
+        groups = self._groups(len(second))
+        total = np.bincount(groups, _positive_diagonal(second)[: len(groups)])
+        return np.asarray(np.sqrt(total / np.bincount(groups)))
 
     def factor(self, params: Array, q: int) -> Array:
-        """Return a column that is zero below the intercept, shape (q, 1)."""
-        column = np.zeros((q, 1))
-        column[0, 0] = params[0]
-        return column
+        """Return a diagonal matrix without the columns of what does not vary."""
+        deviations = params[self._groups(q)]
+        found = np.zeros((q, len(deviations)))
+        np.fill_diagonal(found, deviations)
+        return found
 
     def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
-        """Return the gradient with respect to the standard deviation."""
-        return np.asarray(2.0 * params * gradient[0, 0])
+        """Return the gradient with respect to the standard deviations."""
+        groups = self._groups(q)
+        return 2.0 * params * np.bincount(groups, np.diagonal(gradient)[: len(groups)])
 
     def curvature(self, weights: Array) -> Array:
-        """Return the weight of the intercept."""
-        return weights[:1]
+        """Return the sums of the weights of those of one variance."""
+        groups = self._groups(len(weights))
+        return np.asarray(np.bincount(groups, weights[: len(groups)]), dtype=np.float64)
+
+
+@saveable("bayes.structure.none")
+@dataclass(frozen=True)
+class NoVariation(_Independent):
+    """Only the intercept varies between tasks: pooled coefficients with shrunk intercepts."""
+
+    def _groups(self, q: int) -> NDArray[np.intp]:
+        return np.zeros(1, dtype=np.intp)
+
+    def start(self, second: Array) -> Array:
+        """Return the standard deviation of the intercept, which may be zero."""
+        return np.asarray(np.sqrt(np.maximum(second[:1, 0], 0.0)))
 
 
 @saveable("bayes.structure.scalar")
 @dataclass(frozen=True)
-class Scalar(Structure):
+class Scalar(_Independent):
     """Independent coefficients: the intercept has one variance, all features another."""
 
-    independent: ClassVar[bool] = True
-
-    def n_parameters(self, q: int) -> int:
-        """Return 2, or 1 where there is nothing but the intercept."""
-        return min(q, 2)
-
-    def start(self, second: Array) -> Array:
-        """Return the standard deviations of the intercept and of the features."""
-        variances = _positive_diagonal(second)
-        means = [variances[0], *([variances[1:].mean()] if len(variances) > 1 else [])]
-        return np.asarray(np.sqrt(np.array(means)))
-
-    def factor(self, params: Array, q: int) -> Array:
-        """Return a diagonal matrix, shape (q, q)."""
-        return np.diag(np.repeat(params, [1, q - 1][: len(params)]))
-
-    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
-        """Return the gradient with respect to the standard deviations."""
-        diagonal = np.diagonal(gradient)
-        sums = np.array([diagonal[0], diagonal[1:].sum()])[: len(params)]
-        return np.asarray(2.0 * params * sums)
-
-    def curvature(self, weights: Array) -> Array:
-        """Return the weight of the intercept and the sum of the others."""
-        return np.array([weights[0], weights[1:].sum()])[: len(weights)]
+    def _groups(self, q: int) -> NDArray[np.intp]:
+        return np.minimum(np.arange(q), 1)
 
 
 @saveable("bayes.structure.diagonal")
 @dataclass(frozen=True)
-class Diagonal(Structure):
+class Diagonal(_Independent):
     """Independent coefficients, each with its own variance: some features vary, others not."""
 
-    independent: ClassVar[bool] = True
-
-    def n_parameters(self, q: int) -> int:
-        """Return q."""
-        return q
-
-    def start(self, second: Array) -> Array:
-        """Return the standard deviations."""
-        return np.sqrt(_positive_diagonal(second))
-
-    def factor(self, params: Array, q: int) -> Array:
-        """Return a diagonal matrix, shape (q, q)."""
-        return np.diag(params)
-
-    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
-        """Return the gradient with respect to the standard deviations."""
-        return np.asarray(2.0 * params * np.diagonal(gradient))
-
-    def curvature(self, weights: Array) -> Array:
-        """Return the weights."""
-        return weights
+    def _groups(self, q: int) -> NDArray[np.intp]:
+        return np.arange(q)
 
 
 @saveable("bayes.structure.low_rank")

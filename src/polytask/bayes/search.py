@@ -6,7 +6,7 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import scipy.optimize
@@ -32,40 +32,27 @@ _ROOM = 4.0
 LARGEST_LOG = 18.0
 
 
-class Evaluation(Protocol):
-    """A likelihood at one point: minus what is maximised, and its derivatives."""
-
-    # Shapes: params, gradient (n,), slope (q, q) by the covariance, weights (q,) of the columns.
-
-    @property
-    def params(self) -> Array:
-        """Where."""
-
-    @property
-    def value(self) -> float:
-        """Minus the log evidence and the log prior of the parameters."""
-
-    @property
-    def gradient(self) -> Array:
-        """Its derivative by the parameters."""
-
-    @property
-    def residual(self) -> float:
-        """How far from a maximum, in the units of the tolerance."""
-
-    @property
-    def slope(self) -> Array:
-        """The derivative of the value by the covariance of the deviations."""
-
-    @property
-    def weights(self) -> Array:
-        """The information about each of its diagonal entries."""
+Detail = TypeVar("Detail")
 
 
-At = TypeVar("At", bound=Evaluation)
+@dataclass(frozen=True, eq=False)
+class Evaluation(Generic[Detail]):
+    """A likelihood at one point: minus the log evidence and the log prior of the parameters."""
+
+    # Shapes: params, gradient (n,), slope (q, q) by the covariance of the deviations, weights
+    # (q,), the information about each of its diagonal entries. The residual says how far from a
+    # maximum, in the units of the tolerance; the detail is what the likelihood found beside.
+
+    params: Array
+    value: float
+    gradient: Array
+    residual: float
+    slope: Array
+    weights: Array
+    detail: Detail
 
 
-class Likelihood(ABC, Generic[At]):
+class Likelihood(ABC, Generic[Detail]):
     """The evidence of a prior, the coefficients of the tasks integrated out.
 
     The parameters are those of the structure, and then what else is learned; `bounds` are equal
@@ -82,7 +69,7 @@ class Likelihood(ABC, Generic[At]):
         """Number of tasks with labels."""
 
     @abstractmethod
-    def evaluate(self, params: Array) -> At:
+    def evaluate(self, params: Array) -> Evaluation[Detail]:
         """Return the likelihood at a point."""
 
     @abstractmethod
@@ -90,14 +77,14 @@ class Likelihood(ABC, Generic[At]):
         """Return the lower and the upper bounds, shape (2, n)."""
 
     @abstractmethod
-    def expected(self, at: At) -> Array:
+    def expected(self, at: Evaluation[Detail]) -> Array:
         """Return the parameters after an EM step."""
 
-    def centred(self, at: At) -> At:
+    def centred(self, at: Evaluation[Detail]) -> Evaluation[Detail]:
         """Return the same point in coordinates in which a search goes on well."""
         return at
 
-    def units(self, at: At) -> Array:
+    def units(self, at: Evaluation[Detail]) -> Array:
         """Return the units in which parameters are searched: one standard error or so."""
         curvature = self.structure.curvature(at.weights)
         units = np.ones(len(at.params))
@@ -136,18 +123,18 @@ def expected_second(Psi: Array, slope: Array, n_tasks: int) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Found(Generic[At]):
+class Found(Generic[Detail]):
     """Where a search ended."""
 
-    at: At
+    at: Evaluation[Detail]
     converged: bool
     n_iter: int
     seconds: float
 
 
 def maximise(
-    likelihood: Likelihood[At], start: Array, tol: float, max_iter: int, *, expect: bool = True
-) -> Found[At]:
+    likelihood: Likelihood[Detail], start: Array, tol: float, max_iter: int, *, expect: bool = True
+) -> Found[Detail]:
     """Search from a start, with EM steps first if `expect`."""
     started = time.perf_counter()
     search = _Search(likelihood, tol, max_iter)
@@ -160,12 +147,12 @@ class _DoneError(Exception):
     """Ends the line search of L-BFGS at the goal."""
 
 
-class _Search(Generic[At]):
-    def __init__(self, likelihood: Likelihood[At], tol: float, max_iter: int) -> None:
+class _Search(Generic[Detail]):
+    def __init__(self, likelihood: Likelihood[Detail], tol: float, max_iter: int) -> None:
         self.likelihood, self.tol, self.max_iter = likelihood, tol, max_iter
         self.n_iter = 0
 
-    def run(self, start: Array, expect: bool) -> At:
+    def run(self, start: Array, expect: bool) -> Evaluation[Detail]:
         at = self._evaluate(np.clip(start, *self.likelihood.bounds()))
         if expect:
             at = self._expected(at)
@@ -177,21 +164,21 @@ class _Search(Generic[At]):
             at = self._climb(moved)
         return at
 
-    def _evaluate(self, params: Array) -> At:
+    def _evaluate(self, params: Array) -> Evaluation[Detail]:
         self.n_iter += 1
         return self.likelihood.evaluate(params)
 
-    def _attempt(self, params: Array) -> At | None:
+    def _attempt(self, params: Array) -> Evaluation[Detail] | None:
         """Evaluate after a step; None if it was so long that no digits are left."""
         with contextlib.suppress(np.linalg.LinAlgError), np.errstate(all="ignore"):
             found = self._evaluate(params)
             return found if np.isfinite(found.value) else None
         return None
 
-    def _done(self, at: At) -> bool:
+    def _done(self, at: Evaluation[Detail]) -> bool:
         return at.residual <= self.tol or self.n_iter >= self.max_iter
 
-    def _expected(self, at: At) -> At:
+    def _expected(self, at: Evaluation[Detail]) -> Evaluation[Detail]:
         """Take EM steps as long as they gain."""
         for _ in range(_EM_STEPS):
             if self._done(at):
@@ -203,7 +190,7 @@ class _Search(Generic[At]):
             at = found
         return at
 
-    def _climb(self, at: At) -> At:
+    def _climb(self, at: Evaluation[Detail]) -> Evaluation[Detail]:
         """Run L-BFGS; it starts anew, in other units, where a line search ends too soon."""
         for _ in range(1 + _RESTARTS):
             if self._done(at):
@@ -213,7 +200,7 @@ class _Search(Generic[At]):
                 break
         return at if self._done(at) else self._by_gradient(at)
 
-    def _descend(self, first: At) -> At:
+    def _descend(self, first: Evaluation[Detail]) -> Evaluation[Detail]:
         """Run L-BFGS until the residual is small; the best point that it saw is returned."""
         best, units = [first], self.likelihood.units(first)
 
@@ -244,7 +231,7 @@ class _Search(Generic[At]):
             )
         return best[0]
 
-    def _by_gradient(self, best: At) -> At:
+    def _by_gradient(self, best: Evaluation[Detail]) -> Evaluation[Detail]:
         """Look for a zero of the gradient where the values are too rough for a line search."""
         # Almost without noise the likelihood loses digits long before its gradient does.
         bounds = self.likelihood.bounds()
@@ -269,7 +256,7 @@ class _Search(Generic[At]):
         slack = _ROUGHNESS * (1.0 + abs(best.value))
         return nearest[0] if nearest[0].value <= best.value + slack else best
 
-    def _escaped(self, at: At) -> At | None:
+    def _escaped(self, at: Evaluation[Detail]) -> Evaluation[Detail] | None:
         """Return a point to go on from if a variance of zero hides an ascent, else None."""
         # Where an entry of the factor is zero, so is the gradient with respect to it, whatever
         # the variance would like.

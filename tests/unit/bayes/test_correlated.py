@@ -38,7 +38,7 @@ def test_the_likelihood_is_that_of_a_dense_normal_distribution(gaps, weighted):
     for model in MODELS:
         point, marginal = point_of(model), JointMarginal(rows, model, PULL)
         expected = plain.log_likelihood(model, point, np.mean(PULL.variances))
-        assert_allclose(marginal.at(point).log_likelihood, expected, rtol=0, atol=1e-8)
+        assert_allclose(marginal.at(point).detail.log_likelihood, expected, rtol=0, atol=1e-8)
 
 
 @pytest.mark.slow
@@ -63,9 +63,9 @@ def test_the_gradient_is_that_of_differences(gaps):
             E = np.zeros((T, T))
             E[t, s] += 0.5 * h
             E[s, t] += 0.5 * h
-            assert_allclose(found.noise_slope[t, s], slope(noise=E), rtol=1e-5, atol=1e-6)
+            assert_allclose(found.detail.noise_slope[t, s], slope(noise=E), rtol=1e-5, atol=1e-6)
         if model.gaussian_mean:
-            assert_allclose(found.mean_slope, slope(log_mean=h), rtol=1e-5, atol=1e-6)
+            assert_allclose(found.detail.mean_slope, slope(log_mean=h), rtol=1e-5, atol=1e-6)
 
 
 def test_both_ways_of_reducing_agree(monkeypatch):
@@ -100,9 +100,9 @@ def test_few_rows_and_no_variation():
         # With two rows for six columns the mean leaves nothing of the targets.
         y, X, V = problem.dense(model, point, 1.0)
         expected = -0.5 * (len(y) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1])
-        left = y - X @ found.beta
+        left = y - X @ found.detail.beta
         expected -= 0.5 * left @ np.linalg.solve(V, left)
-        assert_allclose(found.log_likelihood, expected, atol=1e-5)
+        assert_allclose(found.detail.log_likelihood, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
@@ -115,7 +115,7 @@ def test_em_steps_do_not_lower_the_likelihood(structure, restricted, gaps):
     for _ in range(25):
         found = marginal.at(point)
         values.append(found.value)
-        point = marginal.evaluate(marginal.expected(found)).point
+        point = marginal.evaluate(marginal.expected(found)).detail.point
     assert np.all(np.diff(values) < 1e-9)
     assert values[0] - values[-1] > 1.0
 
@@ -132,7 +132,7 @@ def test_the_maximum_is_one(structure, gaps):
     marginal = JointMarginal(rows, model, pull)
     at = marginal.at(found.point)
     assert_allclose(at.gradient[: len(found.params)], 0.0, atol=1e-3)
-    assert_allclose(at.noise_slope, 0.0, atol=1e-2)
+    assert_allclose(at.detail.noise_slope, 0.0, atol=1e-2)
     other = Start(2.0 * np.eye(P), 0.3 * np.eye(5) + 0.2)
     again = learn_joint(rows, model, pull, other, Search(tol=1e-6))
     assert_allclose(again.score, found.score, atol=1e-4)

@@ -80,7 +80,7 @@ def test_value_and_gradient(structure, varying):
         marginal = Marginal(blocks, model, len(data))
         params = 0.5 * rng.normal(size=sum(marginal.sizes))
         found = marginal.evaluate(params)
-        assert_allclose(found.log_likelihood, dense(model, params, data), rtol=1e-10)
+        assert_allclose(found.detail.log_likelihood, dense(model, params, data), rtol=1e-10)
         steps = 1e-5 * np.eye(len(params))
         numeric = [
             (marginal.evaluate(params + h).value - marginal.evaluate(params - h).value) / 2e-5
