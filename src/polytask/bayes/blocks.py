@@ -115,10 +115,29 @@ class ReducedMoments:
         misfit: Array = self.cross - (self.gram @ beta)[:, :, None]
         return misfit[:, varying]
 
+    def product(self, W: Array) -> Array:
+        """Return ``X'S^-1 X w`` for coefficients of every task, shapes (g, p)."""
+        return np.asarray((self.gram @ W[:, :, None])[:, :, 0])
+
     def precisions(self, varying: Chosen) -> Array:
         """Return ``P = Z'S^-1 Z``, shape (g, q, q)."""
         inner: Array = self.gram[:, varying][:, :, varying]
         return inner
+
+    def precision(self, varying: Chosen) -> Array:
+        """Return the sum of P over the lines, shape (q, q)."""
+        return np.asarray(self.precisions(varying).sum(axis=0))
+
+    def precision_diagonal(self, varying: Chosen) -> Array:
+        """Return the diagonal of the sum of P, shape (q,)."""
+        return np.asarray(np.diagonal(self.gram, axis1=1, axis2=2).sum(axis=0)[varying])
+
+    def information(self, varying: Chosen) -> Array:
+        """Return the expected information about pairs of mirrored entries of the covariance."""
+        # The sum over the lines of ``P_ii P_jj + P_ij^2``, shape (q, q).
+        P = self.precisions(varying)
+        own = np.diagonal(P, axis1=1, axis2=2)
+        return np.asarray(own.T @ own + np.sum(P**2, axis=0))
 
     def couplings(self, root: Array, varying: Chosen) -> Array:
         """Return ``Z'S^-1 X root``, shape (g, q, columns of root)."""
@@ -159,6 +178,31 @@ class ReducedRows:
         """Return a."""
         misfit = self.y - (self.rows @ beta)[:, :, None]
         return np.asarray(np.swapaxes(self.rows[:, :, varying], 1, 2) @ misfit)
+
+    def product(self, W: Array) -> Array:
+        """Return X'S^-1 X w."""
+        return np.asarray(((self.rows @ W[:, :, None])[:, None, :, 0] @ self.rows)[:, 0])
+
+    def precision(self, varying: Chosen) -> Array:
+        """Return the sum of P."""
+        Z = self.rows[:, :, varying]
+        flat = Z.reshape(-1, Z.shape[2])
+        return np.asarray(flat.T @ flat)
+
+    def precision_diagonal(self, varying: Chosen) -> Array:
+        """Return the diagonal of the sum of P."""
+        Z = self.rows[:, :, varying]
+        return np.asarray(np.einsum("gmp,gmp->p", Z, Z))
+
+    def information(self, varying: Chosen) -> Array:
+        """Return the information, task by task: P may be far larger than the rows."""
+        Z = self.rows[:, :, varying]
+        total = np.zeros((Z.shape[2], Z.shape[2]))
+        for part in Z:
+            P = part.T @ part
+            own = np.diagonal(P)
+            total += np.multiply.outer(own, own) + P**2
+        return total
 
     def precisions(self, varying: Chosen) -> Array:
         """Return P."""
@@ -212,7 +256,7 @@ class _Lines(ABC):
     @property
     def entries(self) -> int:
         """Numbers held."""
-        return sum(getattr(self, f.name).size for f in fields(self))
+        return int(sum(getattr(self, f.name).size for f in fields(self)))
 
 
 @saveable("bayes.moments")

@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask.bayes.label_losses import LabelLosses
-from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread, block_posterior
+from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread
 
 Array = NDArray[np.float64]
 
@@ -217,7 +217,7 @@ class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
         pairs = zip(self.blocks, here.etas, strict=True)
         found = [self.beliefs.losses.curvatures(rows, eta) for rows, eta in pairs]
         posteriors = [
-            block_posterior(rows, curvature, self.beliefs.spread)
+            BlockPosterior(rows, curvature, self.beliefs.spread)
             for rows, curvature in zip(self.blocks, found, strict=True)
         ]
         if self.beliefs.precision is None:

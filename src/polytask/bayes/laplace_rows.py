@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
-from polytask.bayes.blocks import solve_lower
+from polytask.bayes.blocks import Chosen, Reduced, ReducedMoments, ReducedRows, solve_lower
 from polytask.bayes.label_losses import LabelLosses
 
 Array = NDArray[np.float64]
@@ -319,93 +319,106 @@ class Spread:
     _diagonal: Array | None = None
 
 
-class WeightPosterior:
-    """Products with R and T of tasks of at least as many rows as columns: matrices of p x p."""
+class BlockPosterior:
+    """The tasks of a block at given curvatures, where their likelihood is taken as normal.
+
+    T = Z'R Z of every task is what their rows say about mu, R the inverse of the covariance of
+    working responses, ``(D^-1 + X C X')^-1``: in the form that is smaller, of p x p or n x n.
+    """
 
     def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
         self.rows, self._spread = rows, spread
-        V = spread.varying
-        T = rows.gram(curvature)
+        every = len(spread.varying) == rows.width
+        self._V: Chosen = slice(None) if every else spread.varying
+        few = rows.y.shape[1] < rows.width
+        self._known: Reduced = self._in_rows(curvature) if few else self._in_weights(curvature)
+        self.log_determinant = float(self._known.log_determinant.sum())
+
+    def _in_weights(self, curvature: Array) -> ReducedMoments:
+        T, spread = self.rows.gram(curvature), self._spread
+        logs, none = np.zeros(len(T)), np.zeros((len(T), 0))
         if spread.rank:
-            reduced = spread.reduce(T[:, V])
-            inner = spread.reduce_right(reduced[:, :, V]) + np.eye(spread.rank)
+            reduced = spread.reduce(T[:, self._V])
+            inner = spread.reduce_right(reduced[:, :, self._V]) + np.eye(spread.rank)
             root = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
-            self.log_determinant = 2.0 * float(np.log(_diagonals(root)).sum())
+            logs = 2.0 * np.log(_diagonals(root)).sum(axis=1)
             half = solve_lower(root, reduced)
             T = T - half.transpose(0, 2, 1) @ half
-        else:
-            self.log_determinant = 0.0
-        self._T = T
+        return ReducedMoments(T, none[:, None], none, logs)
+
+    def _in_rows(self, curvature: Array) -> ReducedRows:
+        root, Z = np.sqrt(curvature), self.rows.dense()
+        XL = self._spread.reduce_right(Z[:, :, self._V])
+        self._kernel, n = XL @ XL.transpose(0, 2, 1), root.shape[1]
+        inner = np.eye(n) + root[:, :, None] * self._kernel * root[:, None, :]
+        triangle = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+        logs = 2.0 * np.log(_diagonals(triangle)).sum(axis=1)
+        self._half = solve_lower(triangle, np.eye(n) * root[:, None, :])
+        return ReducedRows(self._half @ Z, self._half[:, :, :0], logs)
 
     def information(self) -> Array:
         """Return the sum of T over the tasks, shape (p, p)."""
-        return np.asarray(self._T.sum(axis=0))
+        return self._known.precision(slice(None))
 
-    def reduced(self, beta: Array) -> Array:
-        """Return Z'(I - R X C X') b of every task, given beta = Z'b of shape (B, p)."""
-        V, C = self._spread.varying, self._spread
-        return np.asarray(beta - (self._T[:, :, V] @ C.times(beta[:, V])[:, :, None])[:, :, 0])
+    def reduced(self, beta: Array, mean: Array | float = 0.0) -> Array:
+        """Return Z'((I - R X C X') b - R Z mean), given beta = Z'b, both of shape (B, p)."""
+        w = np.zeros_like(beta)
+        w[:, self._V] = self._spread.times(beta[:, self._V])
+        return np.asarray(beta - self._known.product(w + mean))
 
     def response(self, beta: Array, mean: Array) -> Array:
-        """Return X'((I - R X C X') b - R Z mean), shape (B, q), given beta = Z'b."""
-        V = self._spread.varying
-        return self.reduced(beta)[:, V] - np.asarray(self._T[:, V] @ mean)
+        """Return the varying columns of :meth:`reduced`, shape (B, q)."""
+        return self.reduced(beta, mean)[:, self._V]
 
     def restricted(self, inverse_root: Array | None) -> Array:
         """Return the sum of X'(R - R Z S^-1 Z'R) X, shape (q, q)."""
         # `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
-        V = self._spread.varying
-        total = self._T[:, V][:, :, V].sum(axis=0)
+        total = self._known.precision(self._V)
         if inverse_root is not None:
-            for part in inverse_root @ self._T[:, :, V]:
-                total = total - part.T @ part
-        return np.asarray(total)
+            F = self._known.couplings(inverse_root.T, self._V)
+            flat = np.swapaxes(F, 1, 2).reshape(-1, len(total))
+            total = total - flat.T @ flat
+        return total
 
     def restricted_diagonal(self, inverse_root: Array | None) -> Array:
         """Return the diagonal of :meth:`restricted`, shape (q,)."""
-        V = self._spread.varying
-        total = _diagonals(self._T).sum(axis=0)[V]
+        total = self._known.precision_diagonal(self._V)
         if inverse_root is not None:
-            for part in inverse_root @ self._T[:, :, V]:
-                total = total - np.einsum("ij,ij->j", part, part)
-        return np.asarray(total)
+            F = self._known.couplings(inverse_root.T, self._V)
+            total = total - np.einsum("bij,bij->i", F, F)
+        return total
 
     def pair_information(self) -> Array:
         """Return the expected information about pairs of mirrored entries of C, shape (q, q)."""
-        # The sum over the tasks of ``P_ii P_jj + P_ij^2`` with P = X'R X.
-        V = self._spread.varying
-        P = self._T[:, V][:, :, V]
-        own = _diagonals(P)
-        return np.asarray(own.T @ own + np.sum(P**2, axis=0))
+        return self._known.information(self._V)
 
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variance of the linear predictor of every row, shape (B, n)."""
         # With the uncertainty S^-1 of mu, unless `inverse_root` is None.
+        if isinstance(self._known, ReducedRows):
+            return self._variances_in_rows(self._known.rows, inverse_root)
         if self._spread.is_narrow:
-            return self._narrow_variances(inverse_root)
-        own = self.rows.forms(self._own_covariances())
+            return self._narrow_variances(self._known.gram, inverse_root)
+        return self._variances_in_weights(self._known.gram, inverse_root)
+
+    def _variances_in_weights(self, T: Array, inverse_root: Array | None) -> Array:
+        V, C = self._spread.varying, self._spread
+        M = np.zeros(T.shape)
+        shared = C.times(T[:, V][:, :, V])
+        M[np.ix_(np.arange(len(T)), V, V)] = C.covariance - C.times(shared.transpose(0, 2, 1))
+        own = self.rows.forms(M)
         if inverse_root is None:
             return own
         # I - Z'R X C: how a change of mu moves the coefficients.
-        V, C = self._spread.varying, self._spread
-        half = np.broadcast_to(inverse_root, self._T.shape).copy()
-        half[:, :, V] -= inverse_root @ C.times(self._T[:, :, V])
+        half = np.broadcast_to(inverse_root, T.shape).copy()
+        half[:, :, V] -= inverse_root @ C.times(T[:, :, V])
         return own + self.rows.squares(half)
 
-    def _own_covariances(self) -> Array:
-        """Return the posterior covariances of the deviations, shape (B, p, p)."""
-        V, C = self._spread.varying, self._spread
-        B = len(self._T)
-        M = np.zeros(self._T.shape)
-        shared = C.times(self._T[:, V][:, :, V])
-        M[np.ix_(np.arange(B), V, V)] = C.covariance - C.times(shared.transpose(0, 2, 1))
-        return M
-
-    def _narrow_variances(self, inverse_root: Array | None) -> Array:
+    def _narrow_variances(self, T: Array, inverse_root: Array | None) -> Array:
         """Return the variances by products with the few columns of L."""
         L = np.zeros((self.rows.width, self._spread.rank))
         L[self._spread.varying] = self._spread.factor
-        TL = self._T @ L
+        TL = T @ L
         middle = np.eye(L.shape[1]) - L.T @ TL
         along = self.rows.times(np.broadcast_to(L, TL.shape))
         if inverse_root is None:
@@ -413,103 +426,16 @@ class WeightPosterior:
         known = inverse_root @ TL
         middle = middle + known.transpose(0, 2, 1) @ known
         across = self.rows.times(inverse_root.T @ known)
-        half = np.broadcast_to(inverse_root, self._T.shape)
+        half = np.broadcast_to(inverse_root, T.shape)
         return self.rows.squares(half) + _inner(along @ middle - 2.0 * across, along)
 
-
-class KernelPosterior:
-    """The same of tasks of fewer rows than columns: matrices of n_t x n_t."""
-
-    def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
-        self.rows, self._spread = rows, spread
-        root = np.sqrt(curvature)
-        XL = spread.reduce_right(rows.dense()[:, :, spread.varying])
-        self._kernel = XL @ XL.transpose(0, 2, 1)
-        n = root.shape[1]
-        inner = np.eye(n) + root[:, :, None] * self._kernel * root[:, None, :]
-        triangle = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
-        self.log_determinant = 2.0 * float(np.log(_diagonals(triangle)).sum())
-        half = solve_lower(triangle, np.eye(n) * root[:, None, :])
-        self._R = half.transpose(0, 2, 1) @ half
-        self._half = half
-
-    def information(self) -> Array:
-        """Return the sum of T."""
-        part = (self._half @ self.rows.dense()).reshape(-1, self.rows.width)
-        return np.asarray(part.T @ part)
-
-    def reduced(self, beta: Array) -> Array:
-        """Return Z'(I - R X C X') b."""
-        return np.asarray(beta - self.rows.project(self._weighted(self._shared(beta))))
-
-    def response(self, beta: Array, mean: Array) -> Array:
-        """Return X'((I - R X C X') b - R Z mean)."""
-        moved = self._shared(beta) + self.rows.dense() @ mean
-        V = self._spread.varying
-        return np.asarray(beta[:, V] - self.rows.project(self._weighted(moved))[:, V])
-
-    def restricted(self, inverse_root: Array | None) -> Array:
-        """Return the sum of X'(R - R Z S^-1 Z'R) X."""
-        Z = self.rows.dense()
-        part = self._half @ Z
-        X = part[:, :, self._spread.varying]
-        flat = X.reshape(-1, X.shape[2])
-        total = flat.T @ flat
-        if inverse_root is not None:
-            known = part @ inverse_root.T
-            cross = (known.transpose(0, 2, 1) @ X).reshape(-1, X.shape[2])
-            total = total - cross.T @ cross
-        return np.asarray(total)
-
-    def restricted_diagonal(self, inverse_root: Array | None) -> Array:
-        """Return the diagonal of the sum of X'(R - R Z S^-1 Z'R) X."""
-        part = self._half @ self.rows.dense()
-        X = part[:, :, self._spread.varying]
-        total = np.einsum("bij,bij->j", X, X)
-        if inverse_root is not None:
-            cross = (part @ inverse_root.T).transpose(0, 2, 1) @ X
-            total = total - np.einsum("bij,bij->j", cross, cross)
-        return np.asarray(total)
-
-    def pair_information(self) -> Array:
-        """Return the information."""
-        X = (self._half @ self.rows.dense())[:, :, self._spread.varying]
-        total = np.zeros((X.shape[2], X.shape[2]))
-        for part in X:
-            P = part.T @ part
-            own = np.diagonal(P)
-            total += np.multiply.outer(own, own) + P**2
-        return total
-
-    def variances(self, inverse_root: Array | None) -> Array:
-        """Return the posterior variances of the linear predictors."""
-        K = self._kernel
-        left = np.einsum("bij,bji->bi", K @ self._R, K)
-        own = np.diagonal(K, axis1=1, axis2=2) - left
+    def _variances_in_rows(self, part: Array, inverse_root: Array | None) -> Array:
+        seen = self._half @ self._kernel
+        own = _diagonals(self._kernel) - np.einsum("bij,bij->bj", seen, seen)
         if inverse_root is None:
             return np.asarray(own)
-        Z = self.rows.dense()
-        moved = (Z - K @ (self._R @ Z)) @ inverse_root.T
-        return np.asarray(own + np.einsum("bij,bij->bi", moved, moved))
-
-    def _shared(self, beta: Array) -> Array:
-        """Return X C X' b, shape (B, n)."""
-        V = self._spread.varying
-        wide = np.zeros_like(beta)
-        wide[:, V] = self._spread.times(beta[:, V])
-        return self.rows.eta(wide)
-
-    def _weighted(self, values: Array) -> Array:
-        return np.asarray((self._R @ values[:, :, None])[:, :, 0])
-
-
-BlockPosterior = WeightPosterior | KernelPosterior
-
-
-def block_posterior(rows: RowBlock, curvature: Array, spread: Spread) -> BlockPosterior:
-    """Return the posterior of a block in the smaller of the two forms."""
-    few = rows.y.shape[1] < rows.width
-    return (KernelPosterior if few else WeightPosterior)(rows, curvature, spread)
+        moved = (self.rows.dense() - seen.transpose(0, 2, 1) @ part) @ inverse_root.T
+        return np.asarray(own + _inner(moved, moved))
 
 
 def _square_of(factor: Array) -> Array:

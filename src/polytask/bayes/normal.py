@@ -236,9 +236,7 @@ class Marginal(Likelihood[NormalDetail]):
         L, precision = self.factor(params), None if log_noise is None else np.exp(-log_noise)
         total = np.zeros((self.q, self.q))
         for block, reduced in zip(self.blocks, self._reduced(L, precision, ()), strict=True):
-            P = reduced.precisions(self.varying)
-            own = np.diagonal(P, axis1=1, axis2=2)
-            total += block.tasks.shape[1] * (own.T @ own + np.sum(P**2, axis=0))
+            total += block.tasks.shape[1] * reduced.information(self.varying)
         return total
 
     @cached_property
@@ -282,15 +280,14 @@ class Marginal(Likelihood[NormalDetail]):
         mean, noise = found
         for block, reduced in zip(self.blocks, self._reduced(L, precision, kept), strict=True):
             k = block.tasks.shape[1]
-            P = reduced.precisions(self.varying)
             a = _flat(np.swapaxes(reduced.scores(mean.beta, self.varying), 1, 2))
             F = reduced.couplings(mean.root, self.varying)
             flat = _flat(np.swapaxes(F, 1, 2))
-            total = k * P.sum(axis=0)
+            total = k * reduced.precision(self.varying)
             weights += np.diagonal(total)
             slope += 0.5 * (total - a.T @ a / noise - k * (flat.T @ flat))
             if noise_slope is not None:
-                shrunk = np.einsum("gij,ir,jr->g", P, L, L)
+                shrunk = np.einsum("gij,ir,jr->g", reduced.precisions(self.varying), L, L)
                 left = reduced.misfits(mean.beta)[:, 0] - np.sum((a @ L) ** 2, axis=1)
                 spread = reduced.traces(mean.root) - np.sum(
                     (np.swapaxes(F, 1, 2) @ L) ** 2, axis=(1, 2)

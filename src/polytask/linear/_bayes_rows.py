@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,18 +11,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
+from polytask._estimator import Query
+from polytask._estimator.query import InputSchema
 from polytask._estimator.scaling import FeatureScaling
 from polytask._estimator.training import cell_mask
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import Block, RowSpace, collect_shared, collect_stacked
 from polytask.bayes.correlated_rows import JointRows, collect_joint, joined
 from polytask.bayes.posterior import JointTasks
-from polytask.data import Form, TaskData
+from polytask.data import Form, TaskData, tables
 from polytask.datafits import Features
 from polytask.exceptions import DataError, IncompatibleError
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,3 +160,51 @@ def with_ones(features: Features) -> tuple[Any, Array | None]:
     if is_sparse(X):
         return sp.csr_array(sp.hstack([sp.csr_array(ones), X], format="csr")), shift
     return np.hstack([ones, X]), shift
+
+
+def numbers_of(
+    schema: InputSchema, raw: TaskData, query: Query
+) -> tuple[Index, tuple[Hashable, ...]]:
+    """Return the number of every task of the rows, and all labels, new ones last."""
+    known = len(schema.index.labels)
+    if query.codes is None:
+        return np.arange(known), schema.index.labels
+    codes = np.array(query.codes, dtype=np.intp)
+    new = np.flatnonzero(codes < 0)
+    codes[new] = known + np.arange(len(new))
+    return codes, schema.index.labels + tuple(raw.tasks[k] for k in new.tolist())
+
+
+def presence(
+    known: Mask | None, query: Query, numbers: Index, sizes: tuple[int, int]
+) -> Mask | None:
+    """Return which features every task has, of so many known and all; known tasks keep theirs."""
+    own = None if query.codes is None else query.data.present
+    if known is None and own is None:
+        return None
+    present = np.ones((sizes[1], query.data.n_features), dtype=bool)
+    if own is not None:
+        present[numbers] = own
+    present[: sizes[0]] = True if known is None else known
+    return present
+
+
+def column_presence(
+    schema: InputSchema, raw: TaskData, numbers: Index, n_tasks: int
+) -> Mask | None:
+    """Return which columns of the table every task has; known tasks keep theirs."""
+    if schema.present is None or schema.encoder is None:
+        return schema.present
+    names = [str(name) for name in schema.encoder.feature_names_in_]
+    given = {name: j for j, name in enumerate(tables.column_names(raw.X))}
+    own = np.ones((raw.n_tasks, len(names)), dtype=bool)
+    for j, name in enumerate(names):
+        if name not in given:
+            own[:, j] = False
+        elif raw.present is not None:
+            own[:, j] = raw.present[:, given[name]]
+    present = np.ones((n_tasks, len(names)), dtype=bool)
+    if raw.form is not Form.TARGETS:
+        present[numbers] = own
+    present[: len(schema.present)] = schema.present
+    return present

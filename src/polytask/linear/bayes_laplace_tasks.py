@@ -20,9 +20,9 @@ from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.posterior import LaplacePosterior
-from polytask.data import Form, LabelIndex, TaskData, tables
+from polytask.data import Form, LabelIndex, TaskData
 from polytask.exceptions import DataError
-from polytask.linear._bayes_rows import with_ones
+from polytask.linear._bayes_rows import column_presence, numbers_of, presence, with_ones
 from polytask.linear._export import plain_model
 from polytask.linear.adapted_coefficients import AdaptedCoefficients, line_given
 from polytask.linear.heavy_weights import refuse_heavy
@@ -30,6 +30,7 @@ from polytask.linear.prediction import LinearTasks
 from polytask.losses import Logistic, LogLink, Loss, Multinomial
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 Labels = NDArray[Any]
 
 
@@ -257,14 +258,13 @@ def tasks_of(
 class _Rows:
     """The further rows of one task."""
 
-    # Shapes: Z (n, p), y (n,), weight (n,), present (n_features,).
+    # Shapes: Z (n, p), y (n,), weight (n,).
 
     label: Hashable
     position: int
     Z: Array
     y: Labels
     weight: Array
-    present: NDArray[np.bool_] | None
 
 
 def updated_state(
@@ -277,11 +277,13 @@ def updated_state(
     refuse_huge_values(query.data.X, "X", schema.owner)
     if raw.sample_weight is not None:
         refuse_heavy(raw.sample_weight, schema.owner)
-    rows = _rows(schema, tasks, raw, query)
+    numbers, labels = numbers_of(schema, raw, query)
+    present = presence(tasks.present, query, numbers, (len(tasks.slices), len(labels)))
+    rows = _rows(tasks, raw, query, (numbers, labels))
     sets = _class_sets(tasks, rows, schema.owner)
-    labels = schema.index.labels + tuple(r.label for r in rows if r.position >= len(tasks.slices))
-    new = replace(schema, index=LabelIndex(labels), present=_column_presence(schema, raw, labels))
-    return new, _updated_tasks(tasks, rows, sets, labels)
+    columns = column_presence(schema, raw, numbers, len(labels))
+    new = replace(schema, index=LabelIndex(labels), present=columns)
+    return new, _updated_tasks(tasks, rows, sets, (labels, present))
 
 
 def check_classes(classes: object, tasks: LaplaceTasks, owner: str) -> None:
@@ -300,44 +302,27 @@ def _check_classes(given: list[Any], tasks: LaplaceTasks, owner: str) -> None:
         )
 
 
-def _rows(schema: InputSchema, tasks: LaplaceTasks, raw: TaskData, query: Query) -> list[_Rows]:
-    """Return the rows of every task that has some."""
-    found: list[_Rows] = []
-    labels, n_known = schema.index.labels, len(tasks.slices)
-    fresh = n_known
-    for k, label, code, part in _parts(schema, raw, query):
-        position = code if code >= 0 else fresh
-        fresh += code < 0
-        X = query.data.X[part]
-        present = (
-            None
-            if query.data.present is None
-            else query.data.present[min(k, len(query.data.present) - 1)]
-        )
-        weight = np.ones(X.shape[0]) if raw.sample_weight is None else raw.sample_weight[part]
-        y = np.asarray(raw.y)
-        truth = y[part, k] if raw.form is Form.TARGETS else y[part]
-        known = labels[code] if code >= 0 else label
-        Z = tasks.scaled(X, code, present if code < 0 else None)
-        found.append(_Rows(known, position, Z, truth, weight, present))
-    return found
-
-
-def _parts(
-    schema: InputSchema, raw: TaskData, query: Query
-) -> list[tuple[int, Hashable, int, Any]]:
-    """Return (number in the data, label, code in the model, its rows) of tasks."""
-    # Known tasks without rows are left out; new ones get the prior.
-    if raw.form is Form.TARGETS:
-        seen = raw.labelled()
-        every = [(t, label, t, np.flatnonzero(seen[:, t])) for t, label in enumerate(raw.tasks)]
-        return [entry for entry in every if len(entry[3])]
-    codes = np.asarray(query.codes).tolist()
-    parts = [
-        (k, label, code, raw.task_slice(k))
-        for k, (label, code) in enumerate(zip(raw.tasks, codes, strict=True))
-    ]
-    return [entry for entry in parts if entry[3].stop > entry[3].start or entry[2] < 0]
+def _rows(
+    tasks: LaplaceTasks, raw: TaskData, query: Query, found: tuple[Index, tuple[Hashable, ...]]
+) -> list[_Rows]:
+    """Return the rows of every task that has some; known tasks without are left out."""
+    numbers, labels = found
+    rows: list[_Rows] = []
+    for k, position in enumerate(numbers.tolist()):
+        part: Any
+        if raw.form is Form.TARGETS:
+            part, y = np.flatnonzero(raw.labelled()[:, k]), np.asarray(raw.y)[:, k]
+        else:
+            part, y = raw.task_slice(k), np.asarray(raw.y)
+        truth, known = y[part], position < len(tasks.slices)
+        if known and not len(truth):
+            continue
+        # Known tasks have the features that they had.
+        present = None if known or query.data.present is None else query.data.present[k]
+        weight = np.ones(len(truth)) if raw.sample_weight is None else raw.sample_weight[part]
+        Z = tasks.scaled(query.data.X[part], position if known else -1, present)
+        rows.append(_Rows(labels[position], position, Z, truth, weight))
+    return rows
 
 
 def _class_sets(tasks: LaplaceTasks, rows: list[_Rows], owner: str) -> list[Labels | None]:
@@ -370,8 +355,9 @@ def _updated_tasks(
     tasks: LaplaceTasks,
     rows: list[_Rows],
     sets: list[Labels | None],
-    labels: tuple[Hashable, ...],
+    frame: tuple[tuple[Hashable, ...], NDArray[np.bool_] | None],
 ) -> LaplaceTasks:
+    labels, present = frame
     n_known = len(tasks.slices)
     numbers = [None] if not tasks.several else np.asarray(tasks.union).tolist()
     posteriors = []
@@ -395,8 +381,8 @@ def _updated_tasks(
     loss = tasks.losses[0]
     outcomes = Outcomes(np.zeros(0), (loss,) * len(labels), tuple(sets), tasks.union)
     scaling = FeatureScaling(tasks.mean, tasks.scale, active=True)
-    frame = TaskFrame(labels, _presence(tasks, rows, labels), tasks.linear.coef.dtype)
-    return tasks_of(frame, outcomes, posteriors, scaling, counts)
+    every = TaskFrame(labels, present, tasks.linear.coef.dtype)
+    return tasks_of(every, outcomes, posteriors, scaling, counts)
 
 
 def _takes_part(label: Hashable | None, classes: Labels | None) -> bool:
@@ -415,41 +401,6 @@ def _problem_rows(
     positive = label if label is not None else known[-1]
     y = np.array([entry == positive for entry in rows.y.tolist()], dtype=np.float64)
     return rows.Z, y, rows.weight
-
-
-def _presence(
-    tasks: LaplaceTasks, rows: list[_Rows], labels: tuple[Hashable, ...]
-) -> NDArray[np.bool_] | None:
-    """Return which features every task has."""
-    if tasks.present is None:
-        return None
-    present = np.ones((len(labels), tasks.present.shape[1]), dtype=bool)
-    present[: len(tasks.present)] = tasks.present
-    for part in rows:
-        if part.position >= len(tasks.present) and part.present is not None:
-            present[part.position] = part.present
-    return present
-
-
-def _column_presence(
-    schema: InputSchema, raw: TaskData, labels: tuple[Hashable, ...]
-) -> NDArray[np.bool_] | None:
-    """Return which columns of the table every task has."""
-    if schema.present is None or schema.encoder is None:
-        return schema.present
-    names = [str(name) for name in schema.encoder.feature_names_in_]
-    out = np.ones((len(labels), len(names)), dtype=bool)
-    out[: len(schema.present)] = schema.present
-    have = {name: j for j, name in enumerate(tables.column_names(raw.X))}
-    place = {label: t for t, label in enumerate(labels)}
-    for k, label in enumerate(raw.tasks):
-        t = place.get(label, 0)
-        if t < len(schema.present):
-            continue
-        for j, name in enumerate(names):
-            absent = raw.present is not None and name in have and not raw.present[k, have[name]]
-            out[t, j] = name in have and not absent
-    return out
 
 
 def plain_task(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401

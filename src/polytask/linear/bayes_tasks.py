@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,8 +36,16 @@ from polytask.bayes.posterior import (
     posterior_means,
 )
 from polytask.bayes.prior import Prior
-from polytask.data import Form, LabelIndex, TaskData, tables
-from polytask.linear._bayes_rows import PriorRows, ScaledRows, dense, with_rows
+from polytask.data import Form, LabelIndex, TaskData
+from polytask.linear._bayes_rows import (
+    PriorRows,
+    ScaledRows,
+    column_presence,
+    dense,
+    numbers_of,
+    presence,
+    with_rows,
+)
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared
@@ -177,8 +185,8 @@ def updated(
     """Return what a fitted model knows after further rows, and these."""
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")
-    numbers, labels = _numbers(schema, raw, query, tasks.n_tasks)
-    present = _presence(tasks.present, query, numbers, len(labels))
+    numbers, labels = numbers_of(schema, raw, query)
+    present = presence(tasks.present, query, numbers, (tasks.n_tasks, len(labels)))
     wide = _opened(_widened(tasks, present, len(labels)), raw, query, numbers)
     y = regression(raw, "squared", schema.owner)
     refuse_huge(query.data, y, schema.owner)
@@ -193,7 +201,9 @@ def updated(
         joint = with_rows(joint, rows, len(wide.prior.varying), schema.owner)
     blocks = _blocks(wide, raw, query, (scaled, weight), numbers)
     new = replace(
-        schema, index=LabelIndex(labels), present=_columns(schema, raw, numbers, len(labels))
+        schema,
+        index=LabelIndex(labels),
+        present=column_presence(schema, raw, numbers, len(labels)),
     )
     if joint is not None:
         blocks = tuple(_beyond(blocks, joint.n_tasks))
@@ -239,32 +249,6 @@ def _mean_of(tasks: BayesTasks, task: int, noise: float) -> Array:
     alone = renumbered(line, np.zeros((1, 1), dtype=np.intp))
     prior = replace(tasks.prior, noise=noise)
     return np.asarray(posterior_means([alone], prior, 1)[0])
-
-
-def _numbers(
-    schema: InputSchema, raw: TaskData, query: Query, known: int
-) -> tuple[Index, tuple[Hashable, ...]]:
-    """Return the number of every task of the rows, and all labels, new ones last."""
-    if query.codes is None:
-        return np.arange(known), schema.index.labels
-    codes = np.array(query.codes, dtype=np.intp)
-    new = np.flatnonzero(codes < 0)
-    codes[new] = known + np.arange(len(new))
-    return codes, schema.index.labels + tuple(raw.tasks[k] for k in new.tolist())
-
-
-def _presence(known: Mask | None, query: Query, numbers: Index, n_tasks: int) -> Mask | None:
-    """Return which features every task has; known tasks keep theirs."""
-    own = None if query.codes is None else query.data.present
-    if known is None and own is None:
-        return None
-    d = query.data.n_features
-    present = np.ones((n_tasks, d), dtype=bool)
-    if own is not None:
-        present[numbers] = own
-    if known is not None:
-        present[: len(known)] = known
-    return present
 
 
 def _widened(tasks: BayesTasks, present: Mask | None, n_tasks: int) -> BayesTasks:
@@ -342,22 +326,3 @@ def _beyond(blocks: tuple[Block, ...], n_joint: int) -> Iterator[Block]:
         inside = np.flatnonzero((block.tasks >= n_joint).any(axis=1))
         if len(inside):
             yield block.lines(inside)
-
-
-def _columns(schema: InputSchema, raw: TaskData, numbers: Index, n_tasks: int) -> Mask | None:
-    """Return which columns of the table every task has; known tasks keep theirs."""
-    if schema.present is None or schema.encoder is None:
-        return schema.present
-    names = [str(name) for name in schema.encoder.feature_names_in_]
-    given = {name: j for j, name in enumerate(tables.column_names(raw.X))}
-    own = np.ones((raw.n_tasks, len(names)), dtype=bool)
-    for j, name in enumerate(names):
-        if name not in given:
-            own[:, j] = False
-        elif raw.present is not None:
-            own[:, j] = raw.present[:, given[name]]
-    present = np.ones((n_tasks, len(names)), dtype=bool)
-    if raw.form is not Form.TARGETS:
-        present[numbers] = own
-    present[: len(schema.present)] = schema.present
-    return present

@@ -18,11 +18,11 @@ from polytask.bayes.laplace import (
 )
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
 from polytask.bayes.laplace_rows import (
+    BlockPosterior,
     Labelled,
     PaddedRows,
     SparseRows,
     Spread,
-    block_posterior,
     row_blocks,
 )
 from polytask.bayes.posterior import laplace_posterior, posterior_under
@@ -167,7 +167,7 @@ def test_a_sparse_task_is_a_padded_task(few):
     assert_allclose(two.times(M), one.times(M), atol=1e-12)
     assert_allclose(two.squares(M), one.squares(M), rtol=1e-12)
     spread = Spread.of(example_prior()[0], VARYING)
-    a, b = (block_posterior(rows, v**2, spread) for rows in (one, two))
+    a, b = (BlockPosterior(rows, v**2, spread) for rows in (one, two))
     assert_allclose(b.variances(np.eye(P)), a.variances(np.eye(P)), atol=1e-10)
 
 
@@ -193,7 +193,7 @@ def test_few_directions_give_the_variances_of_the_whole_covariance(rank, known):
     root = None if known else np.tril(rng.normal(size=(P, P)))
     for rows in row_blocks(data):
         curvature = rng.uniform(0.1, 1.0, rows.y.shape)
-        one, two = (block_posterior(rows, curvature, spread) for spread in (narrow, whole))
+        one, two = (BlockPosterior(rows, curvature, spread) for spread in (narrow, whole))
         assert_allclose(one.variances(root), two.variances(root), rtol=1e-9)
 
 
@@ -220,7 +220,7 @@ def test_the_information_about_pairs_is_that_of_what_is_left(n):
     varying, factor = np.arange(1, 12), 0.4 * rng.normal(size=(11, 11))
     curvature = rng.uniform(0.1, 1.0, (1, n))
     (rows,) = row_blocks(data)
-    found = block_posterior(rows, curvature, Spread.of(factor, varying)).pair_information()
+    found = BlockPosterior(rows, curvature, Spread.of(factor, varying)).pair_information()
     X = data.Z[:, varying]
     R = np.linalg.inv(np.diag(1 / curvature[0]) + X @ factor @ factor.T @ X.T)
     left = X.T @ R @ X

@@ -452,3 +452,19 @@ def test_a_class_that_no_task_has_beside_another_is_no_error():
     assert model.predict(X[4:], task=["c"]).tolist() == [2]
     assert np.isfinite(model.log_marginal_likelihood_)
     assert_allclose(model.predict_proba(X, task).sum(axis=1), 1.0)
+
+
+def test_a_new_task_has_no_coefficient_of_a_feature_that_its_rows_lack():
+    rng = np.random.default_rng(0)
+    frame = lambda: pd.DataFrame(rng.standard_normal((40, 3)), columns=["a", "b", "c"])  # noqa: E731
+    known = {name: frame() for name in ("x", "y")}
+    model = BayesianMultiTaskClassifier("scalar")
+    model.fit({name: (X, (X["a"] + X["c"] > 0).astype(int)) for name, X in known.items()})
+    X = frame()
+    before = model.coef_.copy()
+    y = (X["a"] > 0).astype(int)
+    model.partial_fit({"z": (X[["a", "b"]], y), "x": (X, y)})
+    assert model.coef_[2, 2] == 0.0
+    assert np.all(model.coef_[:2, 2] != 0.0)
+    assert_array_equal(model.coef_[1], before[1])
+    assert model.predict({"z": X[["a", "b"]], "x": X})["z"].shape == (40,)
