@@ -21,7 +21,10 @@ def _refused(run, *arguments):
     assert done.status == 2, done
     errors = [line for line in done.err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1, done.err
-    assert done.err.splitlines()[-1] == errors[0]
+    # Nothing follows but the command that answers it.
+    after = done.err.partition(f"{errors[0]}\n")[2].splitlines()
+    assert not after or (after[0], len(after)) == ("For example:", 2), done.err
+    assert not after or after[1].startswith("  polytask compare "), done.err
     assert "Traceback" not in done.err
     assert done.out == ""
     assert set(Path.cwd().rglob("*")) == before
