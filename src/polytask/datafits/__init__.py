@@ -11,7 +11,7 @@ from polytask.datafits.intercepts import (
     TiedIntercepts,
 )
 from polytask.datafits.moments import (
-    TaskStatistics,
+    TaskMoments,
     collect_shared,
     collect_stacked,
     column_sums,
@@ -55,7 +55,7 @@ __all__ = [
     "SquaredStatistics",
     "Stacked",
     "StackedClasses",
-    "TaskStatistics",
+    "TaskMoments",
     "TiedIntercepts",
     "Units",
     "all_but_one",

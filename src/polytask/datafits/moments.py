@@ -181,7 +181,7 @@ _TASK_CHUNK = 2**18
 
 
 @dataclass(frozen=True, eq=False)
-class TaskStatistics:
+class TaskMoments:
     """Weighted moments of every task, about the task's own means.
 
     Attributes
@@ -209,7 +209,7 @@ class TaskStatistics:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> TaskStatistics:
+def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> TaskMoments:
     """Collect the moments of tasks that have their own rows.
 
     Parameters
@@ -223,11 +223,11 @@ def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> T
 
     Returns
     -------
-    TaskStatistics
+    TaskMoments
     """
     d, tasks = design.features.n_features, len(design.columns)
     totals = design.collect(weight)
-    found = TaskStatistics(
+    found = TaskMoments(
         second=np.zeros((tasks, d, d)),
         cross=np.zeros((d, tasks)),
         spread=np.zeros(tasks),
@@ -262,7 +262,7 @@ def _batches(tasks: Index, counts: Index, d: int) -> Iterator[Index]:
 
 
 def _fill_batch(
-    found: TaskStatistics, design: Stacked, tasks: Index, y: Array, weight: Array
+    found: TaskMoments, design: Stacked, tasks: Index, y: Array, weight: Array
 ) -> None:
     """Collect the moments of some tasks, padded with rows of weight 0 to one size."""
     starts, counts = design.offsets[tasks], np.diff(design.offsets)[tasks]
@@ -294,7 +294,7 @@ def _fill_batch(
 @np.errstate(over="ignore", invalid="ignore")
 def collect_shared(
     design: Shared, Y: Array, weight: Array, scale: Array, rows: Index | None = None
-) -> TaskStatistics:
+) -> TaskMoments:
     """Collect the moments of tasks that share one design.
 
     Parameters
@@ -311,7 +311,7 @@ def collect_shared(
 
     Returns
     -------
-    TaskStatistics
+    TaskMoments
         Tasks with one pattern of observation cost one matrix together.
     """
     weight = weight if rows is None else weights_of(weight, rows)
@@ -320,7 +320,7 @@ def collect_shared(
     if len(patterns) == 1:
         return _one_design(design.features, Y, weight[:, 0], scale, rows)
     d, tasks = design.features.n_features, Y.shape[1]
-    found = TaskStatistics(
+    found = TaskMoments(
         second=np.zeros((tasks, d, d)),
         cross=np.zeros((d, tasks)),
         spread=np.zeros(tasks),
@@ -407,7 +407,7 @@ def _patterns(weight: Array) -> list[Index]:
     return [np.array(columns) for columns in groups.values()]
 
 
-def _put(found: TaskStatistics, k: int, part: CentredSums, i: int) -> None:
+def _put(found: TaskMoments, k: int, part: CentredSums, i: int) -> None:
     """Copy the moments of column i of a part to column k."""
     found.second[k] = part.second
     found.cross[:, k], found.x_mean[:, k] = part.cross[:, i], part.x_mean
@@ -420,11 +420,11 @@ def _one_design(
     weight: Array,
     scale: Array | None = None,
     rows: Index | None = None,
-) -> TaskStatistics:
+) -> TaskMoments:
     """Return the moments of columns with the same rows and weights."""
     share = weight / max(float(weight.sum()), np.finfo(float).tiny)
     found = weighted_sums(features, Y, share, rows)
-    return TaskStatistics(
+    return TaskMoments(
         second=found.second[None],
         cross=found.cross,
         spread=found.spread,

@@ -30,7 +30,7 @@ from polytask.datafits.blocks import (
 from polytask.datafits.designs import Features, Index, Shared
 from polytask.datafits.intercepts import Intercepts
 from polytask.datafits.lanczos import largest_of_columns
-from polytask.datafits.moments import TaskStatistics, collect_shared, collect_stacked
+from polytask.datafits.moments import TaskMoments, collect_shared, collect_stacked
 from polytask.datafits.statistics import SquaredStatistics
 from polytask.losses import Huber, Squared
 
@@ -416,7 +416,7 @@ def _scalar(datafit: Samples) -> list[ScalarBlock]:
     return [block for block in datafit.blocks if isinstance(block, ScalarBlock)]
 
 
-def _block(block: ScalarBlock, W: Array, b: Array) -> TaskStatistics:
+def _block(block: ScalarBlock, W: Array, b: Array) -> TaskMoments:
     eta = block.design.forward(W) + block.design.spread(b)
     h = np.maximum(block.column_curvature(eta), _FLOOR * block.bound())
     slope = block.slope(eta)
@@ -427,11 +427,9 @@ def _block(block: ScalarBlock, W: Array, b: Array) -> TaskStatistics:
     return collect_stacked(block.design, target, h, scale)
 
 
-def _scattered(
-    parts: list[tuple[np.ndarray, TaskStatistics]], shape: tuple[int, int]
-) -> TaskStatistics:
+def _scattered(parts: list[tuple[np.ndarray, TaskMoments]], shape: tuple[int, int]) -> TaskMoments:
     d, n_columns = shape
-    whole = TaskStatistics(
+    whole = TaskMoments(
         second=np.zeros((n_columns, d, d)),
         cross=np.zeros((d, n_columns)),
         spread=np.zeros(n_columns),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask.datafits.base import Array, Datafit, times_each
 from polytask.datafits.blocks import Block, BlockStack, Predictions, ScalarBlock
 from polytask.datafits.intercepts import Intercepts, NoIntercepts
-from polytask.datafits.moments import TaskStatistics
+from polytask.datafits.moments import TaskMoments
 from polytask.datafits.samples import Samples
 from polytask.datafits.statistics import SquaredStatistics
 from polytask.losses import Squared
@@ -106,11 +106,11 @@ class MomentSquares(Squares):
 
     Parameters
     ----------
-    statistics : TaskStatistics
+    statistics : TaskMoments
         The moments.
     """
 
-    statistics: TaskStatistics
+    statistics: TaskMoments
 
     @property
     def total(self) -> Array:  # type: ignore[override]
@@ -159,7 +159,7 @@ class MomentSquares(Squares):
 class _MomentResiduals(Residuals):
     """Residuals whose covariances with the features are `lack`."""
 
-    statistics: TaskStatistics
+    statistics: TaskMoments
     lack: Array
     mean: Array
     variance: Array

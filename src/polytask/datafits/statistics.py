@@ -22,7 +22,7 @@ from polytask.datafits.base import (
 )
 from polytask.datafits.intercepts import Intercepts, LevelArrays
 from polytask.datafits.lanczos import largest_of_columns
-from polytask.datafits.moments import TaskStatistics
+from polytask.datafits.moments import TaskMoments
 
 # A second moment below this share of the squared mean is rounding ...
 _ROUNDING = 1e-26
@@ -36,13 +36,13 @@ class Counted:
 
     Attributes
     ----------
-    statistics : TaskStatistics
+    statistics : TaskMoments
         The moments.
     counts : ndarray of shape (n_columns,)
         Sum of the weights of each column.
     """
 
-    statistics: TaskStatistics
+    statistics: TaskMoments
     counts: Array
 
 
@@ -76,7 +76,7 @@ def joined(one: Counted, other: Counted) -> Counted:
     shift = x_away[:, each].T * np.sqrt(p * q)[each, None]
     second = p[each, None, None] * a.second + q[each, None, None] * b.second
     second += shift[:, :, None] * shift[:, None, :]
-    whole = TaskStatistics(
+    whole = TaskMoments(
         second=second,
         cross=p * a.cross + q * b.cross + p * q * x_away * y_away,
         spread=p * a.spread + q * b.spread + p * q * y_away**2,
@@ -106,7 +106,7 @@ def all_but_one(parts: Sequence[Counted]) -> tuple[Counted, list[Counted]]:
     return ahead[-1], [behind[1], *between, ahead[-2]]
 
 
-def without_rounding(s: TaskStatistics) -> TaskStatistics:
+def without_rounding(s: TaskMoments) -> TaskMoments:
     """Return moments in which features that are constant in a task do not vary there."""
     # Once their means are taken off, nothing tells what rounding left of them from a feature.
     own = np.diagonal(s.second, axis1=1, axis2=2)
@@ -142,12 +142,12 @@ class Units:
         return not moved and bool(np.all(self.x_one == 1.0) and np.all(self.y_one == 1.0))
 
 
-def in_units(s: TaskStatistics, units: Units, scale: Array) -> TaskStatistics:
+def in_units(s: TaskMoments, units: Units, scale: Array) -> TaskMoments:
     """Return the moments of ``(x - x_zero) / x_one`` and ``(y - y_zero) / y_one``.
 
     Parameters
     ----------
-    s : TaskStatistics
+    s : TaskMoments
         In the units of the data.
     units : Units
         The units wanted.
@@ -156,7 +156,7 @@ def in_units(s: TaskStatistics, units: Units, scale: Array) -> TaskStatistics:
 
     Returns
     -------
-    TaskStatistics
+    TaskMoments
     """
     if units.plain:
         return replace(s, scale=scale)
@@ -217,13 +217,13 @@ class SquaredStatistics(Datafit):
 
     Parameters
     ----------
-    statistics : TaskStatistics
+    statistics : TaskMoments
         The moments.
     intercepts : Intercepts
         What b may be.
     """
 
-    statistics: TaskStatistics
+    statistics: TaskMoments
     intercepts: Intercepts
     is_quadratic = True
     is_bounded = True

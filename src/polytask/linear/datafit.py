@@ -46,7 +46,7 @@ from polytask.datafits import (
     SquareRootDatafit,
     Stacked,
     StackedClasses,
-    TaskStatistics,
+    TaskMoments,
     TiedIntercepts,
     Units,
     collect_shared,
@@ -231,7 +231,7 @@ def all_roots(outcomes: Outcomes) -> bool:
     return bool(outcomes.losses) and all(loss.takes_root for loss in outcomes.losses)
 
 
-def on_moments(found: TaskStatistics, square_root: bool, intercepts: Intercepts) -> Datafit:
+def on_moments(found: TaskMoments, square_root: bool, intercepts: Intercepts) -> Datafit:
     """Return the squared loss, or its roots, from sufficient statistics."""
     if square_root:
         return SquareRootDatafit(MomentSquares(found), None, intercepts)
@@ -267,7 +267,7 @@ class RowParts:
         shape = self.data.n_features, self.layout.columns.n_columns
         return on_rows(tuple(self.blocks()), intercepts, *shape)
 
-    def _statistics(self) -> TaskStatistics:
+    def _statistics(self) -> TaskMoments:
         columns = np.arange(self.data.n_tasks)
         if self.data.form is Form.TARGETS:
             shared = Shared(self.rows, columns)
@@ -499,7 +499,7 @@ class Moments:
     labels: float
 
     @property
-    def statistics(self) -> TaskStatistics:
+    def statistics(self) -> TaskMoments:
         """The moments."""
         return self.counted.statistics
 
@@ -514,14 +514,14 @@ class Moments:
 
     def scaled(
         self, features: FeatureScaling, targets: TargetScaling, scale: Array
-    ) -> TaskStatistics:
+    ) -> TaskMoments:
         """Return the moments of scaled features and targets. Shapes: scale (n_tasks,)."""
         units = Units(features.mean, features.scale, targets.mean, targets.scale)
         held = np.where(self.counts > 0, scale, 0.0)
         return in_units(self.statistics, units, held)
 
 
-def pooled_moments(s: TaskStatistics, counts: Array) -> tuple[Array, Array]:
+def pooled_moments(s: TaskMoments, counts: Array) -> tuple[Array, Array]:
     """Return mean and variance of each feature over all tasks."""
     # Shapes: counts (n_tasks,), mean, variance (n_features,).
     share = counts / max(float(counts.sum()), np.finfo(float).tiny)

@@ -33,7 +33,7 @@ from polytask.datafits import (
     NoIntercepts,
     PulledIntercepts,
     SquaredStatistics,
-    TaskStatistics,
+    TaskMoments,
     TiedIntercepts,
 )
 from polytask.exceptions import DataError, IncompatibleError
@@ -180,7 +180,7 @@ def _log_determinant(datafit: SquaredStatistics, matrices: Array) -> float:
     return _whole(datafit, matrices)
 
 
-def _kronecker(s: TaskStatistics, matrix: Array) -> float:
+def _kronecker(s: TaskMoments, matrix: Array) -> float:
     """Return it for one design, all labels seen and free intercepts: eigenvalues add."""
     data = s.scale[0] * np.linalg.eigvalsh(s.second[0])
     prior = np.linalg.eigvalsh(matrix)

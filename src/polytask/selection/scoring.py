@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask._estimator.scoring import labelled_rows
 from polytask._estimator.weights import label_weights
 from polytask.data import Form
-from polytask.datafits import TaskStatistics
+from polytask.datafits import TaskMoments
 from polytask.datafits.base import moments_times
 from polytask.linear.datafit import Moments
 from polytask.linear.problem import Problem, held_out, tasks_of
@@ -147,7 +147,7 @@ class HeldOutR2(FoldScoring):
 class Residual:
     """Mean squared residuals of labels, from their moments."""
 
-    statistics: TaskStatistics
+    statistics: TaskMoments
 
     @classmethod
     def of(cls, moments: Moments, problem: Problem) -> Residual:

@@ -19,7 +19,7 @@ from polytask.datafits import (
     ScalarBlock,
     Shared,
     SquaredStatistics,
-    TaskStatistics,
+    TaskMoments,
     collect_shared,
     collect_stacked,
 )
@@ -71,11 +71,11 @@ def with_moments(datafit: Datafit, W: Array) -> Datafit:
         mean[:, block.columns] = own.x_mean
         scale[block.columns] = own.scale
     nothing = np.zeros(columns)
-    moments = TaskStatistics(second, np.zeros((d, columns)), nothing, mean, nothing, scale)
+    moments = TaskMoments(second, np.zeros((d, columns)), nothing, mean, nothing, scale)
     return SquaredStatistics(moments, datafit.intercepts)
 
 
-def _moments(block: ScalarBlock, weight: Array) -> TaskStatistics:
+def _moments(block: ScalarBlock, weight: Array) -> TaskMoments:
     scale = block.design.collect(weight)
     if isinstance(block.design, Shared):
         return collect_shared(block.design, np.zeros_like(weight), weight, scale)

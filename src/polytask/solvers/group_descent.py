@@ -15,7 +15,7 @@ from polytask.datafits import (
     ScalarBlock,
     Shared,
     SquaredStatistics,
-    TaskStatistics,
+    TaskMoments,
     collect_shared,
     narrowed,
 )
@@ -106,7 +106,7 @@ def _of_features(datafit: Datafit, rows: Index) -> Datafit:
     if isinstance(datafit, SquaredStatistics):
         s = datafit.statistics
         second = s.second[:, rows[:, None], rows[None, :]]
-        parts = TaskStatistics(second, s.cross[rows], s.spread, s.x_mean[rows], s.y_mean, s.scale)
+        parts = TaskMoments(second, s.cross[rows], s.spread, s.x_mean[rows], s.y_mean, s.scale)
         return SquaredStatistics(parts, datafit.intercepts)
     if not isinstance(datafit, Samples):
         raise TypeError("features were accepted")
