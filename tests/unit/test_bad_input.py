@@ -314,7 +314,7 @@ def test_a_strength_of_a_wrong_kind(alpha):
             lambda: MultiTaskRegressor(task_weight={"a": 1, "b": 1, "c": 1, "d": 1}).fit(
                 X, Y, TASK
             ),
-            "a mapping of the tasks; got 'd'",
+            r"a mapping of the tasks .*; got 'd'",
         ),
         (lambda: MultiTaskRegressor(task_weight=[0, 0, 0]).fit(X, Y, TASK), "not all zero"),
         (lambda: MultiTaskClassifier(class_weight={"r": 1}).fit(X, LABELS, TASK), "got 'r'"),

@@ -155,12 +155,13 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Return the rows that stand for statistics."""
         owner = type(self).__name__
         if any(value is not None for value in held):
-            allowed = "None when X is statistics, which hold them"
-            raise DataError(sentence("y, task and sample_weight", owner, allowed, "a value"))
+            what, allowed = LazyMessage("what.held"), LazyMessage("allowed.none_statistics")
+            raise DataError(sentence(what, owner, allowed, LazyMessage("got.a_value")))
         if not self._fits_moments():
             raise refused_statistics(owner)
         if self.task_column not in (None, X.task_column):
-            allowed = f"None or {X.task_column!r}, as in the statistics"
+            fields = {"column": repr(X.task_column)}
+            allowed = LazyMessage("allowed.none_or_as_statistics", fields)
             raise ParameterError(sentence("task_column", owner, allowed, repr(self.task_column)))
         data = X.to_task_data()
         return Given(data, data, X.encoder, X.n_columns, X.names, X.task_column, {})
@@ -377,8 +378,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             if rest and is_immutable(held):
                 setattr(self, head, changed(held, rest, value, head))
             elif rest and not hasattr(held, "set_params") and head in self.get_params(deep=False):
-                got = f"{held!r}; give {head} first, such as {head}=L21(0.1)"
-                raise ParameterError(sentence(head, type(self).__name__, f"set for {name}", got))
+                allowed = LazyMessage("allowed.with_parameter", {"name": name})
+                got = LazyMessage("got.give_first", {"held": repr(held), "name": head})
+                raise ParameterError(sentence(head, type(self).__name__, allowed, got))
             elif rest:
                 super().set_params(**{name: value})
         return self

@@ -42,17 +42,16 @@ def data_warnings(
     owner: str,
     *,
     allow_leak: bool,
-    option: bool = False,
     target: str = "",
     grouped: bool = False,
 ) -> tuple[LazyMessage, ...]:
     """Refuse copies of the target among the features, and return what else misleads."""
-    # `option`: the message tells of options of the command line; `target`: the name of the
-    # target, where the data do not know it; `grouped`: copies can be kept on one side of a split.
+    # `target`: the name of the target, where the data do not know it; `grouped`: copies can be
+    # kept on one side of a split.
     columns = NumberColumns(data)
     leaks = find_leaks(data, columns)
     if not allow_leak:
-        _refuse([leak for leak in leaks if leak.refused], owner, option, target)
+        _refuse([leak for leak in leaks if leak.refused], owner, target)
     copies = find_target_copies(data) if data.form is Form.TARGETS else []
     return (
         *(_doubt("doubt.leak", leak) for leak in leaks),
@@ -169,24 +168,23 @@ def _doubt(key: str, leak: Leak) -> LazyMessage:
     return LazyMessage(key, {"column": leak.column, "relation": _relation(leak, "").node})
 
 
-def _refuse(leaks: Sequence[Leak], owner: str, option: bool, target: str) -> None:
+def _refuse(leaks: Sequence[Leak], owner: str, target: str) -> None:
     if not leaks:
         return
     named = target and repr(target)
-    said = "; ".join(f"column {leak.column} {_relation(leak, named)}" for leak in leaks[:_SHOWN])
-    more = f"; and {len(leaks) - _SHOWN:,} more columns" if len(leaks) > _SHOWN else ""
+    leaking: list[LazyMessage] = [
+        LazyMessage("doubt.leaking", {"column": leak.column, "relation": _relation(leak, named)})
+        for leak in leaks[:_SHOWN]
+    ]
+    if len(leaks) > _SHOWN:
+        leaking.append(LazyMessage("doubt.more_leaking", {"n": len(leaks) - _SHOWN}))
     names = ",".join(leak.column.strip("'\"") for leak in leaks)
-    one = len(leaks) == 1
-    if option:
-        drop = f" with --drop '{names}'" if len(leaks) <= _SHOWN else " with --drop"
-        allow = "--allow-leak"
-    else:
-        drop, allow = "", "allow_leak=True"
-    raise DataError(
-        f"{owner} has the target among its features: {said}{more}. Scores would say nothing about "
-        f"new rows. Leave {'it' if one else 'them'} out{drop}, or say {allow} if "
-        f"{'it is' if one else 'they are'} known before the target."
-    )
+    fields = {
+        "owner": owner,
+        "leaks": [message.node for message in leaking],
+        "drop": f" '{names}'" if len(leaks) <= _SHOWN else "",
+    }
+    raise DataError(LazyMessage(f"estimator.refusal.leak{'s' * (len(leaks) > 1)}", fields))
 
 
 def _relation(leak: Leak, target: str) -> LazyMessage:

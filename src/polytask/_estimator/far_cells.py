@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator.leaks import targets_of
 from polytask._estimator.number_columns import NumberColumns
-from polytask._estimator.places import row_message, row_place
+from polytask._estimator.places import counted, row_message
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataWarning
@@ -39,7 +39,7 @@ def _drowning(
     return LazyMessage("far.drowning", fields | {"usual": f"{usual:.2g}"})
 
 
-def place_of_largest(values: Any, data: TaskData) -> str:  # noqa: ANN401 - dense or sparse
+def place_of_largest(values: Any, data: TaskData) -> LazyMessage:  # noqa: ANN401 - dense or sparse
     """Return column and row of the largest of the features, or of the targets, in words."""
     if is_sparse(values):
         at = int(np.argmax(np.abs(values.data)))
@@ -48,12 +48,13 @@ def place_of_largest(values: Any, data: TaskData) -> str:  # noqa: ANN401 - dens
     else:
         wide = np.nan_to_num(np.abs(values), nan=0.0).reshape(len(values), -1)
         row, column = divmod(int(np.argmax(wide)), wide.shape[1])
-    where = f"{row_place(data, row)}, counting from 0"
+    where = counted(row_message(data, row))
     if values.ndim == 1:
         return where
     feature = values is data.X
-    name = f"column {_column(data, column)}" if feature else f"target {data.tasks[column]!r}"
-    return f"{name}, {where}"
+    name = _column(data, column) if feature else repr(data.tasks[column])
+    kind = "feature" if feature else "target"
+    return LazyMessage(f"place.{kind}", {"name": name, "place": where})
 
 
 def _column(data: TaskData, j: int) -> str:

@@ -19,6 +19,7 @@ from polytask._estimator.training import TaskColumn, encode, is_task_mapping, tr
 from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.missing import missing_mask
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -151,8 +152,8 @@ def _without_holes(X: object, labels: object, owner: str) -> tuple[Any, MissingC
     if is_task_mapping(X):
         return _of_mapping(X, owner)
     if sp.issparse(X):
-        got = "a sparse matrix, which has no place for them"
-        raise DataError(sentence("X", owner, "dense, with NaN where cells are missing", got))
+        allowed, got = LazyMessage("allowed.dense_with_gaps"), LazyMessage("got.sparse")
+        raise DataError(sentence("X", owner, allowed, got))
     return (X, _of_table(X)) if tables.is_table(X) else _of_array(X, labels)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from polytask._checks import nearest, sentence
+from polytask._checks import listed, nearest, sentence
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 
 _BETWEEN = "__"
@@ -29,14 +30,14 @@ def changed(held: Any, name: str, value: Any, owner: str) -> Any:  # noqa: ANN40
     if isinstance(held, Penalty):
         return held.replace(name, value)
     if not is_immutable(held):
-        raise ParameterError(sentence(owner, "set_params", f"set for {name}", repr(held)))
+        allowed = LazyMessage("allowed.with_parameter", {"name": name})
+        raise ParameterError(sentence(owner, "set_params", allowed, repr(held)))
     parts = dict(held) if isinstance(held, Mapping) else _fields(held)
     # A layer may have the separator in its name.
     heads = [part for part in parts if name == part or name.startswith(part + _BETWEEN)]
     if not heads:
-        known = ", ".join(map(repr, parts)) or "nothing"
         hint = nearest(name.partition(_BETWEEN)[0], parts)
-        raise ParameterError(sentence(name, owner, f"of {known}", repr(name)) + hint)
+        raise ParameterError(sentence(name, owner, listed(parts), repr(name)) + hint)
     head = max(heads, key=len)
     rest = name.removeprefix(head).removeprefix(_BETWEEN)
     parts[head] = changed(parts[head], rest, value, f"{owner}{_BETWEEN}{head}") if rest else value

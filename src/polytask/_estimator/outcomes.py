@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nearest, sentence
-from polytask._estimator.places import row_message
+from polytask._checks import listed, nearest, sentence
+from polytask._estimator.places import counted, row_message
 from polytask.data import Form, TaskData
 from polytask.data.target_kinds import python_words, read_target
 from polytask.data.text_hints import odd_ones
@@ -21,6 +21,7 @@ from polytask.data.written_numbers import parse_number
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 from polytask.losses.parse import parse as parse_loss
+from polytask.messages import LazyMessage, Text
 
 Labels = NDArray[Any]
 # Above it not every whole number is a float.
@@ -50,8 +51,7 @@ def loss_object(loss: object, owner: str) -> Loss:
     named = parse_loss(loss, LOSSES) if isinstance(loss, str) else None
     if named is not None:
         return named
-    names = ", ".join(repr(name) for name in LOSSES)
-    allowed = f"one of {names}, or a loss from polytask.losses"
+    allowed = LazyMessage("allowed.loss", {"options": listed(LOSSES)})
     hint = nearest(loss, LOSSES) if isinstance(loss, str) else ""
     raise ParameterError(sentence("loss", owner, allowed, repr(loss)) + hint)
 
@@ -60,10 +60,8 @@ def regression(data: TaskData, loss: object, owner: str) -> Outcomes:
     """Read numeric targets for one loss."""
     chosen = loss_object(loss, owner)
     if chosen.is_classifier:
-        raise IncompatibleError(
-            f"loss of {owner} must be a loss of numbers; got {chosen.name!r}, which is for "
-            "classes: use MultiTaskClassifier."
-        )
+        fields = {"owner": owner, "got": repr(chosen.name)}
+        raise IncompatibleError(LazyMessage("estimator.refusal.loss_of_classes", fields))
     n = data.n_tasks
     y = numbers_of(data.y, owner, data.order)
     refuse_forbidden(y, (chosen,) * n, data, owner)
@@ -76,7 +74,8 @@ def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
     found = [_distinct(column, owner) for column in columns]
     union = _union(found)
     if union is None:
-        raise DataError(sentence("y", owner, "the labels of a task or more", "none"))
+        allowed = LazyMessage("allowed.some_labels")
+        raise DataError(sentence("y", owner, allowed, LazyMessage("got.none")))
     _refuse_single_class(found, union, data, owner)
     pooled = data.form is not Form.TARGETS
     most = len(union) if pooled else max(len(c) for c in found)
@@ -92,8 +91,8 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
     columns = _columns(data)
     chosen = _losses_by_task(data, loss, owner)
     found = [
-        None if own is not None and not own.is_classifier else _distinct(column, f"{owner}, {at}")
-        for at, column, own in zip(_names(data), columns, chosen, strict=True)
+        None if own is not None and not own.is_classifier else _distinct(column, at)
+        for at, column, own in zip(_owners(data, owner), columns, chosen, strict=True)
     ]
     pooled = data.form is not Form.TARGETS
     losses = _counted_losses(chosen, found, pooled, data, owner)
@@ -103,16 +102,19 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
         for seen, own in zip(found, losses, strict=True)
     )
     parts = [
-        numbers_of(column, f"{owner}, {at}") if own is None else _codes(column, own)
-        for at, column, own in zip(_names(data), columns, classes, strict=True)
+        numbers_of(column, at) if own is None else _codes(column, own)
+        for at, column, own in zip(_owners(data, owner), columns, classes, strict=True)
     ]
     y = _joined(parts, data)
     refuse_forbidden(y, losses, data, owner)
     return Outcomes(y, losses, classes, _union(classes))
 
 
-def _names(data: TaskData) -> list[str]:
-    return [f"task {label!r}" for label in data.tasks]
+def _owners(data: TaskData, owner: str) -> list[LazyMessage]:
+    """Say of every task that it is one of what learns."""
+    return [
+        LazyMessage("place.task_of", {"owner": owner, "task": repr(label)}) for label in data.tasks
+    ]
 
 
 def _counted_losses(
@@ -126,24 +128,23 @@ def _counted_losses(
     free = [c for c, own in zip(found, chosen, strict=True) if own is None]
     together = _union(free)
     losses: list[Loss] = []
-    for label, own, seen in zip(data.tasks, chosen, found, strict=True):
+    for at, own, seen in zip(_owners(data, owner), chosen, found, strict=True):
         n_seen = 0 if seen is None else len(seen)
         if own is None:
             most = len(together) if pooled and together is not None else n_seen
             own = Logistic() if most <= 2 else Multinomial()  # noqa: PLW2901
         if own.of_two_classes and n_seen > 2:
-            raise IncompatibleError(_too_many(own, n_seen, f"{owner}, task {label!r}"))
+            raise IncompatibleError(_too_many(own, n_seen, at))
         losses.append(own)
     return tuple(losses)
 
 
 def class_tasks(data: TaskData, owner: str) -> list[bool]:
     """Say for every task whether it has classes; the tasks of a column are judged together."""
-    columns = _columns(data)
+    columns, owners = _columns(data), _owners(data, owner)
     if data.form is Form.TARGETS:
-        names = _names(data)
         return [
-            _has_classes(columns[t], data, f"{owner}, {names[t]}", 0) for t in range(len(columns))
+            _has_classes(column, data, at, 0) for column, at in zip(columns, owners, strict=True)
         ]
     numeric = []
     for column in columns:
@@ -155,25 +156,21 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
     rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
     together = _has_classes(np.concatenate(rows), data, owner, 0)
     return [
-        together
-        if is_numeric
-        else _has_classes(column, data, f"{owner}, task {label!r}", data.task_slice(t).start)
-        for t, (label, column, is_numeric) in enumerate(
-            zip(data.tasks, columns, numeric, strict=True)
-        )
+        together if is_numeric else _has_classes(column, data, at, data.task_slice(t).start)
+        for t, (at, column, is_numeric) in enumerate(zip(owners, columns, numeric, strict=True))
     ]
 
 
-def _has_classes(values: Labels, data: TaskData, owner: str, start: int) -> bool:
+def _has_classes(values: Labels, data: TaskData, owner: Text, start: int) -> bool:
     """Say whether targets are classes; `start` is the row of the data that they begin with."""
     gaps = data.form is Form.TARGETS
-    words = python_words(f"y of {owner}", lambda row: row_message(data, start + row), gaps=gaps)
+    name = LazyMessage("what.targets_of", {"owner": owner})
+    words = python_words(name, lambda row: row_message(data, start + row), gaps=gaps)
     found = read_target(values, words)
     if found.written:
-        raise DataError(
-            f"{words.name} holds numbers written {found.written}: {words.numbers}, or say "
-            f"{words.classes} if they are classes."
-        )
+        fields = {"what": name, "how": found.written, "numbers": words.numbers}
+        fields |= {"classes": words.classes}
+        raise DataError(LazyMessage("estimator.refusal.written", fields))
     return found.is_class
 
 
@@ -192,16 +189,16 @@ def _check_loss_names(
 ) -> None:
     unknown = [label for label in loss if label not in set(tasks)]
     if unknown:
-        known = ", ".join(repr(label) for label in tasks[:5])
-        allowed = f"a mapping of the tasks ({known}{', ...' if len(tasks) > 5 else ''})"
+        known = ", ".join(repr(label) for label in tasks[:5]) + ", ..." * (len(tasks) > 5)
+        allowed = LazyMessage("allowed.mapping_of", {"names": known})
         raise ParameterError(
             sentence("loss", owner, allowed, repr(unknown[0])) + nearest(unknown[0], tasks)
         )
     lacking = [label for label in tasks if label not in loss]
     if lacking:
-        raise ParameterError(
-            sentence("loss", owner, "given for every task", f"none for {lacking[0]!r}")
-        )
+        allowed = LazyMessage("allowed.every_task")
+        got = LazyMessage("got.none_for", {"lacking": repr(lacking[0])})
+        raise ParameterError(sentence("loss", owner, allowed, got))
 
 
 def _columns(data: TaskData) -> list[Labels]:
@@ -226,14 +223,11 @@ def _observed(values: Labels) -> NDArray[np.bool_]:
     return np.ones(len(values), dtype=bool)
 
 
-def _distinct(values: Labels, owner: str) -> Labels:
+def _distinct(values: Labels, owner: Text) -> Labels:
     seen = values[_observed(values)]
     if seen.dtype.kind == "f":
         if np.any(seen != np.floor(seen)):
-            raise DataError(
-                f"Unknown label type: continuous. y of {owner} must hold class labels; got "
-                "numbers with fractions. Use a regressor for numbers."
-            )
+            raise DataError(LazyMessage("estimator.refusal.continuous", {"owner": owner}))
         # Labels with gaps are whole numbers that had to be stored as floats.
         if len(seen) < len(values) and np.all(np.abs(seen) < _EXACT_INTEGERS):
             seen = seen.astype(np.int64)
@@ -264,14 +258,14 @@ def _sorted_set(values: Labels) -> Labels:
 
 def _refuse_single_class(found: list[Labels], union: Labels, data: TaskData, owner: str) -> None:
     if len(union) < 2:
-        raise DataError(
-            f"y of {owner} must hold at least two classes; got one class only: "
-            f"{union.tolist() if len(union) else 'no label at all'}."
-        )
+        got = str(union.tolist()) if len(union) else LazyMessage("got.no_label_at_all")
+        fields = {"owner": owner, "got": got}
+        raise DataError(LazyMessage("estimator.refusal.one_class", fields))
     if data.form is Form.TARGETS:
         for label, classes in zip(data.tasks, found, strict=True):
             if len(classes) == 0:
-                raise DataError(f"y of {owner} must hold a label; task {label!r} has none.")
+                fields = {"owner": owner, "task": repr(label)}
+                raise DataError(LazyMessage("estimator.refusal.no_label", fields))
 
 
 def _class_loss(loss: object, most: int, owner: str) -> Loss:
@@ -279,20 +273,16 @@ def _class_loss(loss: object, most: int, owner: str) -> Loss:
         return Logistic() if most <= 2 else Multinomial()
     chosen = loss_object(loss, owner)
     if not chosen.is_classifier:
-        raise IncompatibleError(
-            f"loss of {owner} must be a loss of classes; got {chosen.name!r}, which is for "
-            "numbers: use MultiTaskRegressor."
-        )
+        fields = {"owner": owner, "got": repr(chosen.name)}
+        raise IncompatibleError(LazyMessage("estimator.refusal.loss_of_numbers", fields))
     if chosen.of_two_classes and most > 2:
         raise IncompatibleError(_too_many(chosen, most, owner))
     return chosen
 
 
-def _too_many(loss: Loss, most: int, owner: str) -> str:
-    return (
-        f"loss={loss.name!r} of {owner} is for two classes; y has {most}. "
-        "Use loss='multinomial' or 'auto'."
-    )
+def _too_many(loss: Loss, most: int, owner: Text) -> LazyMessage:
+    fields = {"loss": repr(loss.name), "owner": owner, "n": most}
+    return LazyMessage("estimator.refusal.two_classes", fields)
 
 
 def _task_classes(found: Labels, union: Labels | None, loss: Loss, pooled: bool) -> Labels:
@@ -315,7 +305,7 @@ def _codes(values: Labels, classes: Labels) -> NDArray[np.float64]:
 
 def numbers_of(
     y: Any,  # noqa: ANN401 - any array of labels
-    owner: str,
+    owner: Text,
     rows: NDArray[np.intp] | None = None,
 ) -> NDArray[np.float64]:
     array = np.asarray(y)
@@ -329,12 +319,15 @@ def numbers_of(
         texts = [str(cells[k]) for k in bad]
         first = min((bad[k] for k in odd_ones(texts)), default=bad[0])
         row = first // (array.size // max(len(array), 1))
-        where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
-        twin = owner.replace("Regressor", "Classifier")
-        advice = f" For labels use {twin if twin != owner else 'MultiTaskClassifier'}."
+        where = "" if rows is None else counted(LazyMessage("place.row", {"row": str(rows[row])}))
+        model = str(owner if isinstance(owner, str) else owner.fields["owner"])
+        twin = model.replace("Regressor", "Classifier")
+        twin = "MultiTaskClassifier" if twin == model else twin
+        told = sentence("y", owner, LazyMessage("allowed.numbers"), repr(cells[first]), where)
+        told += LazyMessage("hint.classifier", {"name": twin})
         if any(parse_number(str(cells[first]), mark) for mark in (".", ",")):
-            advice += " Text such as this is read as numbers by polytask.data.read_numbers."
-        raise DataError(sentence("y", owner, "numbers", repr(cells[first]), where) + advice)
+            told += LazyMessage("hint.read_numbers")
+        raise DataError(told)
     return array.astype(np.float64)
 
 
@@ -347,10 +340,10 @@ def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: s
         own = numbers_of(own, owner)
         bad = np.flatnonzero(~np.isnan(own) & ~np.asarray(loss.allows(own), dtype=bool))
         if len(bad):
-            rows = f"{len(bad)} such rows" if len(bad) > 1 else "1 such row"
             got = f"{float(own[bad[0]])!r}"
-            where = f"the first of {rows} of task {label!r}"
-            allowed = f"{loss.allowed} for loss={loss.name!r}"
+            fields = {"allowed": loss.allowed, "loss": repr(loss.name)}
+            allowed = LazyMessage("allowed.for_loss", fields)
+            where = LazyMessage("place.first_of_task", {"n": len(bad), "task": repr(label)})
             raise DataError(sentence("y", owner, allowed, got, where))
 
 

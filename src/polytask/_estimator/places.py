@@ -20,9 +20,9 @@ def row_message(data: TaskData, row: int) -> LazyMessage:
     return LazyMessage("place.task_row", fields)
 
 
-def row_place(data: TaskData, row: int) -> str:
-    """Return the same in English."""
-    return str(row_message(data, row))
+def counted(place: LazyMessage) -> LazyMessage:
+    """Add to a place that rows are counted from 0."""
+    return LazyMessage("place.counted", {"place": place})
 
 
 @contextmanager

@@ -11,27 +11,21 @@ from numpy.typing import NDArray
 
 from polytask.exceptions import DataWarning, IncompatibleError
 from polytask.losses import LogLink, Loss, Multinomial
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, with_and
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
-_UNKNOWN = (
-    'A task that a model does not know is predicted (unseen_tasks="shared") and added (adapt) by '
-    "the mean coefficients of the others, which"
-)
 
 
 def refuse_unlike(losses: Sequence[Loss], classes: Sequence[Labels | None]) -> None:
     """Refuse a mean over tasks of which the losses or the two classes differ."""
     names = sorted({loss.name for loss in losses})
     if len(names) > 1:
-        raise IncompatibleError(
-            f"{_UNKNOWN} needs one loss for all tasks; the tasks have {', '.join(names)}."
-        )
+        raise IncompatibleError(LazyMessage("estimator.refusal.unlike_losses", {"names": names}))
     pairs = {tuple(c.tolist()) for c in classes if c is not None and len(c)}
     if len(pairs) > 1 and not isinstance(losses[0], Multinomial):
-        shown = " and ".join(str(list(pair)) for pair in list(pairs)[:2])
-        raise IncompatibleError(f"{_UNKNOWN} needs tasks with the same two classes; got {shown}.")
+        shown = with_and([str(list(pair)) for pair in list(pairs)[:2]])
+        raise IncompatibleError(LazyMessage("estimator.refusal.unlike_classes", {"got": shown}))
 
 
 def labels_from(eta: Array, classes: Labels | None, loss: Loss) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from polytask._checks import sentence
+from polytask._checks import listed, sentence
 from polytask._estimator.outcomes import (
     Outcomes,
     class_tasks,
@@ -17,6 +17,7 @@ from polytask._estimator.outcomes import (
 from polytask._estimator.training import training_data
 from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 OWNER = "compare"
 
@@ -27,10 +28,8 @@ def read_problem(
     """Read the three data forms, and refuse what cannot be compared."""
     data = training_data(X, y, task, sample_weight, task_column, OWNER)
     if data.n_tasks < 2:
-        raise DataError(
-            f"{OWNER} needs two tasks or more; got {data.n_tasks}: name the task of every row "
-            "with task= or task_column=, or give several targets."
-        )
+        fields = {"owner": OWNER, "n": data.n_tasks}
+        raise DataError(LazyMessage("estimator.refusal.one_task", fields))
     return data
 
 
@@ -58,5 +57,5 @@ def check_metric(name: object, names: Mapping[str, Any]) -> str:
         return "d2"
     if isinstance(name, str) and name in names:
         return name
-    allowed = "None or one of " + ", ".join(names)
+    allowed = LazyMessage("allowed.none_or", {"allowed": listed(names)})
     raise ParameterError(sentence("metric", OWNER, allowed, repr(name)))

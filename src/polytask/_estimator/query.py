@@ -11,10 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
-from polytask._estimator.training import TaskColumn, check_names, encode, is_task_mapping
+from polytask._estimator.training import (
+    TaskColumn,
+    check_names,
+    encode,
+    is_task_mapping,
+    refuse_extra,
+)
 from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 UNSEEN = -1
 _SHOWN = 10
@@ -113,8 +120,10 @@ def named_columns(schema: InputSchema, X: Any) -> Any:  # noqa: ANN401 - what a 
     if shape[1] != len(names):
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise DataError(
-            f"{schema.owner} was fitted on a table with {len(names)} columns ({shown}), so an "
-            f"array must have as many, in this order; got {shape[1]}. Or pass a table."
+            LazyMessage(
+                "estimator.refusal.width_of_table",
+                {"owner": schema.owner, "n": len(names), "names": shown, "got": shape[1]},
+            )
         )
     return pd.DataFrame(X, columns=list(names)).infer_objects()
 
@@ -124,8 +133,8 @@ def refuse_arrays(X: object, owner: str) -> None:
     parts = list(X.values()) if is_task_mapping(X) else [X]
     for part in parts:
         if not tables.is_table(part):
-            allowed = "a table, or a mapping of tables; for arrays there is predict"
-            raise DataError(sentence("X", f"{owner}.predict_frame", allowed, type(part).__name__))
+            what, allowed = f"{owner}.predict_frame", LazyMessage("allowed.tables")
+            raise DataError(sentence("X", what, allowed, type(part).__name__))
 
 
 def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
@@ -133,24 +142,21 @@ def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Que
     if isinstance(X, TaskData):
         return _finish(schema, X, X, unseen, None)
     if is_task_mapping(X):
-        if task is not None:
-            raise DataError(
-                sentence("task", schema.owner, "None when X is a mapping of tasks", "labels")
-            )
+        refuse_extra(schema.owner, "task_mapping", task=task)
         return _from_mapping(schema, X, unseen)
     check_columns(schema, X, task)
     if schema.task_column is not None:
         if task is not None:
             raise DataError(
-                f"{schema.owner} reads the tasks from column {schema.task_column!r} of X; "
-                "task= must then be None."
+                LazyMessage(
+                    "estimator.refusal.task_and_column",
+                    {"owner": schema.owner, "column": repr(schema.task_column)},
+                )
             )
         task = schema.task_column
     if task is None and len(schema.index.labels) > 1 and schema.form is not Form.TARGETS:
-        raise DataError(
-            f"{schema.owner} was fitted on {len(schema.index.labels)} tasks and needs to know "
-            "the task of every row: pass task=, or set task_column before fit."
-        )
+        fields = {"owner": schema.owner, "n": len(schema.index.labels)}
+        raise DataError(LazyMessage("estimator.refusal.which_task", fields))
     if task is None:
         nominal = TaskData.from_long(X)
         codes = None if schema.form is Form.TARGETS else np.zeros(1, dtype=np.intp)
@@ -227,9 +233,8 @@ def _shape(X: Any) -> tuple[int, ...]:  # noqa: ANN401 - any container
 
 def _refuse_width(width: int, expected: int, owner: str) -> None:
     if width != expected:
-        raise DataError(
-            f"X has {width} features, but {owner} is expecting {expected} features as input."
-        )
+        fields = {"owner": owner, "width": width, "expected": expected}
+        raise DataError(LazyMessage("estimator.refusal.width", fields))
 
 
 def _template(X: object) -> object:
@@ -239,10 +244,8 @@ def _template(X: object) -> object:
 def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
     if schema.encoder is not None:
         if not tables.is_table(data.X):
-            raise DataError(
-                f"{schema.owner} was fitted on a table: pass a table with the same columns, or a "
-                f"dense array with these in the same order; got {type(data.X).__name__}."
-            )
+            fields = {"owner": schema.owner, "kind": type(data.X).__name__}
+            raise DataError(LazyMessage("estimator.refusal.fitted_on_table", fields))
         return encode(_with_lacking(schema, data), schema.encoder)
     _refuse_width(
         data.n_features, schema.n_features - (schema.task_column is not None), schema.owner
@@ -255,9 +258,7 @@ def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
 def _table_to_array(X: Any, owner: str) -> NDArray[np.float64]:  # noqa: ANN401 - any table
     columns = [tables.get_column(X, name) for name in tables.column_names(X)]
     if any(column.dtype.kind not in "biuf" for column in columns):
-        raise DataError(
-            f"{owner} was fitted on an array; a table to predict must have numeric columns only."
-        )
+        raise DataError(LazyMessage("estimator.refusal.fitted_on_array", {"owner": owner}))
     array = np.column_stack(columns).astype(float)
     return np.asarray(TaskData.from_long(array).X)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from polytask._checks import sentence
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Between:
         """Refuse an empty range."""
         ordered = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
         if not ordered or (self.log and self.low <= 0):
-            allowed = "low < high, and low > 0 unless log=False"
-            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
+            raise self._refusal("ordered_range")
         if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
-            allowed = "between whole numbers with integer=True"
-            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
+            raise self._refusal("whole_range")
 
-    def _said(self) -> str:
-        return f"{self.low} to {self.high}"
+    def _refusal(self, allowed: str) -> ParameterError:
+        got = LazyMessage("got.range", {"least": str(self.low), "most": str(self.high)})
+        what, asked = LazyMessage("what.range"), LazyMessage(f"allowed.{allowed}")
+        return ParameterError(sentence(what, "Between", asked, got))

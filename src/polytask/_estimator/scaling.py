@@ -20,6 +20,7 @@ from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -116,9 +117,10 @@ def refuse_huge_values(values: Any, name: str, owner: str, data: TaskData | None
     limit = safe_limit(stored.dtype)
     largest = max(float(np.nanmax(stored, initial=0.0)), -float(np.nanmin(stored, initial=0.0)))
     if largest > limit:
-        allowed = f"of size up to {limit:.0e} in {stored.dtype}, so that sums stay finite"
+        fields = {"limit": f"{limit:.0e}", "dtype": str(stored.dtype)}
+        allowed = LazyMessage("allowed.summable", fields)
         where = "" if data is None else place_of_largest(values, data)
-        raise DataError(sentence(name, owner, allowed, f"{largest:.3g}", where))
+        raise DataError(sentence(name, owner, allowed, format(largest, ".3g"), where))
 
 
 def feature_scaling(

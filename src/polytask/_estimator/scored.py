@@ -16,6 +16,7 @@ from polytask.data import Form, TaskData, tables
 from polytask.data.missing import missing_mask
 from polytask.data.outcomes import outcome_values
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Labels = NDArray[Any]
 
@@ -56,10 +57,9 @@ def _aligned(schema: InputSchema, data: TaskData, names: tuple[Hashable, ...]) -
     place = {name: t for t, name in enumerate(order)}
     strangers = [name for name in names if name not in place]
     if strangers:
-        raise DataError(
-            sentence("y", schema.owner, "a column for each task of the model", repr(strangers[0]))
-            + nearest(strangers[0], known)
-        )
+        allowed = LazyMessage("allowed.column_per_task")
+        told = sentence("y", schema.owner, allowed, repr(strangers[0]))
+        raise DataError(told + nearest(strangers[0], known))
     truth = np.asarray(data.y)
     gap = None if truth.dtype.kind in "OUS" else np.nan
     full = np.full((data.n_rows, len(known)), gap, dtype=object if gap is None else float)
@@ -76,11 +76,7 @@ def _one_task(schema: InputSchema, data: TaskData) -> TaskData:
     if len(schema.index.labels) == 1:
         return dataclasses.replace(data, tasks=schema.index.labels)
     if schema.form is Form.TARGETS:
-        n = len(schema.index.labels)
-        raise DataError(
-            sentence("y", schema.owner, f"2-D with a column for each of the {n} tasks", "1-D y")
-        )
-    raise DataError(
-        f"{schema.owner} was fitted on {len(schema.index.labels)} tasks and needs to know the "
-        "task of every row: pass task=, or set task_column before fit."
-    )
+        allowed = LazyMessage("allowed.columns_of_tasks", {"n": len(schema.index.labels)})
+        raise DataError(sentence("y", schema.owner, allowed, LazyMessage("got.flat_y")))
+    fields = {"owner": schema.owner, "n": len(schema.index.labels)}
+    raise DataError(LazyMessage("estimator.refusal.which_task", fields))

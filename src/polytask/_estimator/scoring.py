@@ -18,6 +18,7 @@ from polytask.data import Form, TaskData
 from polytask.data.missing import surely_finite
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss, PiecewiseLinear
+from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation, evaluate
 from polytask.metrics.held_out import HeldOut, JudgedLoss
 from polytask.metrics.scores import accuracy, best_constant, scores_by_task
@@ -263,7 +264,6 @@ def _codes(labels: Labels, classes: list[Hashable], owner: str) -> NDArray[np.in
     position = {label: k for k, label in enumerate(classes)}
     unknown = [label for label in labels.tolist() if label not in position]
     if unknown:
-        raise DataError(
-            f"y of {owner} must hold classes seen in fit ({classes}); got {unknown[0]!r}."
-        )
+        fields = {"owner": owner, "classes": str(classes), "got": repr(unknown[0])}
+        raise DataError(LazyMessage("estimator.refusal.unknown_class", fields))
     return np.array([position[label] for label in labels.tolist()], dtype=np.intp)

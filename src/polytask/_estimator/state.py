@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 
 from polytask._registry import State
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 E = TypeVar("E", bound=BaseEstimator)
 
@@ -25,6 +26,7 @@ def from_estimator_state(cls: type[E], state: State) -> E:
     for name, value in state["fitted"].items():
         learned = name.endswith("_") or name.startswith("_")
         if not (name.isidentifier() and learned and not name.startswith("__")):
-            raise DataError(f"{name!r} is not a fitted attribute of {cls.__name__}.")
+            fields = {"name": repr(name), "kind": cls.__name__}
+            raise DataError(LazyMessage("estimator.refusal.attribute", fields))
         setattr(estimator, name, value)
     return estimator

@@ -50,11 +50,7 @@ _CELLS = (str, numbers.Real, np.bool_, type(None))
 
 def refused_statistics(owner: str) -> IncompatibleError:
     """Return what to raise where rows are needed and statistics came."""
-    return IncompatibleError(
-        f"X of {owner} must be rows; got statistics, which hold means and products only. They are "
-        "for MultiTaskRegressor, MultiTaskRegressorCV, MultiTaskRegressorIC (with the squared "
-        "loss) and BayesianMultiTaskRegressor."
-    )
+    return IncompatibleError(LazyMessage("estimator.refusal.statistics", {"owner": owner}))
 
 
 def training_data(
@@ -64,18 +60,15 @@ def training_data(
     if isinstance(X, Collected):
         raise refused_statistics(owner)
     if isinstance(X, TaskData):
-        _refuse_extra(owner, "a TaskData", y=y, task=task, sample_weight=sample_weight)
+        refuse_extra(owner, "task_data", y=y, task=task, sample_weight=sample_weight)
         data = X
     elif is_task_mapping(X):
-        _refuse_extra(owner, "a mapping of tasks", y=y, task=task)
+        refuse_extra(owner, "task_mapping", y=y, task=task)
         data = TaskData.from_tasks(X, sample_weight=sample_weight)
     else:
         data = _from_arrays(X, y, task, sample_weight, task_column, owner)
     if data.y is None:
-        raise DataError(
-            f"{owner} requires y to be passed, but the target y is None: give TaskData with y, "
-            "or a mapping {task: (X, y)}."
-        )
+        raise DataError(LazyMessage("estimator.refusal.no_y_within", {"owner": owner}))
     return _without_weightless(data, owner)
 
 
@@ -103,7 +96,7 @@ def check_task_column(column: object, owner: str) -> None:
     if column is None or isinstance(column, str):
         return
     if not isinstance(column, int | np.integer) or isinstance(column, bool):
-        allowed = "None, the name of a column of a table, or the position of one of an array"
+        allowed = LazyMessage("allowed.task_column")
         raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
 
 
@@ -116,20 +109,16 @@ def _from_arrays(
     X: object, y: object, task: object, sample_weight: object, column: TaskColumn, owner: str
 ) -> TaskData:
     if y is None:
-        raise DataError(f"{owner} requires y to be passed, but the target y is None.")
+        raise DataError(LazyMessage("estimator.refusal.no_y", {"owner": owner}))
     if column is not None:
         if task is not None:
-            raise DataError(
-                f"{owner} was given task labels twice: task_column={column!r} and task=. Use one."
-            )
+            fields = {"owner": owner, "column": repr(column)}
+            raise DataError(LazyMessage("estimator.refusal.task_twice", fields))
         task = column
     if is_wide(y) or names_targets(X, y):
         if task is not None:
-            raise DataError(
-                f"y of {owner} must be 1-D when tasks are given by "
-                f"{'task_column' if column is not None else 'task'}; got 2-D y, whose columns "
-                "are tasks already. Drop one of the two."
-            )
+            fields = {"owner": owner, "given": "task" if column is None else "task_column"}
+            raise DataError(LazyMessage("estimator.refusal.wide_y", fields))
         return TaskData.from_targets(X, y, sample_weight=sample_weight)
     return TaskData.from_long(X, y, task, sample_weight=sample_weight)
 
@@ -170,15 +159,15 @@ def warn_of_key(data: TaskData, owner: str) -> None:
             return
 
 
-def _refuse_extra(
+def refuse_extra(
     owner: str, what: str, y: object = None, task: object = None, sample_weight: object = None
 ) -> None:
+    """Refuse arguments beside an X that holds them already."""
     given = {"y": y, "task": task, "sample_weight": sample_weight}
     for name, value in given.items():
         if value is not None:
-            raise DataError(
-                sentence(name, owner, f"None when X is {what}, which holds it", "a value")
-            )
+            allowed = LazyMessage("allowed.none_held", {"what": LazyMessage(f"what.{what}")})
+            raise DataError(sentence(name, owner, allowed, LazyMessage("got.a_value")))
 
 
 def _without_weightless(data: TaskData, owner: str) -> TaskData:
@@ -187,7 +176,7 @@ def _without_weightless(data: TaskData, owner: str) -> TaskData:
         return data
     kept = data.rows(np.flatnonzero(weight > 0))
     if kept.n_rows == 0:
-        raise DataError(f"sample_weight of {owner} must not be zero in every row.")
+        raise DataError(LazyMessage("estimator.refusal.weightless", {"owner": owner}))
     empty = [t for t, n in zip(data.tasks, kept.task_rows(), strict=True) if n == 0]
     if empty:
         fields = {"n": len(empty), "names": _shown(empty)}
@@ -234,7 +223,6 @@ def check_names(given: tuple[str, ...], known: tuple[str, ...], owner: str) -> N
     """Refuse columns that were renamed since training, naming the nearest."""
     absent = [name for name in known if name not in set(given)]
     if absent:
-        raise DataError(
-            f"X of {owner} lacks {len(absent)} column(s) seen in fit: {_shown(list(absent))}."
-            f"{nearest(absent[0], [name for name in given if name not in set(known)])}"
-        )
+        hint = nearest(absent[0], [name for name in given if name not in set(known)])
+        fields = {"owner": owner, "n": len(absent), "names": _shown(list(absent)), "hint": hint}
+        raise DataError(LazyMessage("estimator.refusal.lacks", fields))

@@ -14,6 +14,7 @@ from polytask.data import Form, TaskData
 from polytask.data.missing import surely_finite
 from polytask.datafits import column_sums, spread_out
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -37,9 +38,8 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
         part: Any = (slice(None), t) if wide else data.task_slice(t)
         weight[part] *= _class_factors(class_weight, outcomes.y[part], weight[part], classes)
     if not weight.any():
-        raise ParameterError(
-            sentence("class_weight", owner, "above zero for a class or more", repr(class_weight))
-        )
+        allowed = LazyMessage("allowed.some_class_weight")
+        raise ParameterError(sentence("class_weight", owner, allowed, repr(class_weight)))
     return weight
 
 
@@ -55,16 +55,15 @@ def _check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) ->
         one_of(class_weight, "class_weight", owner, ("balanced",))
         return
     if not isinstance(class_weight, Mapping):
-        allowed = "None, 'balanced' or a mapping of class to weight"
+        allowed = LazyMessage("allowed.class_weight")
         raise ParameterError(sentence("class_weight", owner, allowed, repr(class_weight)))
     known = {label for c in outcomes.classes if c is not None for label in c.tolist()}
     for label, value in class_weight.items():
         nonnegative(value, f"class_weight[{label!r}]", owner)
         if label not in known:
-            raise ParameterError(
-                sentence("class_weight", owner, "a mapping of classes in y", repr(label))
-                + nearest(label, known)
-            )
+            allowed = LazyMessage("allowed.mapping_of_classes")
+            told = sentence("class_weight", owner, allowed, repr(label))
+            raise ParameterError(told + nearest(label, known))
 
 
 def _class_factors(class_weight: Any, y: Array, weight: Array, classes: Any) -> Array:  # noqa: ANN401
@@ -94,19 +93,18 @@ def task_scales(
     if isinstance(task_weight, Mapping):
         lacking = [t for t in tasks if t not in task_weight]
         if lacking:
+            got = LazyMessage("got.none_for", {"lacking": repr(lacking[0])})
             raise ParameterError(
-                sentence("task_weight", owner, "given for every task", f"none for {lacking[0]!r}")
+                sentence("task_weight", owner, LazyMessage("allowed.every_task"), got)
             )
         unknown = [t for t in task_weight if t not in set(tasks)]
         if unknown:
-            raise ParameterError(
-                sentence("task_weight", owner, "a mapping of the tasks", repr(unknown[0]))
-                + nearest(unknown[0], tasks)
-            )
+            known = ", ".join(repr(label) for label in tasks[:5]) + ", ..." * (len(tasks) > 5)
+            mapping = LazyMessage("allowed.mapping_of", {"names": known})
+            told = sentence("task_weight", owner, mapping, repr(unknown[0]))
+            raise ParameterError(told + nearest(unknown[0], tasks))
         task_weight = [task_weight[t] for t in tasks]
-    allowed = (
-        f"'size', 'equal', or {len(counts)} finite numbers >= 0, one per task and not all zero"
-    )
+    allowed = LazyMessage("allowed.task_weight", {"n": len(counts)})
     try:
         given = np.asarray(task_weight, dtype=float)
     except (TypeError, ValueError):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from polytask._checks import listed, nearest
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
-from polytask.messages import LANGUAGES, LazyMessage, Translator, speak_in, spoken
+from polytask.messages import LANGUAGES, LazyMessage, Translator, message_of, speak_in, spoken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,12 +179,6 @@ def say_table(
 def digits(value: float) -> str:
     """Return a score with four decimals; one that no table has room for with four digits."""
     return f"{value:.4f}" if abs(value) < _READABLE else f"{value:.4g}"
-
-
-def message_of(told: Exception | str) -> str | LazyMessage:
-    """Return what a warning or an error says, in every language if it can."""
-    first = told.args[0] if isinstance(told, Exception) and told.args else None
-    return first if isinstance(first, LazyMessage) else str(told)
 
 
 @contextmanager

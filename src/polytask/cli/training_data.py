@@ -28,14 +28,14 @@ from polytask.cli.columns import (
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, in_options, message_of, note
+from polytask.cli.console import FILE_ROWS, in_options, note
 from polytask.cli.files import RowSource, Tables
 from polytask.cli.options import command, flag_words
 from polytask.data.missing import row_of_table
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.data.text_hints import counted_words, missing_option, odd_ones
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.messages import LazyMessage, speak_in, spoken
+from polytask.messages import LazyMessage, message_of, speak_in, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -349,13 +349,12 @@ def _check_leaks(training: TrainingData, tables: Tables) -> None:
             data,
             tables.source.name,
             allow_leak=tables.columns.allow_leak,
-            option=True,
             target=training.kinds[0].name if len(training.kinds) == 1 else "",
             grouped=training.group is not None,
         )
     except DataError as error:
-        named = re.search("--drop '([^']+)'", str(error))
-        error.answer = tuple(flag_words("--drop", "", named[1])) if named else ()
+        named = error.args[0].fields["drop"].strip(" '")
+        error.answer = tuple(flag_words("--drop", "", named)) if named else ()
         raise
     for message in found:
         warnings.warn(DataWarning(message), stacklevel=2)

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write bytes, or what a function writes, under another name, then put it in place."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise DataError(f"Cannot write {os.fspath(path)}: it is a folder.")
+        raise DataError(LazyMessage("io.refusal.write.folder", {"path": os.fspath(path)}))
     if not target.parent.is_dir():
-        raise DataError(f"Cannot write {os.fspath(path)}: there is no folder {target.parent}.")
+        fields = {"path": os.fspath(path), "folder": str(target.parent)}
+        raise DataError(LazyMessage("io.refusal.write.no_folder", fields))
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
@@ -34,7 +36,6 @@ def write_whole(path: str | os.PathLike[str], content: bytes | Callable[[BinaryI
         with contextlib.suppress(OSError):
             part.unlink()
         if isinstance(error, OSError):
-            raise DataError(
-                f"Cannot write {os.fspath(path)}: {error.strerror or error}. Nothing was changed."
-            ) from error
+            fields = {"path": os.fspath(path), "reason": str(error.strerror or error)}
+            raise DataError(LazyMessage("io.refusal.write.system", fields)) from error
         raise

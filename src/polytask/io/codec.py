@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator
 
 from polytask import _registry
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Node = Any
 Tensors = dict[str, NDArray[Any]]
@@ -72,7 +73,7 @@ def from_node(node: Node, readers: Mapping[str, Callable[[Node], Any]]) -> Any: 
     if tag in _DATES:
         return _DATES[tag].fromisoformat(node[tag])
     if tag.startswith("$") and tag not in ("$tuple", "$map"):
-        raise DataError(f"The file holds a value of unknown kind {tag!r}.")
+        raise DataError(LazyMessage("io.refusal.unknown_kind", {"kind": repr(tag)}))
     inner = node[tag] if tag.startswith("$") else node
     if isinstance(inner, dict):
         return {key: from_node(item, readers) for key, item in inner.items()}
@@ -201,7 +202,7 @@ def _linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - un
     """Rebuild a linear model from its parameters and coefficients."""
     fitted: dict[str, Any] = state["fitted"]
     if name not in LINEAR or not set(fitted) <= set(_LEARNED):
-        raise DataError(f"The file names a linear model {name!r} that cannot be loaded.")
+        raise DataError(LazyMessage("io.refusal.linear_model", {"name": repr(name)}))
     cls = getattr(importlib.import_module("sklearn.linear_model"), name)
     # A parameter of fitting that this version of scikit-learn lacks does not matter any more.
     known = cls().get_params(deep=False)
@@ -226,7 +227,7 @@ def _skops() -> Any:  # noqa: ANN401 - an untyped module
             del sys.modules[name]
 
 
-def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
+def skops_content(value: object, owner: str, where: LazyMessage) -> NDArray[np.uint8]:
     """Return what skops writes for an estimator, as bytes that depend on nothing else."""
     io = _skops()
 
@@ -234,15 +235,12 @@ def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
         content = reproducible(io.dumps(value))
         strange = _untrusted(content)
     except Exception as error:  # skops raises what its parts raise
-        raise DataError(
-            f"{owner} cannot be saved: {where} holds a {type(value).__name__} that skops cannot "
-            f"write ({error})."
-        ) from error
+        fields = {"owner": owner, "where": where, "kind": type(value).__name__}
+        fields["reason"] = str(error)
+        raise DataError(LazyMessage("io.refusal.skops", fields)) from error
     if strange:
-        raise DataError(
-            f"{owner} cannot be saved: {where} holds objects of type {', '.join(strange)}, which "
-            "are not on the list of types that load trusts."
-        )
+        fields = {"owner": owner, "where": where, "names": ", ".join(strange)}
+        raise DataError(LazyMessage("io.refusal.untrusted_part", fields))
     return np.frombuffer(content, dtype=np.uint8)
 
 
@@ -253,10 +251,7 @@ def from_skops(content: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - any estimat
     data = content.tobytes()
     strange = _untrusted(data)
     if strange:
-        raise DataError(
-            f"The file holds objects of type {', '.join(strange)}, which are not on the list of "
-            "types that load trusts."
-        )
+        raise DataError(LazyMessage("io.refusal.untrusted", {"names": ", ".join(strange)}))
     return io.loads(data, trusted=sorted(TRUSTED))
 
 
@@ -277,18 +272,20 @@ class Encoder:
 
     def encode_model(self, name: str, state: Mapping[str, Mapping[str, Any]]) -> Node:
         """Return the node of an estimator, whose parts are named in messages."""
-        kinds = {"params": "its parameter", "fitted": "its attribute"}
         parts = {
-            part: {key: self.encode(item, f"{kinds[part]} {key}") for key, item in fields.items()}
+            part: {
+                key: self.encode(item, LazyMessage(f"io.part.{part}", {"name": key}))
+                for key, item in fields.items()
+            }
             for part, fields in state.items()
         }
         return {"$object": name, "state": parts}
 
-    def encode(self, value: Any, where: str) -> Node:  # noqa: ANN401 - any value
+    def encode(self, value: Any, where: LazyMessage) -> Node:  # noqa: ANN401 - any value
         """Return the node of a value; `where` says what it is, for messages."""
         return to_node(value, lambda inner: self._other(inner, where))
 
-    def _other(self, value: Any, where: str) -> Node:  # noqa: ANN401 - any value
+    def _other(self, value: Any, where: LazyMessage) -> Node:  # noqa: ANN401 - any value
         if isinstance(value, np.ndarray | np.generic):
             return self._array(value, where)
         name = _registry.name_of(value)
@@ -298,7 +295,7 @@ class Encoder:
             return {"$slice": [value.start, value.stop, value.step]}
         return self._of_others(value, where)
 
-    def _of_others(self, value: Any, where: str) -> Node:  # noqa: ANN401 - untyped packages
+    def _of_others(self, value: Any, where: LazyMessage) -> Node:  # noqa: ANN401 - untyped packages
         """Return the node of an object of scikit-learn or torch, or refuse."""
         kind = type(value)
         theirs = not kind.__module__.startswith("polytask.") and (
@@ -319,18 +316,17 @@ class Encoder:
         # Told by names, without importing torch.
         if any((c.__module__, c.__name__) == _MODULE for c in kind.__mro__):
             return {"$trunk": kind.__name__}
-        what = "a function" if callable(value) else f"of type {kind.__name__}"
-        raise self.refusal(where, what)
+        named = LazyMessage("io.kind.type", {"kind": kind.__name__})
+        raise self.refusal(where, LazyMessage("io.kind.function") if callable(value) else named)
 
-    def refusal(self, where: str, kind: str) -> DataError:
+    def refusal(self, where: LazyMessage, kind: LazyMessage) -> DataError:
         """Return the error that says what cannot be saved, and what to do."""
-        _, _, name = where.partition("its parameter ")
-        advice = f" Say set_params({name}=None) first; predictions stay the same." if name else ""
-        return DataError(
-            f"{self._owner} cannot be saved: {where} is {kind}, which a file cannot hold.{advice}"
-        )
+        told = LazyMessage("io.refusal.part", {"owner": self._owner, "where": where, "kind": kind})
+        if where.key == "io.part.params":
+            told += LazyMessage("io.refusal.without_it", where.fields)
+        return DataError(told)
 
-    def _array(self, value: Any, where: str) -> Node:  # noqa: ANN401 - array or scalar
+    def _array(self, value: Any, where: LazyMessage) -> Node:  # noqa: ANN401 - array or scalar
         if isinstance(value, np.str_ | np.bytes_):
             return self.encode(value.item(), where)
         if isinstance(value, np.generic):
@@ -340,9 +336,9 @@ class Encoder:
             return {"$values": items, "dtype": value.dtype.str, "shape": list(value.shape)}
         return self._tensor(value, where)
 
-    def _tensor(self, value: NDArray[Any], where: str) -> Node:
+    def _tensor(self, value: NDArray[Any], where: LazyMessage) -> Node:
         if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
-            raise self.refusal(where, f"an array of dtype {value.dtype}")
+            raise self.refusal(where, LazyMessage("io.kind.array", {"dtype": str(value.dtype)}))
         known = self._names.get(id(value))
         name = known[0] if known else f"a{len(self._names)}"
         # The order in memory is kept: products of matrices depend on it in the last bit.
@@ -390,10 +386,7 @@ class Decoder:
     def _given_trunk(self, node: Node) -> Any:  # noqa: ANN401 - a module, which files do not hold
         self.met_trunk = True
         if self._trunk is None:
-            raise DataError(
-                f"the model has a trunk of the user's own, a {node['$trunk']}, and a file holds "
-                "no code: pass a module like the one in fit, load(path, trunk=module)."
-            )
+            raise DataError(LazyMessage("io.refusal.trunk", {"kind": str(node["$trunk"])}))
         return self._trunk
 
     def _tensor(self, node: Node) -> NDArray[Any]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.io.codec import from_node, to_node
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 # 1 was a file of lines.
 VERSION = 2
@@ -40,10 +40,6 @@ CREATE TABLE pieces (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NO
 _SUM = "checksum_of(CAST(key AS BLOB), CAST(value AS BLOB))"
 
 _ARRAYS = frozenset("?bhilqBHILQefdFD")
-_ALLOWED = (
-    "None, bool, int, float, str, a date, a list, tuple or mapping of them, or a NumPy array of "
-    "booleans or numbers of at most 64 bits a part"
-)
 
 
 def to_text(value: object) -> str:
@@ -62,7 +58,7 @@ def _other(value: object) -> Any:  # noqa: ANN401 - JSON
     # A subclass has more than its numbers: a mask, a unit. A memory map has not.
     if type(value) not in (np.ndarray, np.memmap) or value.dtype.char not in _ARRAYS:  # type: ignore[attr-defined]
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise ParameterError(f"A piece of a journal must be {_ALLOWED}; got {kind}.")
+        raise ParameterError(LazyMessage("journal.refusal.piece", {"got": kind}))
     array: np.ndarray[Any, Any] = value  # type: ignore[assignment]
     little = array.dtype.newbyteorder("<")
     # The order in memory is kept too: it decides the last bit of a sum.
@@ -126,9 +122,13 @@ class Journal:
         self._database: sqlite3.Connection | None = None
         folder = os.path.dirname(os.path.abspath(self._path))
         if not os.path.isdir(folder):
-            raise DataError(f"{owner} cannot write {self._path}: there is no folder {folder}.")
+            raise self._cannot_write(LazyMessage("journal.refusal.no_folder", {"folder": folder}))
         if os.path.exists(self._path) and not os.path.isfile(self._path):
-            raise DataError(f"{owner} cannot write {self._path}: it is not a regular file.")
+            raise self._cannot_write(LazyMessage("journal.refusal.not_a_file"))
+
+    def _cannot_write(self, reason: LazyMessage) -> DataError:
+        fields = {"owner": self._owner, "path": self._path, "reason": reason}
+        return DataError(LazyMessage("journal.refusal.write", fields))
 
     @classmethod
     def open(
@@ -155,10 +155,8 @@ class Journal:
             json.dumps(key),
         )
         if found and not found[0][1]:
-            raise DataError(
-                f"{self._path} was changed by something else while {self._owner} was running, and "
-                f"its piece {key!r} is damaged; delete the file to start again."
-            )
+            fields = {"path": self._path, "owner": self._owner, "key": repr(key)}
+            raise DataError(LazyMessage("journal.refusal.changed", fields))
         return from_text(found[0][0]) if found else None
 
     def put(self, key: str, value: object) -> None:
@@ -203,11 +201,8 @@ class Journal:
             raise self._foreign()
         if version > VERSION:
             (reader,) = database.execute("SELECT readable_from FROM run").fetchone()
-            raise DataError(
-                f"{self._path} is a journal of format version {version}, and this polytask reads "
-                f"version {VERSION}: polytask {reader} or newer resumes from it; choose another "
-                "place (--out) or delete it to start again."
-            )
+            fields = {"path": self._path, "version": version, "known": VERSION, "reader": reader}
+            raise DataError(LazyMessage("journal.refusal.newer", fields))
         database.execute("COMMIT")  # the lock stays
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
@@ -235,24 +230,24 @@ class Journal:
         if not names:
             return
         first, *others = names
-        also = ", ".join(repr(name) for name in others[:_NAMED])
-        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        also: Text = ", ".join(repr(name) for name in others[:_NAMED])
+        if len(others) > _NAMED:
+            also = LazyMessage("list.more", {"names": also, "n": len(others) - _NAMED})
         old, new = _shown(there.get(first), here.get(first))
-        raise DataError(
-            f"{self._owner} cannot resume from {self._path}: its entry {first!r} {old}, and this "
-            f"run's {new}{also and f' (also different: {also}{more})'}; choose another place "
-            "(--out), or delete the file to start again."
-        )
+        fields: dict[str, Any] = {"owner": self._owner, "path": self._path, "entry": repr(first)}
+        fields |= {"old": old, "new": new}
+        fields["also"] = LazyMessage("journal.refusal.also", {"names": also}) if others else ""
+        raise DataError(LazyMessage("journal.refusal.other_run", fields))
 
     def _ask(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         if self._process != os.getpid():
-            raise DataError(
-                f"The journal {self._path} of {self._owner} belongs to process {self._process}, "
-                f"which opened it; this is process {os.getpid()}."
-            )
+            fields = {"path": self._path, "owner": self._owner}
+            fields |= {"process": str(self._process), "own": str(os.getpid())}
+            raise DataError(LazyMessage("journal.refusal.process", fields))
         with self._turn:
             if self._database is None:
-                raise DataError(f"The journal {self._path} of {self._owner} is closed.")
+                fields = {"path": self._path, "owner": self._owner}
+                raise DataError(LazyMessage("journal.refusal.closed", fields))
             try:
                 return self._database.execute(query, values).fetchall()
             except sqlite3.Error as error:
@@ -267,37 +262,21 @@ class Journal:
         if name.startswith("SQLITE_CORRUPT"):
             return self._damaged()
         if _is_busy(error):
-            said = (
-                "another run writes to it, or the drive cannot lock files; wait until it ends, or "
-                "choose another place (--out)"
-            )
+            said = LazyMessage("journal.refusal.busy")
         elif name.startswith("SQLITE_CANTOPEN") or not os.access(folder, os.W_OK):
-            said = f"no file can be made in the folder {folder}; choose another place (--out)"
+            said = LazyMessage("journal.refusal.folder", {"folder": folder})
         else:
-            said = (
-                f"{error}; the pieces finished before are kept, and once this is mended the same "
-                "call goes on from them"
-            )
-        return DataError(f"{self._owner} cannot write {self._path}: {said}.")
+            said = LazyMessage("journal.refusal.other", {"reason": str(error)})
+        return self._cannot_write(said)
 
     def _foreign(self) -> DataError:
         with open(self._path, "rb") as file:
             lines = file.read(len(_LINES)) == _LINES
-        what = (
-            "a journal of an earlier polytask, which this one does not read,"
-            if lines
-            else ("not a journal of polytask")
-        )
-        return DataError(
-            f"{self._path} is {what} and was left as it is; choose another place (--out), or "
-            "delete the file to start again."
-        )
+        what = "earlier" if lines else "foreign"
+        return DataError(LazyMessage(f"journal.refusal.{what}", {"path": self._path}))
 
     def _damaged(self) -> DataError:
-        return DataError(
-            f"The journal {self._path} was damaged after it was written; restore it from a copy, "
-            "or delete the file to start again."
-        )
+        return DataError(LazyMessage("journal.refusal.damaged", {"path": self._path}))
 
     def __contains__(self, key: object) -> bool:
         return bool(self._ask("SELECT 1 FROM pieces WHERE key = ?", json.dumps(key)))
@@ -350,7 +329,7 @@ def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: AN
         yield name, json.dumps(node, separators=(",", ":"))
 
 
-def _shown(old: str | None, new: str | None) -> tuple[str, str]:
+def _shown(old: str | None, new: str | None) -> tuple[LazyMessage, LazyMessage]:
     """Say what two entries are, long ones around the first letter that differs."""
     skipped = 0
     if old is not None and new is not None and max(len(old), len(new)) > _WIDTH:
@@ -358,10 +337,11 @@ def _shown(old: str | None, new: str | None) -> tuple[str, str]:
         same = next((at for at, (a, b) in pairs if a != b), min(len(old), len(new)))
         skipped = max(same - _WIDTH // 3, 0)
 
-    def part(text: str | None) -> str:
+    def part(text: str | None) -> LazyMessage:
         if text is None:
-            return "is missing"
+            return LazyMessage("journal.entry.missing")
         after = "..." if len(text) > skipped + _WIDTH else ""
-        return f"is {'...' if skipped else ''}{text[skipped : skipped + _WIDTH]}{after}"
+        shown = f"{'...' if skipped else ''}{text[skipped : skipped + _WIDTH]}{after}"
+        return LazyMessage("journal.entry.is", {"value": shown})
 
     return part(old), part(new)

@@ -21,6 +21,7 @@ from polytask._checks import sentence
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.io.atomic import write_whole
 from polytask.io.codec import Decoder, Encoder
+from polytask.messages import LazyMessage, Text, message_of
 
 FORMAT = "polytask-model"
 VERSION = 1
@@ -67,13 +68,12 @@ def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
     except (AttributeError, KeyError, TypeError):
         document = version = None
     if isinstance(version, int) and version > VERSION:
-        raise DataError(
-            f"{name} has format version {version}, and this polytask reads versions up to "
-            f"{VERSION}: polytask {document.get('readable_from')} or newer reads it."
-        )
+        fields = {"file": name, "version": version, "known": VERSION}
+        fields["reader"] = str(document.get("readable_from"))
+        raise DataError(LazyMessage("io.refusal.newer", fields))
     whole = len(data) == _length(header, data) and _checksum(data) == data[_SUM]
     if not whole or document is None:
-        raise DataError(f"{name} was altered or damaged after it was written; it is not loaded.")
+        raise DataError(LazyMessage("io.refusal.altered", {"file": name}))
     return document, {key: np.array(value) for key, value in load(data).items()}
 
 
@@ -87,15 +87,19 @@ def _checksum(data: bytes | bytearray) -> bytes:
 def _header(data: bytes, name: str) -> Any:  # noqa: ANN401 - JSON, None if it cannot be read
     """Return the header; refuse what is not a whole file of this format."""
     if len(data) <= 8:
-        raise DataError(f"{name} has {len(data)} bytes: it is not a polytask model, or cut short.")
+        raise DataError(LazyMessage("io.refusal.too_short", {"file": name, "n": len(data)}))
     if data[8 : _SUM.start] != _BEGIN[: max(len(data) - 8, 0)]:
-        raise DataError(f"{name} is not a polytask model{_what(data)}.")
+        raise DataError(LazyMessage("io.refusal.no_model", {"file": name, "what": _what(data)}))
     end = 8 + int.from_bytes(data[:8], "little")
     if len(data) < max(end, _SUM.stop):
-        raise DataError(_cut_short(name, len(data)))
+        raise DataError(
+            LazyMessage("io.refusal.cut_short", {"file": name, "size": str(len(data))})
+        )
     header = _parsed(data[8:end])
     if header is not None and len(data) < _length(header, data):
-        raise DataError(_cut_short(name, len(data)))
+        raise DataError(
+            LazyMessage("io.refusal.cut_short", {"file": name, "size": str(len(data))})
+        )
     return header
 
 
@@ -115,18 +119,14 @@ def _length(header: Any, data: bytes) -> int:  # noqa: ANN401 - JSON
         return -1
 
 
-def _cut_short(name: str, size: int) -> str:
-    return f"{name} is cut short after {size} bytes: copy or save it again."
-
-
-def _what(data: bytes) -> str:
+def _what(data: bytes) -> Text:
     """Say what a file seems to be instead."""
     if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return "; it looks like a pickle, which load never opens because it can run any code"
+        return LazyMessage("io.looks.pickle")
     if data[:4] == b"PK\x03\x04":
-        return "; it looks like a zip archive"
+        return LazyMessage("io.looks.zip")
     if data[8:9] == b"{":
-        return "; it looks like a safetensors file of another program"
+        return LazyMessage("io.looks.safetensors")
     return ""
 
 
@@ -168,12 +168,10 @@ def load(path: str | os.PathLike[str], *, trunk: object = None) -> Any:  # noqa:
     """
     model, decoder = _loaded(path, trunk)
     if not _is_model(model):
-        kind = type(model).__name__
-        raise DataError(f"Cannot load {os.fspath(path)}: it holds a {kind}, not a model.")
+        fields = {"path": os.fspath(path), "kind": type(model).__name__}
+        raise DataError(LazyMessage("io.refusal.load.no_model", fields))
     if trunk is not None and not decoder.met_trunk:
-        raise DataError(
-            f"trunk must be None for {os.fspath(path)}: its model holds no module of the user's."
-        )
+        raise DataError(LazyMessage("io.refusal.no_trunk", {"path": os.fspath(path)}))
     return model
 
 
@@ -184,21 +182,24 @@ def _loaded(path: str | os.PathLike[str], trunk: object = None) -> tuple[Any, De
     try:
         return decoder.decode(document["model"]), decoder
     except DataError as error:
-        raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
+        raise DataError(_cannot_load(path, message_of(error))) from error
     except ImportError as error:
-        raise IncompatibleError(f"Cannot load {os.fspath(path)}: {error}") from error
+        raise IncompatibleError(_cannot_load(path, message_of(error))) from error
     except _WRONG as error:
-        raise DataError(
-            f"Cannot load {os.fspath(path)}: its content is not that of a model ({error})."
-        ) from error
+        fields = {"path": os.fspath(path), "reason": str(error)}
+        raise DataError(LazyMessage("io.refusal.load.content", fields)) from error
+
+
+def _cannot_load(path: str | os.PathLike[str], reason: Text) -> LazyMessage:
+    return LazyMessage("io.refusal.load.other", {"path": os.fspath(path), "reason": reason})
 
 
 def load_object(path: str | os.PathLike[str], kind: type[T]) -> T:
     """Load an object of one class that :func:`save_object` has written."""
     found, _ = _loaded(path)
     if not isinstance(found, kind):
-        held = type(found).__name__
-        raise DataError(f"Cannot load {os.fspath(path)}: it holds a {held}, not {kind.__name__}.")
+        fields = {"path": os.fspath(path), "kind": type(found).__name__, "wanted": kind.__name__}
+        raise DataError(LazyMessage("io.refusal.load.another", fields))
     return found
 
 
@@ -206,7 +207,7 @@ def save_object(value: object, path: str | os.PathLike[str]) -> None:
     """Save an object whose class is marked with ``saveable``, whole or not at all."""
     owner = type(value).__name__
     encoder = Encoder(owner)
-    node = encoder.encode(value, "its content")
+    node = encoder.encode(value, LazyMessage("io.part.content"))
     content = {"versions": versions(), "class": owner, "model": node}
     write_whole(path, pack(content, encoder.tensors))
 
@@ -214,13 +215,14 @@ def save_object(value: object, path: str | os.PathLike[str]) -> None:
 def _read(path: str | os.PathLike[str]) -> bytes:
     file = Path(path)
     if file.is_dir():
-        raise DataError(f"Cannot load {os.fspath(path)}: it is a folder.")
+        raise DataError(LazyMessage("io.refusal.load.folder", {"path": os.fspath(path)}))
     if not file.exists():
-        raise DataError(f"Cannot load {os.fspath(path)}: there is no such file.")
+        raise DataError(LazyMessage("io.refusal.load.no_file", {"path": os.fspath(path)}))
     try:
         return file.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot load {os.fspath(path)}: {error.strerror or error}.") from error
+        fields = {"path": os.fspath(path), "reason": str(error.strerror or error)}
+        raise DataError(LazyMessage("io.refusal.load.system", fields)) from error
 
 
 def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
@@ -280,14 +282,12 @@ def model_bytes(model: BaseEstimator) -> bytes:
     owner = type(model).__name__
     if not _is_model(model):
         got = f"a {owner}" if isinstance(model, BaseEstimator) else repr(model)
-        raise DataError(sentence("model", "save", "an estimator of polytask", got))
+        raise DataError(sentence("model", "save", LazyMessage("allowed.own_estimator"), got))
     name = _registry.name_of(model)
     if name is None:
-        raise DataError(
-            f"{owner} cannot be saved: its class is not marked with polytask.io.saveable."
-        )
+        raise DataError(LazyMessage("io.refusal.not_saveable", {"owner": owner}))
     if not hasattr(model, "data_card_"):
-        raise DataError(f"{owner} cannot be saved: it is not fitted yet. Call fit first.")
+        raise DataError(LazyMessage("io.refusal.not_fitted", {"owner": owner}))
     encoder = Encoder(owner)
     node = encoder.encode_model(name, model.to_state())
     return pack({"versions": versions(), "class": owner, "model": node}, encoder.tensors)

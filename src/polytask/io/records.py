@@ -20,6 +20,7 @@ import numpy as np
 
 from polytask.exceptions import DataError
 from polytask.io.codec import from_node, plain, to_node
+from polytask.messages import LazyMessage
 
 R = TypeVar("R")
 
@@ -63,21 +64,22 @@ def from_json(text: str, kind: type[R]) -> R:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise DataError(f"This is no {word}: it is no JSON ({error}).") from error
+        fields = {"word": word, "reason": str(error)}
+        raise DataError(LazyMessage("io.refusal.no_json", fields)) from error
     if not isinstance(content, dict) or content.get("format") != wanted:
-        raise DataError(f'This is no {word}: it lacks "format": "{wanted}".')
+        raise DataError(LazyMessage("io.refusal.no_format", {"word": word, "wanted": wanted}))
     version = content.get("version")
     if version != VERSION:
-        raise DataError(
-            f"This {word} is of format version {version!r}; this polytask reads {VERSION}."
-        )
+        fields = {"word": word, "version": repr(version), "known": str(VERSION)}
+        raise DataError(LazyMessage("io.refusal.result_version", fields))
     # Before there was a margin, "no practical difference" was not told from "inconclusive".
     if content.get("verdict") == "unclear":
         content["verdict"] = "inconclusive"
     try:
         rebuilt: R = _codec_of(kind).read(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"This {word} is damaged: {error!r}.") from error
+        fields = {"word": word, "reason": repr(error)}
+        raise DataError(LazyMessage("io.refusal.result_damaged", fields)) from error
     return rebuilt
 
 
@@ -190,10 +192,8 @@ def _plain_node(value: Any) -> Any:  # noqa: ANN401 - any value
     base = value.item() if isinstance(value, np.generic) else plain(value)
     if base is not value:
         return free_node(base)
-    raise DataError(
-        f"{value!r} of type {type(value).__name__} cannot be written as JSON. Use text, numbers, "
-        "dates or tuples of them as labels of tasks."
-    )
+    fields = {"value": repr(value), "kind": type(value).__name__}
+    raise DataError(LazyMessage("io.refusal.not_json", fields))
 
 
 _ANY = _Codec(free_node, lambda node: from_node(node, {}))

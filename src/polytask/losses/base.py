@@ -7,6 +7,7 @@ from typing import Self, final
 
 from polytask._linalg import Array, namespace
 from polytask._registry import State
+from polytask.messages import LazyMessage, Text
 
 
 class Loss(ABC):
@@ -103,9 +104,9 @@ class Loss(ABC):
         return self
 
     @property
-    def allowed(self) -> str:
+    def allowed(self) -> Text:
         """What a number must be to be a target, as part of a sentence."""
-        return "a number"
+        return LazyMessage("allowed.number")
 
     def allows(self, y: Array) -> Array:
         """Return elementwise whether numbers may be targets; a missing one (NaN) may not."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from polytask._linalg import Array, clip, elementary, namespace
 from polytask._registry import State, saveable
 from polytask.losses.base import Loss, as_eta, domain_tolerance, entropy_terms, infinite_outside
+from polytask.messages import LazyMessage
 
 
 class LogLink(Loss):
@@ -79,7 +80,7 @@ class Poisson(LogLink):
     is_classifier = False
     curvature_bound = float("inf")
     follows_units = False
-    allowed = "a number >= 0"
+    allowed = LazyMessage("allowed.number_from_zero")
     side = 1.0
     has_dispersion = False
 
@@ -169,7 +170,7 @@ class Gamma(LogLink):
     is_classifier = False
     curvature_bound = float("inf")
     follows_units = False
-    allowed = "a number > 0"
+    allowed = LazyMessage("allowed.number_above_zero")
     side = -1.0
     has_dispersion = True
 

@@ -11,6 +11,7 @@ from polytask._linalg import Array, clip, namespace
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
 from polytask.losses.base import Loss, as_eta, domain_tolerance, infinite_outside
+from polytask.messages import LazyMessage
 
 
 @saveable("loss.squared")
@@ -321,7 +322,7 @@ class Quantile(PiecewiseLinear):
     def __post_init__(self) -> None:
         q: object = self.q
         if not isinstance(q, int | float) or not 0 < q < 1:
-            allowed = "a number strictly between 0 and 1"
+            allowed = LazyMessage("allowed.between_0_and_1")
             raise ParameterError(sentence("q", "Quantile", allowed, repr(self.q)))
 
     @property

@@ -6,6 +6,7 @@ import ast
 
 from polytask.exceptions import ParameterError
 from polytask.losses.base import Loss
+from polytask.messages import LazyMessage
 
 
 def parse(text: str, losses: dict[str, type[Loss]]) -> Loss | None:
@@ -22,10 +23,7 @@ def parse(text: str, losses: dict[str, type[Loss]]) -> Loss | None:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         if isinstance(error, ParameterError):
             raise
-        raise ParameterError(
-            f"loss must be a name, or a name with numbers in brackets such as "
-            f"'quantile(0.9)'; got {text!r}."
-        ) from None
+        raise ParameterError(LazyMessage("loss.refusal.text", {"got": repr(text)})) from None
 
 
 def _numbers(text: str) -> tuple[list[float], dict[str, float]]:

@@ -280,6 +280,12 @@ class LazyMessage:
 Text = LazyMessage | str
 
 
+def message_of(told: Exception | str) -> Text:
+    """Return what a warning or an error says, in every language if it can."""
+    first = told.args[0] if isinstance(told, Exception) and told.args else None
+    return first if isinstance(first, LazyMessage) else str(told)
+
+
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message
     if isinstance(value, LazyMessage):
         return value.text(say)

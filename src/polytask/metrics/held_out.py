@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, PiecewiseLinear
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 # What numbers are judged by instead of their squared error.
@@ -73,7 +74,8 @@ class HeldOut:
             if self.loss is not None:
                 wrong = ~np.asarray(self.loss.allows(values["y"]), dtype=bool)
                 if wrong.any():
-                    allowed = f"{self.loss.allowed} for loss={self.loss.name!r}"
+                    fields = {"allowed": self.loss.allowed, "loss": repr(self.loss.name)}
+                    allowed = LazyMessage("allowed.for_loss", fields)
                     first = float(values["y"][wrong][0])
                     raise DataError(sentence("y", OWNER, allowed, repr(first)))
         else:

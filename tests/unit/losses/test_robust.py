@@ -167,6 +167,6 @@ def test_models_without_sharing_have_the_same_loss(loss):
     classes = loss == "squared_hinge"
     result = compare(X, y > 0 if classes else y, task=task, loss=loss, models=names, cv=2)
     held = {row.name: row for row in result.models}
-    assert "squared and the logistic" in held["learned prior"].note
+    assert "for the losses squared, logistic" in held["learned prior"].note
     scores = [held[name].metrics["accuracy" if classes else "mae"] for name in names[:3]]
     assert min(scores) > 0.75 if classes else max(scores) < 5.0
