@@ -23,10 +23,14 @@ from polytask.solvers.objective import NOTHING, Objective, ended, first_violatio
 _FIRST_FORCING = 0.1
 _SHARPER = 0.01
 _EXACT = 1e-13
-# Coefficients whose Hessian is kept as one matrix and factorised for every penalty.
+# Coefficients whose Hessian is kept as one matrix and factorised for every penalty, and the
+# features and columns up to which those of the tasks are, apart from what couples them.
 _SMALL = 200
+_FEATURES, _COLUMNS = 64, 500
 # From this tolerance on, as along a path, a quadratic is solved to a share of it.
 _LOOSE, _SHARE = 1e-5, 0.1
+# Rounding in a matrix of rank one, relative to its largest entry.
+_RANK_ONE = 1e-12
 
 
 @saveable("solver.newton")
@@ -66,13 +70,17 @@ class Newton(SplitSolver):
         start: Solution | None,
     ) -> Solution | None:
         """Solve the normal equations of a small problem; None where this cannot be done."""
-        if not isinstance(datafit, SquaredStatistics) or datafit.origin.gradient.size > _SMALL:
+        if not isinstance(datafit, SquaredStatistics):
             return None
-        matrix = strong_coupling(penalty, datafit.shape[1])
-        equations = None if matrix is None else datafit.derived(_NormalEquations)
+        d, columns = datafit.shape
+        kind: Any = _NormalEquations if d * columns <= _SMALL else _TaskEquations
+        if kind is _TaskEquations and (d > _FEATURES or columns > _COLUMNS):
+            return None
+        matrix = strong_coupling(penalty, columns)
+        equations = None if matrix is None else datafit.derived(kind)
         if matrix is None or equations is None or not equations.possible:
             return None
-        return equations.solved(penalty, matrix, tol)
+        return _certified(datafit, penalty, matrix, equations, tol)
 
 
 class _NormalEquations:
@@ -87,36 +95,130 @@ class _NormalEquations:
         pull = misfit_curvature(moments.intercepts, s.scale)
         if pull.size:
             hessian += np.einsum("ts,it,js->tisj", pull, s.x_mean, s.x_mean)
-        self.datafit, self.hessian = moments, hessian
-        self.right, self.value = -datafit.origin.gradient.T.ravel(), datafit.origin.value
-        self.trace = float(np.sum(datafit.feature_scale() ** 2))
-        self.possible = self.trace > 0 and self.value > NOTHING * datafit.magnitude
+        self.hessian, self.right = hessian, -datafit.origin.gradient.T
+        self.possible = _is_loss(moments)
 
-    def solved(self, penalty: Penalty, matrix: Coupling, tol: float) -> Solution | None:
-        """Return the solution with its certificate, None for a matrix that is not definite."""
-        began, columns, whole = time.perf_counter(), len(matrix.A), self.hessian.copy()
+    def solved(self, matrix: Coupling, accurate: bool) -> tuple[Array, Array] | None:
+        """Return coefficients and gradient, (n_columns, n_features); None if not definite."""
+        whole = self.hessian.copy()
         np.einsum("tisi->its", whole)[...] += matrix.A
-        square = whole.reshape(len(self.right), -1)
-        _, x, failed = lapack.dposv(square, self.right)
+        square = whole.reshape(self.right.size, -1)
+        _, x, failed = lapack.dposv(square, self.right.ravel())
         if failed:
             return None
-        gradient = square @ x - self.right
-        # The length of the gradient over the square root of the ridge bounds the distance.
-        length, reference = float(np.linalg.norm(gradient)), self.value
-        gap, L = length**2 / (2.0 * matrix.ridge), self.trace + matrix.curvature
-        unit = np.sqrt(L) / (L + matrix.ridge)
-        first = first_violation(unit * float(np.linalg.norm(self.right)), reference)
-        W = np.ascontiguousarray(x.reshape(columns, -1).T)
-        found = Solution(
-            W=W,
-            intercept=self.datafit.best_intercept(W),
-            objective=reference + 0.5 * float((gradient - self.right) @ x),
-            certificate=Certificate(gap, unit * length / first, reference),
-            status=Status.CONVERGED if gap <= tol * reference else Status.STALLED,
-            n_iter=1,
-            seconds=0.0,
-        )
-        return ended(found, penalty, began)
+        return x.reshape(self.right.shape), (square @ x).reshape(self.right.shape) - self.right
+
+
+class _TaskEquations:
+    """The same from the matrix of each task, where what couples the tasks has a low rank."""
+
+    # Hessian and penalty are blocks of the tasks less U U', U having a column per feature, for a
+    # pull of all coefficients to their mean, and one for that of the intercepts (Woodbury).
+
+    def __init__(self, datafit: Datafit) -> None:
+        moments: Any = datafit
+        s, none = moments.statistics, np.zeros((datafit.shape[1],) * 2)
+        pull = misfit_curvature(moments.intercepts, s.scale)
+        parts = diagonal_less_square(pull if pull.size else none)
+        self.datafit, self.right = moments, -datafit.origin.gradient.T
+        self.possible = parts is not None and _is_loss(moments)
+        if parts is not None:
+            own, shared = parts
+            means = np.einsum("t,it,jt->tij", own, s.x_mean, s.x_mean)
+            self.values, self.vectors = np.linalg.eigh(s.scale[:, None, None] * s.second + means)
+            self.means = shared[:, None] * s.x_mean.T
+
+    def solved(self, matrix: Coupling, accurate: bool) -> tuple[Array, Array] | None:
+        """Return coefficients and gradient, (n_columns, n_features); None if not definite."""
+        parts = diagonal_less_square(matrix.A)
+        if parts is None:
+            return None
+        (own, shared), (columns, d) = parts, self.right.shape
+        turned = np.swapaxes(self.vectors, 1, 2)
+        shrunk = np.maximum(self.values, 0.0) + own[:, None]
+        inverse = (self.vectors / shrunk[:, None, :]) @ turned
+        U = np.zeros((columns, d, d + 1))
+        np.einsum("tii->ti", U[:, :, :d])[...] = shared[:, None]
+        U[:, :, d] = self.means
+        within = (inverse @ U).reshape(columns * d, d + 1)
+        flat = U.reshape(columns * d, d + 1)
+        factor, failed = lapack.dpotrf(np.eye(d + 1) - flat.T @ within)
+        if failed:
+            return None
+
+        def step(right: Array) -> Array:
+            alone = (inverse @ right[:, :, None]).ravel()
+            moved = lapack.dpotrs(factor, flat.T @ alone)[0]
+            return np.asarray((alone + within @ moved).reshape(columns, d))
+
+        x = step(self.right)
+        gradient = self._gradient(x, matrix)
+        if accurate:
+            x = x - step(gradient)
+            gradient = self._gradient(x, matrix)
+        return x, gradient
+
+    def _gradient(self, x: Array, matrix: Coupling) -> Array:
+        at = self.datafit.evaluate(np.ascontiguousarray(x.T))
+        return np.asarray(at.gradient.T + matrix.A @ x)
+
+
+def _is_loss(datafit: SquaredStatistics) -> bool:
+    """Say whether there is more than rounding to explain, and something to explain it with."""
+    there = datafit.origin.value > NOTHING * datafit.magnitude
+    return bool(there and np.any(datafit.feature_scale() > 0))
+
+
+def diagonal_less_square(matrix: Array) -> tuple[Array, Array] | None:
+    """Return d and g of a symmetric matrix ``diag(d) - g g'``, None for one of another kind."""
+    # Shapes: matrix (n, n), d and g (n,).
+    apart = -matrix
+    np.fill_diagonal(apart, 0.0)
+    if apart.min(initial=0.0) < 0:
+        return None
+    size, g = float(apart.max(initial=0.0)), np.zeros(len(matrix))
+    if size > 0:
+        i, j = np.unravel_index(np.argmax(apart), apart.shape)
+        k = int(np.argmax(apart[i] * apart[j]))
+        others = float(apart[i, k] * apart[j, k])
+        g = apart[i] / np.sqrt(size * apart[i, k] / apart[j, k] if others > 0 else size)
+        g[i] = size / g[j]
+    left = apart - np.multiply.outer(g, g)
+    np.fill_diagonal(left, 0.0)
+    if np.abs(left).max(initial=0.0) > _RANK_ONE * size:
+        return None
+    return np.diagonal(matrix) + g**2, g
+
+
+def _certified(
+    datafit: SquaredStatistics,
+    penalty: Penalty,
+    matrix: Coupling,
+    equations: _NormalEquations | _TaskEquations,
+    tol: float,
+) -> Solution | None:
+    """Return the solution of normal equations with its certificate, None if there is none."""
+    began = time.perf_counter()
+    solved = equations.solved(matrix, tol < _LOOSE)
+    if solved is None:
+        return None
+    x, gradient = solved
+    # The length of the gradient over the square root of the ridge bounds the distance.
+    length, reference = float(np.linalg.norm(gradient)), datafit.origin.value
+    L = float(np.sum(datafit.feature_scale() ** 2)) + matrix.curvature
+    gap, unit = length**2 / (2.0 * matrix.ridge), np.sqrt(L) / (L + matrix.ridge)
+    first = first_violation(unit * float(np.linalg.norm(equations.right)), reference)
+    W = np.ascontiguousarray(x.T)
+    found = Solution(
+        W=W,
+        intercept=datafit.best_intercept(W),
+        objective=reference + 0.5 * float(np.vdot(gradient - equations.right, x)),
+        certificate=Certificate(gap, unit * length / first, reference),
+        status=Status.CONVERGED if gap <= tol * reference else Status.STALLED,
+        n_iter=1,
+        seconds=0.0,
+    )
+    return ended(found, penalty, began)
 
 
 class _Newton(ProximalMethod):

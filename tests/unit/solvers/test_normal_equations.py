@@ -17,6 +17,7 @@ from polytask.datafits import (
 from polytask.penalties import L2, along_time, toward_mean
 from polytask.solvers import Newton, Status
 from polytask.solvers import newton as module
+from polytask.solvers.newton import diagonal_less_square
 from polytask.solvers.objective import Objective
 
 PENALTIES = {
@@ -42,16 +43,19 @@ def stacked(n, d, T, mode, seed):
     mode=st.sampled_from(sorted(INTERCEPTS)),
     name=st.sampled_from(sorted(PENALTIES)),
     one_design=st.booleans(),
+    by_task=st.booleans(),
 )
-def test_it_agrees_with_the_steps_of_newton(shape, seed, mode, name, one_design):
+def test_it_agrees_with_the_steps_of_newton(shape, seed, mode, name, one_design, by_task):
     if one_design:
         datafit = statistics(*design(*shape, seed), mode)
     else:
         datafit = stacked(*shape, mode, seed)
     bound = resolved(datafit, PENALTIES[name])
-    found = Newton().followed(datafit, bound, 1e-8, 100, None)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SMALL", 0 if by_task else module._SMALL)
+        found = Newton().followed(datafit, bound, 1e-8, 100, None)
         patch.setattr(module, "_SMALL", 0)
+        patch.setattr(module, "_FEATURES", 0)
         steps = Newton().solve(datafit, bound, tol=1e-8)
     if found is None or not steps.status.ok:
         return
@@ -82,9 +86,43 @@ def test_gap_and_residual_are_those_of_the_objective(mode, monkeypatch):
     assert Newton().solve(datafit, bound, tol=1e-8).status is Status.CONVERGED
 
 
+@pytest.mark.parametrize("mode", INTERCEPTS)
+@pytest.mark.parametrize("name", ["L2", "mean", "faint"])
+@pytest.mark.parametrize("tol", [1e-3, 1e-8])
+def test_many_tasks_are_solved_from_the_matrix_of_each(mode, name, tol):
+    datafit = stacked(20, 12, 30, mode, 0)
+    bound = resolved(datafit, PENALTIES[name])
+    found = Newton().followed(datafit, bound, tol, 100, None)
+    objective = Objective(datafit, bound)
+    at = Newton().method(objective, tol).judged(found.W, objective.evaluate(found.W, None))
+    assert found.status is Status.CONVERGED
+    assert found.objective == pytest.approx(at.value, rel=1e-9)
+    assert at.gap <= tol * objective.reference
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEATURES", 0)
+        steps = Newton().solve(datafit, bound, tol=1e-10)
+    assert pytest.approx(steps.W, abs=1e-4 if name == "faint" else 1e-8) == found.W
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("entries", ["all", "two", "none"])
+def test_a_matrix_is_a_diagonal_less_a_square(n, entries):
+    rng = np.random.default_rng(n)
+    diagonal, g = rng.normal(size=n), rng.uniform(0.1, 2.0, n)
+    g[{"all": n, "two": 2, "none": 0}[entries] :] = 0.0
+    matrix = np.diag(diagonal) - np.multiply.outer(g, g)
+    found, shared = diagonal_less_square(matrix)
+    assert np.diag(found) - np.multiply.outer(shared, shared) == pytest.approx(matrix, abs=1e-12)
+
+
+@pytest.mark.parametrize("matrix", [[[1.0, 0.5], [0.5, 1.0]], -np.eye(4)[::-1]])
+def test_a_matrix_of_another_kind_is_no_diagonal_less_a_square(matrix):
+    assert diagonal_less_square(np.array(matrix)) is None
+
+
 def test_penalties_of_another_kind_and_large_problems_are_left_to_the_steps():
     datafit = stacked(20, 4, 5, "free", 0)
     for penalty in (toward_mean(0.5), L2(0.1).shifted(np.ones((4, 5)))):
         assert Newton().followed(datafit, resolved(datafit, penalty), 1e-8, 100, None) is None
-    large = statistics(*design(60, 50, 5))
+    large = statistics(*design(80, 70, 5))
     assert Newton().followed(large, resolved(large, L2(0.1)), 1e-8, 100, None) is None
