@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import lapack
 
 from polytask.datafits.base import Array
 
@@ -36,8 +37,10 @@ class Anderson:
     def add(self, point: Sequence[Array], move: Array) -> None:
         """Remember a point, in any number of arrays, in place of the oldest."""
         if not self.count:
-            self.shapes = [part.shape for part in point]
-            self.points = np.empty((self.depth, sum(part.size for part in point)))
+            ends = np.cumsum([0, *(part.size for part in point)])
+            sides = zip(ends[:-1], ends[1:], [part.shape for part in point], strict=True)
+            self.parts = [(slice(start, end), shape) for start, end, shape in sides]
+            self.points = np.empty((self.depth, ends[-1]))
             self.moves = np.empty((self.depth, move.size))
         k = self.count % self.depth
         np.concatenate([part.ravel() for part in point], out=self.points[k])
@@ -54,19 +57,18 @@ class Anderson:
         if weights is None:
             return None
         flat = weights @ self.points[: self.stored]
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
-        parts = zip(np.split(flat, ends), self.shapes, strict=True)
-        return [part.reshape(shape) for part, shape in parts]
+        return [flat[where].reshape(shape) for where, shape in self.parts]
 
     def _weights(self, products: Array) -> Array | None:
         """Return the weights, of sum 1, of the shortest combination of moves."""
         # Shapes: products (n_points, n_points), result (n_points,).
-        size, count = float(np.trace(products)), len(products)
+        size, count = float(products.trace()), len(products)
         if not 0 < size < np.inf:
             return None
-        try:
-            weights = np.linalg.solve(products + _RIDGE * size * np.eye(count), np.ones(count))
-        except np.linalg.LinAlgError:
+        raised = products.copy()
+        raised.ravel()[:: count + 1] += _RIDGE * size
+        *_, weights, failed = lapack.dgesv(raised, np.ones(count))
+        if failed:
             return None
         total = float(weights.sum())
         return np.asarray(weights / total) if np.isfinite(total) and total != 0 else None
