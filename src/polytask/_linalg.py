@@ -220,8 +220,8 @@ def _largest_eigenvalue(matrix: Array) -> float:
     return float(values[-1])
 
 
-def shrunk_values(W: Array, amount: float) -> Array | None:
-    """Return W with every singular value lowered by `amount` from the eigenvectors of W'W."""
+def shrunk_values(W: Array, amount: float) -> tuple[Array, float] | None:
+    """Return W with every singular value lowered by `amount`, and their sum, from W'W."""
     # Eigenvalues of the squared matrix are exact to rounding of the largest one. None where
     # that is too coarse for singular values near `amount`, and for arrays other than NumPy's.
     if not isinstance(W, np.ndarray) or not amount > 0:
@@ -234,9 +234,10 @@ def shrunk_values(W: Array, amount: float) -> Array | None:
     roots = np.sqrt(np.maximum(values, 0.0))
     kept = roots > amount
     basis, gain = vectors[:, kept], (roots[kept] - amount) / roots[kept]
+    size = float((roots[kept] - amount).sum())
     if W.shape[0] >= W.shape[1]:
-        return (W @ (basis * gain)) @ basis.T
-    return basis @ ((basis * gain).T @ W)
+        return (W @ (basis * gain)) @ basis.T, size
+    return basis @ ((basis * gain).T @ W), size
 
 
 def frozen(values: Array) -> Array:

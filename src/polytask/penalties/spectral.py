@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
@@ -35,6 +36,43 @@ from polytask.penalties.terms import (
     checked_by,
     merged_alike,
 )
+
+# So many matrices of so many entries are remembered.
+_RECENT, _SMALL = 32, 5000
+
+
+class _Recent:
+    """A number of the last small matrices, which solvers and paths ask for more than once."""
+
+    def __init__(self, compute: Callable[[Array], float]) -> None:
+        self._compute = compute
+        self._found: dict[tuple[tuple[int, ...], bytes], float] = {}
+
+    def of(self, W: Array) -> float:
+        """Return the number of a matrix."""
+        if not _is_small(W):
+            return self._compute(W)
+        found = self._found.get((W.shape, W.tobytes()))
+        if found is None:
+            found = self._compute(W)
+            self.keep(W, found)
+        return found
+
+    def keep(self, W: Array, found: float) -> None:
+        """Remember the number of a matrix."""
+        if not _is_small(W):
+            return
+        if len(self._found) >= _RECENT:
+            self._found = {}
+        self._found[W.shape, W.tobytes()] = found
+
+
+def _is_small(W: Array) -> bool:
+    return isinstance(W, np.ndarray) and W.dtype == np.float64 and W.size <= _SMALL
+
+
+_NORMS = _Recent(lambda W: total(singular_values(W)))
+_DUAL_NORMS = _Recent(spectral_norm)
 
 
 @final
@@ -71,11 +109,11 @@ class TraceNorm(Norm):
 
     def norm(self, W: Array) -> float:
         """Return the sum of singular values."""
-        return 0.0 if 0 in W.shape else total(singular_values(W))
+        return 0.0 if 0 in W.shape else _NORMS.of(W)
 
     def dual_norm(self, Z: Array) -> float:
         """Return the largest singular value."""
-        return 0.0 if 0 in Z.shape else spectral_norm(Z)
+        return 0.0 if 0 in Z.shape else _DUAL_NORMS.of(Z)
 
     def prox(self, W: Array, step: float) -> Array:
         """Return W with every singular value lowered by one amount, stopping at zero."""
@@ -84,7 +122,8 @@ class TraceNorm(Norm):
         if self.radius is None:
             short = shrunk_values(W, float(step) * self.weight)
             if short is not None:
-                return short
+                _NORMS.keep(*short)
+                return short[0]
         left, values, right = thin_svd(W)
         lowered = clip(values - self.lowered_by(values, step), 0.0, None)
         return (left * lowered[None, :]) @ right
