@@ -275,6 +275,7 @@ TRANSLATED = (
     "losses",
     "messages",
     "reporting",
+    "selection",
     "task_relations",
 )
 

@@ -25,6 +25,7 @@ from polytask.linear.fitting import (
     with_parts,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.messages import LazyMessage
 from polytask.metrics import accuracy
 from polytask.penalties import Penalty
 from polytask.selection.by_criterion import JUDGES, CriterionData, WholeJudge
@@ -219,7 +220,7 @@ class SearchEstimator(LinearEstimator, ABC):
         given = self.intercept
         modes = tuple(given) if isinstance(given, list | tuple) else (given,)
         if not modes:
-            allowed = "a kind of intercepts, or a list of one or more"
+            allowed = LazyMessage("allowed.intercepts")
             raise ParameterError(sentence("intercept", type(self).__name__, allowed, repr(given)))
         return modes
 
@@ -243,7 +244,7 @@ class SearchEstimator(LinearEstimator, ABC):
         plan = self._plan(data, outcomes, RULES[self.rule])
         scoring = _scoring(self.scoring, outcomes, owner)
         if self.n_jobs is not None and (not is_whole(self.n_jobs) or int(self.n_jobs) == 0):
-            allowed = "None or an integer other than 0"
+            allowed = LazyMessage("allowed.jobs")
             raise ParameterError(sentence("n_jobs", owner, allowed, repr(self.n_jobs)))
         folds = make_folds(raw, data, outcomes, self.cv, self.random_state, owner)
         many = isinstance(plan.alphas, int) and plan.alphas >= _MANY_STRENGTHS
@@ -326,18 +327,12 @@ class SearchEstimator(LinearEstimator, ABC):
         self._keep(data, outcomes, problem, solution)
         return found, best, problem
 
-    def _nothing_to_tell(self) -> str:
-        owner = type(self).__name__
+    def _nothing_to_tell(self) -> LazyMessage:
+        fields = {"owner": type(self).__name__}
         if self.criterion is not None:
-            return (
-                f"{self.criterion} of {owner} is infinite for every candidate: no task has a row "
-                "to spare beside its degrees of freedom. Rows count by their weights, which "
-                "should be about 1."
-            )
-        return (
-            f"No candidate of {owner} has a score on every fold: it is undefined where too few "
-            "labels are held out. Hold out more rows, or take scoring=None, the loss."
-        )
+            fields["criterion"] = str(self.criterion)
+            return LazyMessage("selection.refusal.criterion_infinite", fields)
+        return LazyMessage("selection.refusal.no_score", fields)
 
     def _plan(self, data: TaskData, outcomes: Outcomes, rule: Rule) -> SearchPlan:
         """Return what is searched on some data."""
@@ -407,9 +402,8 @@ class SearchEstimator(LinearEstimator, ABC):
         """
         check_is_fitted(self)
         if not hasattr(self, "criteria_"):
-            raise DataError(
-                f"This {type(self).__name__} chose by cross-validation: see search_frame()."
-            )
+            fields = {"kind": type(self).__name__}
+            raise DataError(LazyMessage("selection.refusal.no_criteria", fields))
         return self.search_frame()
 
 
@@ -427,7 +421,7 @@ def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
         return default_penalties()
     given = penalty if isinstance(penalty, list | tuple) else [penalty]
     if not given or not all(isinstance(p, Penalty) for p in given):
-        allowed = "None, a penalty from polytask.penalties, or a list of them"
+        allowed = LazyMessage("allowed.penalties")
         raise ParameterError(sentence("penalty", owner, allowed, repr(penalty)))
     return tuple(given)
 
@@ -437,6 +431,6 @@ def _scoring(scoring: object, outcomes: Outcomes, owner: str) -> FoldScoring:
         return HeldOutMetric(scoring)
     one_of(scoring, "scoring", owner, [*SCORINGS, "a function (y, prediction) -> float"])
     if scoring == "accuracy" and any(classes is None for classes in outcomes.classes):
-        allowed = "None or 'r2' where tasks are numbers"
+        allowed = LazyMessage("allowed.scoring_of_numbers")
         raise ParameterError(sentence("scoring", owner, allowed, repr(scoring)))
     return SCORINGS[scoring if scoring is None else str(scoring)]

@@ -15,6 +15,7 @@ from polytask._estimator.weights import task_scales
 from polytask.datafits import SquaredStatistics
 from polytask.exceptions import IncompatibleError
 from polytask.linear.problem import Problem, Settings
+from polytask.messages import LazyMessage
 from polytask.penalties import Nonconvex, Penalty, Quadratic, RowSeparable, decompose
 from polytask.selection.criteria import CRITERIA, Criterion, Fit, Noise, log_likelihood
 from polytask.selection.deviance import Deviances
@@ -75,10 +76,8 @@ class InformationJudge(WholeJudge):
         """Refuse penalties that are not convex: their fits jump as the targets change."""
         for penalty in penalties:
             if isinstance(penalty, Nonconvex):
-                raise IncompatibleError(
-                    f"{penalty!r} is not convex, so that its degrees of freedom are not known: "
-                    "choose its strength by cross-validation."
-                )
+                fields = {"penalty": repr(penalty)}
+                raise IncompatibleError(LazyMessage("selection.refusal.not_convex", fields))
 
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:
         """Score every strength of every path."""
@@ -159,10 +158,8 @@ class EvidenceJudge(WholeJudge):
         """Refuse penalties that are no normal prior."""
         for penalty in penalties:
             if not isinstance(penalty, Quadratic):
-                raise IncompatibleError(
-                    f"criterion='evidence' is for quadratic penalties, such as L2, toward_mean, "
-                    f"coupling and their sums; {penalty!r} is none. Use 'gcv', or leave it out."
-                )
+                fields = {"penalty": repr(penalty)}
+                raise IncompatibleError(LazyMessage("selection.refusal.no_prior", fields))
 
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:
         """Score every strength of every path."""
@@ -186,11 +183,8 @@ class EvidenceJudge(WholeJudge):
         if self._free is None:
             self._free = found.free
         if found.free != self._free:
-            raise IncompatibleError(
-                "The evidence of penalties and intercepts that leave different numbers of "
-                f"directions free, {self._free} and {found.free}, cannot be compared: add "
-                "L2(...) to those that lack it, or try one kind of intercepts."
-            )
+            fields = {"free": self._free, "free2": found.free}
+            raise IncompatibleError(LazyMessage("selection.refusal.evidence_unlike", fields))
 
     def table(self, found: Sequence[ScoredChoice]) -> dict[str, Array]:
         """Return the logarithm of the evidence."""
@@ -209,10 +203,8 @@ def _degrees(problem: Problem, penalty: Penalty, W: Array) -> Array:
     try:
         return column_degrees(problem.datafit, penalty, W, _EFFORT)
     except IncompatibleError:
-        raise IncompatibleError(
-            f"The degrees of freedom of {penalty!r} are not known: it is neither smooth nor has "
-            "one proximal operator. Choose its strength by cross-validation."
-        ) from None
+        fields = {"penalty": repr(penalty)}
+        raise IncompatibleError(LazyMessage("selection.refusal.degrees_unknown", fields)) from None
 
 
 def _gained(problem: Problem, W: Array) -> Array:
@@ -243,10 +235,7 @@ def _moments(problem: Problem) -> SquaredStatistics:
     if datafit.is_quadratic:
         datafit = with_moments(datafit, np.zeros(datafit.shape))
     if not isinstance(datafit, SquaredStatistics):
-        raise IncompatibleError(
-            "criterion='evidence' is for the squared loss with at most ten million numbers "
-            "n_features^2 * n_tasks. Use 'gcv'."
-        )
+        raise IncompatibleError(LazyMessage("selection.refusal.evidence_squared"))
     return datafit
 
 

@@ -17,6 +17,7 @@ from polytask.exceptions import IncompatibleError
 from polytask.linear.datafit import MomentTerm, RowParts, Term, without_gaps
 from polytask.linear.problem import Problem
 from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
+from polytask.messages import LazyMessage
 from polytask.selection.scoring import LOST, Residual
 
 Array = NDArray[np.float64]
@@ -42,10 +43,8 @@ def noise_groups(data: TaskData, outcomes: Outcomes, scaling: str | None, owner:
     for loss in outcomes.losses:
         if type(loss) not in _FREE_NOISE:
             known = ", ".join(kind.__name__ for kind in _FREE_NOISE)
-            raise IncompatibleError(
-                f"{owner} compares likelihoods, and the {loss.name} loss is none; those of "
-                f"{known} are. Choose the strength by cross-validation for other losses."
-            )
+            fields = {"owner": owner, "loss": loss.name, "known": known}
+            raise IncompatibleError(LazyMessage("selection.refusal.no_likelihood", fields))
     free = np.array([_FREE_NOISE[type(loss)] for loss in outcomes.losses])
     kinds = {type(loss) for loss in outcomes.losses}
     apart = data.form is Form.TARGETS if scaling in (None, "auto") else scaling == "task"

@@ -43,7 +43,7 @@ def make_entries(
 ) -> tuple[Entry, ...]:
     """Return the models that were asked for."""
     if not isinstance(models, Iterable):
-        allowed = "'default', 'deep', or a list of names, estimators and (name, estimator)"
+        allowed = LazyMessage("allowed.models")
         raise ParameterError(sentence("models", owner, allowed, repr(models)))
     asked: list[Any] = [models] if isinstance(models, str) else list(models)
     if len(asked) == 1 and isinstance(asked[0], str) and asked[0] == DEEP:
@@ -54,7 +54,10 @@ def make_entries(
     names = [entry.name for entry in entries]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ParameterError(sentence("models", owner, "of different names", f"two {twice[0]!r}"))
+        got = LazyMessage("got.twice", {"name": repr(twice[0])})
+        raise ParameterError(
+            sentence("models", owner, LazyMessage("allowed.different_names"), got)
+        )
     return tuple(entries)
 
 
@@ -69,14 +72,14 @@ def _expanded(
     if isinstance(item, str):
         if item not in MODELS:
             known = (*groups, *MODELS)
-            allowed = "among " + ", ".join(map(repr, known))
+            allowed = LazyMessage("allowed.among", {"names": ", ".join(map(repr, known))})
             raise ParameterError(
                 sentence("models", owner, allowed, repr(item)) + nearest(item, known)
             )
         return [_known(MODELS[item], facts)]
     name, estimator = item if isinstance(item, tuple) else (type(item).__name__, item)
     if not isinstance(name, str) or not hasattr(estimator, "fit"):
-        allowed = "names, estimators and (name, estimator)"
+        allowed = LazyMessage("allowed.model_entries")
         raise ParameterError(sentence("models", owner, allowed, repr(item)))
     return _added(name, estimator, facts)
 
@@ -129,10 +132,9 @@ def with_fewer_folds(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - a
     fewer = {name: value.reduced(data) for name, value in held.items()}
     lacking = [name for name, value in fewer.items() if value is None]
     if lacking:
-        raise DataError(
-            f"{type(estimator).__name__} cannot hold out rows of {data} for its search as "
-            f"{type(held[lacking[0]]).__name__} does: they have too few distinct groups or times."
-        )
+        fields = {"owner": type(estimator).__name__, "data": str(data)}
+        fields["splitter"] = type(held[lacking[0]]).__name__
+        raise DataError(LazyMessage("selection.refusal.few_units", fields))
     return estimator.set_params(**fewer)
 
 

@@ -37,6 +37,7 @@ from polytask.datafits import (
     TiedIntercepts,
 )
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty, Quadratic
 
 Array = NDArray[np.float64]
@@ -78,21 +79,16 @@ def evidence(
 ) -> MarginalLikelihood:
     """Return the marginal likelihood of a strength. Shapes: counts (n_tasks,)."""
     if not isinstance(penalty, Quadratic):
-        raise IncompatibleError(
-            f"{penalty!r} is no normal prior: the evidence is known for quadratic penalties, "
-            "such as L2, toward_mean, coupling and their sums. Use another criterion."
-        )
+        fields = {"penalty": repr(penalty)}
+        raise IncompatibleError(LazyMessage("selection.refusal.no_prior", fields))
     scale = datafit.statistics.scale
     seen = (counts > 0) & (scale > 0)
     volume = _intercepts(datafit.intercepts, scale) + _coefficients(datafit, penalty)
     labels = float(counts[seen].sum())
     left = labels - volume.free
     if left <= 0 or not objective > 0:
-        raise DataError(
-            f"The evidence needs residuals, and more labels than the {volume.free} directions "
-            f"that penalty and intercepts leave free; got {labels:g} sample(s). L2(...) in the "
-            "penalty leaves no coefficient free."
-        )
+        fields = {"free": str(volume.free), "labels": format(labels, "g")}
+        raise DataError(LazyMessage("selection.refusal.no_residuals", fields))
     weights = float(counts[seen] @ np.log(scale[seen] / counts[seen]))
     precision = left / (2.0 * objective)
     twice = left * (np.log(precision / (2.0 * np.pi)) - 1.0)
@@ -103,8 +99,8 @@ def evidence(
 @singledispatch
 def _intercepts(intercepts: Intercepts, scale: Array) -> Volume:
     """Return the volumes of the intercepts."""
-    kind = type(intercepts).__name__
-    raise IncompatibleError(f"The evidence of a model with {kind} is not known.")
+    fields = {"kind": type(intercepts).__name__}
+    raise IncompatibleError(LazyMessage("selection.refusal.evidence_unknown", fields))
 
 
 @_intercepts.register
@@ -202,10 +198,7 @@ def _rounding(values: NDArray[Any]) -> float:
 
 
 def _undefined() -> IncompatibleError:
-    return IncompatibleError(
-        "The evidence is not defined: in some direction neither the data nor the penalty "
-        "say anything. Add L2(...) to the penalty."
-    )
+    return IncompatibleError(LazyMessage("selection.refusal.evidence_undefined"))
 
 
 def _low_rank(matrices: Array) -> tuple[float, Array] | None:
@@ -282,7 +275,5 @@ def _whole(datafit: SquaredStatistics, matrices: Array) -> float:
 
 def _refuse_large(size: int) -> None:
     if size > _LARGEST:
-        raise IncompatibleError(
-            f"The evidence needs a matrix of {size:,} rows here, more than {_LARGEST:,}: use "
-            "another criterion, such as 'gcv'."
-        )
+        fields = {"size": size, "most": _LARGEST}
+        raise IncompatibleError(LazyMessage("selection.refusal.evidence_large", fields))

@@ -32,6 +32,7 @@ from polytask.linear.datafit import (
     term_of,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -135,9 +136,10 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
 def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
     """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out."""
     if raw.n_rows < 2:
-        raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
+        raise DataError(LazyMessage("selection.refusal.few_rows", {"n": raw.n_rows}))
     if isinstance(cv, list | tuple) and not cv:
-        raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
+        allowed = LazyMessage("allowed.some_pairs")
+        raise ParameterError(sentence("cv", owner, allowed, LazyMessage("got.none")))
     return as_splits(cv, raw, "cv", owner)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from polytask._checks import is_whole, sentence
 from polytask.exceptions import ParameterError
 from polytask.linear.problem import Problem
+from polytask.messages import LazyMessage
 from polytask.penalties import NullStrength, Penalty, Sum
 from polytask.solvers import null_gradient
 
@@ -23,7 +24,7 @@ _POOLED = 1e4
 
 def check_alphas(alphas: object, owner: str) -> int | Array:
     """Return a number of strengths, or the strengths, strongest first."""
-    allowed = "a number of strengths >= 1, or a list of finite strengths > 0"
+    allowed = LazyMessage("allowed.strengths")
     refusal = ParameterError(sentence("alphas", owner, allowed, repr(alphas)))
     if is_whole(alphas):
         if int(alphas) < 1:

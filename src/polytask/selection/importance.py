@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from polytask._checks import one_of, sentence
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.selection.base import SearchEstimator
 from polytask.selection.tuning import Tuned, distribution_of, load_optuna
 
@@ -96,11 +97,11 @@ def importance(
     if isinstance(found, GridSearchCV) and hasattr(found, "cv_results_"):
         return _frame(_of_grid(found.cv_results_))
     if not isinstance(found, SearchEstimator) or not hasattr(found, "alpha_scores_"):
-        allowed = "a fitted search, such as MultiTaskRegressorCV or GridSearchCV, or of tune"
+        allowed = LazyMessage("allowed.fitted_search")
         raise ParameterError(sentence("found", OWNER, allowed, repr(found)))
     rows = search_shares(found)
     if not rows:
-        raise DataError(f"{OWNER} has nothing to compare: only one candidate has a score.")
+        raise DataError(LazyMessage("selection.refusal.one_candidate", {"owner": OWNER}))
     return _frame(rows)
 
 
@@ -170,7 +171,7 @@ def _of_grid(results: Mapping[str, Any]) -> list[Row]:
     seen = np.isfinite(scores)
     total = float(np.var(scores[seen])) if seen.any() else 0.0
     if not total:
-        raise DataError(f"{OWNER} has nothing to compare: the scores of the grid do not vary.")
+        raise DataError(LazyMessage("selection.refusal.constant_scores", {"owner": OWNER}))
     rows = []
     for name in (key for key in results if key.startswith("param_")):
         values = np.array([repr(value) for value in results[name]])[seen]
@@ -189,10 +190,8 @@ def _of_trials(found: Tuned, evaluator: str, seed: int) -> list[Row]:
     kinds = {name: distribution_of(optuna, given) for name, given in found.space.items()}
     done = [t for t in found.trials if not t.pruned and np.isfinite(np.mean(t.scores))]
     if len(done) < _LEAST:
-        raise DataError(
-            f"{OWNER} needs {_LEAST} finished trials or more to tell parameters apart; there "
-            f"are {len(done)}: raise n_trials, or set prune=False."
-        )
+        fields = {"owner": OWNER, "least": _LEAST, "got": len(done)}
+        raise DataError(LazyMessage("selection.refusal.few_trials", fields))
     for trial in done:
         params = {name: _drawn(found.space[name], v) for name, v in trial.params.items()}
         value = float(np.mean(trial.scores))

@@ -17,6 +17,7 @@ from polytask._progress import add_fits
 from polytask.exceptions import DataError
 from polytask.linear.fitting import chosen_solver, iterating, solve
 from polytask.linear.problem import Problem, Settings
+from polytask.messages import LazyMessage, message_of
 from polytask.penalties import Columns, Penalty
 from polytask.selection.folds import Fold, Folds
 from polytask.selection.scoring import FoldScoring, scorer_of
@@ -149,10 +150,8 @@ def _score_path(
     try:
         problem = fold.problem(path.settings, fitter.owner)
     except DataError as error:
-        raise DataError(
-            f"Without the held-out rows of {place}: {error} Splits given as cv= can leave rows of "
-            "every kind in all training parts, and more folds hold out fewer rows at a time."
-        ) from error
+        fields = {"place": place, "reason": message_of(error)}
+        raise DataError(LazyMessage("selection.refusal.fold", fields)) from error
     score = scorer_of(scoring, fold, problem, fitter.owner)
     found: list[tuple[float, int]] = []
     best, worse = -np.inf, 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from polytask.data import GroupedRows, TimeOrdered
 from polytask.exceptions import IncompatibleError
+from polytask.messages import message_of
 from polytask.selection.facts import DataFacts
 
 HELD_OUT = 0.1
@@ -26,7 +27,7 @@ def load_deep() -> ModuleType:
         from polytask import deep
         from polytask.deep import estimators  # noqa: F401 - names are imported at first use
     except ImportError as error:
-        raise IncompatibleError(str(error)) from error
+        raise IncompatibleError(message_of(error)) from error
     return deep
 
 

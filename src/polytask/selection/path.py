@@ -81,7 +81,7 @@ def regularization_path(
     (0, 10)
     """
     if not isinstance(estimator, SearchEstimator):
-        allowed = "MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV"
+        allowed = LazyMessage("allowed.search_of_strengths")
         raise ParameterError(sentence("estimator", OWNER, allowed, repr(estimator)))
     fitted = hasattr(estimator, "alphas_")
     model = estimator if fitted else clone(estimator)
@@ -89,15 +89,11 @@ def regularization_path(
         model.fit(X, y, task=task, sample_weight=sample_weight)
     raw = training_data(X, y, task, sample_weight, model.task_column, OWNER)
     if fitted and checksum(encode_training(raw)[0]) != model.data_card_.checksum:
-        raise DataError(
-            f"{OWNER} was given other data than the {type(model).__name__} was fitted on: give "
-            "the same, or an estimator that is not fitted."
-        )
+        fields = {"owner": OWNER, "kind": type(model).__name__}
+        raise DataError(LazyMessage("selection.refusal.other_data", fields))
     if not hasattr(model, "alpha_scores_") and not hasattr(model, "alpha_criteria_"):
-        raise DataError(
-            f"{OWNER} needs the scores of every strength, which this {type(model).__name__} of "
-            "an older polytask did not keep: fit it again."
-        )
+        fields = {"owner": OWNER, "kind": type(model).__name__}
+        raise DataError(LazyMessage("selection.refusal.no_scores_kept", fields))
     return fitted_path(model, raw)
 
 

@@ -247,7 +247,7 @@ class RegularizationPath:
 
         suffix = os.path.splitext(os.fspath(picture).lower())[1]
         if suffix not in _PICTURES:
-            allowed = "a file that ends in .png or .svg"
+            allowed = LazyMessage("allowed.picture")
             got = repr(os.fspath(picture))
             raise ParameterError(sentence("picture", "RegularizationPath.write", allowed, got))
         draw = partial(self.plot, kind=kind)

@@ -26,6 +26,7 @@ from polytask.data import Form, TaskData, as_splits
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+from polytask.messages import LazyMessage
 from polytask.selection.members import numbers_of, probabilities_of
 
 Array = NDArray[np.float64]
@@ -89,13 +90,14 @@ class SharedBase(ProbabilityMixin):
         owner = type(self).__name__
         learns = hasattr(self.base, "fit") and not isinstance(self.base, type)
         if not learns or (_classifies(self) and not hasattr(self.base, "predict_proba")):
-            allowed = "a regressor, or a classifier with predict_proba"
+            allowed = LazyMessage("allowed.base")
             raise ParameterError(sentence("base", owner, allowed, repr(self.base)))
         if not isinstance(self.correction, MultiTaskEstimator | None):
-            allowed = "None or a multi-task estimator, such as MultiTaskRegressor()"
+            allowed = LazyMessage("allowed.correction")
             raise ParameterError(sentence("correction", owner, allowed, repr(self.correction)))
         if self.correction is not None and is_classifier(self.correction) != _classifies(self):
-            allowed = f"a {'classifier' if _classifies(self) else 'regressor'} as the base is"
+            kind = "classifier" if _classifies(self) else "regressor"
+            allowed = LazyMessage(f"allowed.{kind}_as_base")
             raise ParameterError(sentence("correction", owner, allowed, repr(self.correction)))
 
     def _targets(self, data: TaskData) -> Outcomes:
@@ -106,9 +108,8 @@ class SharedBase(ProbabilityMixin):
         targets = data.form is Form.TARGETS
         union = np.asarray(outcomes.union)
         if targets and any(len(np.asarray(c)) != len(union) for c in outcomes.classes):
-            raise IncompatibleError(
-                f"{owner} needs targets with the same classes; got targets that differ in them."
-            )
+            fields = {"owner": owner}
+            raise IncompatibleError(LazyMessage("selection.refusal.unlike_classes", fields))
         self.classes_ = [union] * data.n_tasks if targets else union
         self.task_classes_ = dict.fromkeys(data.tasks, union)
         return outcomes
@@ -150,12 +151,8 @@ class SharedBase(ProbabilityMixin):
             strange = next((part.tasks[t] for t in np.unique(tasks) if not seen[t]), None)
             if strange is None:
                 raise
-            raise DataError(
-                f"SharedBase holds out all rows of task {strange!r} at once, because it "
-                f"has too few or by its cv, and its base {self.base!r} predicts no task that it "
-                "was not fitted on. Leave that task out, or give a base that can, such as "
-                "Pooled(..., unseen_tasks='shared')."
-            ) from error
+            fields = {"task": repr(strange), "base": repr(self.base)}
+            raise DataError(LazyMessage("selection.refusal.base_strangers", fields)) from error
 
     def _values(self, base: Any, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401
         """Return numbers, or the log odds of every class but the first against it."""
@@ -227,8 +224,8 @@ def _covering(splits: list[Split], n_rows: int) -> list[Split]:
         seen[own] = True
         found.append((own, own))
     if len(splits) < 2:
-        allowed = "two folds or more, for the base is fitted without each of them"
-        raise ParameterError(sentence("cv", "SharedBase", allowed, f"{len(splits)}"))
+        allowed = LazyMessage("allowed.two_folds")
+        raise ParameterError(sentence("cv", "SharedBase", allowed, str(len(splits))))
     spare = np.flatnonzero(~seen)
     pairs = []
     for k, (_, test) in enumerate(found):

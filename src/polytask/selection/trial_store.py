@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage, Text
 
 # Long enough for a run that is just ending, short enough to be told at once.
 _PATIENCE = 0.5
@@ -37,25 +38,19 @@ def stored(optuna: Any, storage: str | None) -> Iterator[Any]:  # noqa: ANN401 -
 
     folder = os.path.dirname(os.path.abspath(storage))
     if not os.path.isdir(folder):
-        raise DataError(f"tune cannot write {storage}: there is no folder {folder}.")
+        raise _cannot_write(storage, LazyMessage("journal.refusal.no_folder", {"folder": folder}))
     lock = FileLock(f"{storage}.lock", timeout=_PATIENCE)
     with ExitStack() as held:
         try:
             held.enter_context(lock)
             place = _opened(optuna, Path(storage))
         except Timeout as error:
-            raise DataError(
-                f"tune cannot write {storage}: another run writes to it; wait until it ends, or "
-                "name another file as the storage."
-            ) from error
+            raise _cannot_write(storage, LazyMessage("selection.refusal.storage_busy")) from error
         except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"tune cannot write {storage}: {reason}.") from error
+            raise _cannot_write(storage, str(error.strerror or error)) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{storage} holds no trials of a search, or was damaged after it was written: "
-                "name another file as the storage, or delete it."
-            ) from error
+            fields = {"storage": str(storage)}
+            raise DataError(LazyMessage("selection.refusal.no_trials_within", fields)) from error
         try:
             yield place
         finally:
@@ -73,3 +68,8 @@ def _opened(optuna: Any, path: Path) -> Any:  # noqa: ANN401 - a storage of Optu
         os.truncate(path, content.rfind(b"\n") + 1)
     backend = optuna.storages.journal.JournalFileBackend(os.fspath(path), _Held())
     return optuna.storages.JournalStorage(backend)
+
+
+def _cannot_write(storage: str, reason: Text) -> DataError:
+    fields = {"owner": "tune", "path": storage, "reason": reason}
+    return DataError(LazyMessage("journal.refusal.write", fields))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
-from polytask._checks import is_whole, positive, positive_integer, sentence
+from polytask._checks import SEED, is_whole, positive, positive_integer, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.card import checksum
 from polytask._estimator.ranges import Between
@@ -21,6 +21,7 @@ from polytask._progress import add_fits
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.io.fingerprint import fingerprint
+from polytask.messages import LazyMessage, message_of
 from polytask.selection.folds import given_splits
 from polytask.selection.held import digest_of, seen_tasks_only
 from polytask.selection.trial_store import stored
@@ -181,13 +182,11 @@ def tune(
 
 def _check_kinds(estimator: object, random_state: object) -> None:
     if not isinstance(estimator, MultiTaskEstimator):
-        allowed = "an estimator of polytask"
+        allowed = LazyMessage("allowed.own_estimator")
         raise ParameterError(sentence("estimator", "tune", allowed, repr(estimator)))
     if not is_whole(random_state) or int(random_state) < 0:
         # Trials that go on another day must draw as the first would have done.
-        raise ParameterError(
-            sentence("random_state", "tune", "an integer >= 0", repr(random_state))
-        )
+        raise ParameterError(sentence("random_state", "tune", SEED, repr(random_state)))
 
 
 def _check_ends(estimator: Any, space: Mapping[str, Between | Sequence[Any]]) -> None:  # noqa: ANN401
@@ -198,9 +197,8 @@ def _check_ends(estimator: Any, space: Mapping[str, Between | Sequence[Any]]) ->
             try:
                 clone(estimator).set_params(**{name: value})
             except PolytaskError as error:
-                raise ParameterError(
-                    f"space of tune asks for {value!r} as {name}, which cannot be: {error}"
-                ) from error
+                fields = {"value": repr(value), "name": name, "reason": message_of(error)}
+                raise ParameterError(LazyMessage("selection.refusal.space", fields)) from error
 
 
 def _ends(given: Between | Sequence[Any]) -> Sequence[Any]:
@@ -215,11 +213,7 @@ def load_optuna() -> ModuleType:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise IncompatibleError(
-            "tune needs Optuna, which is not installed: pip install 'polytask[search]'. The "
-            "searching estimators, such as MultiTaskRegressorCV, and those of scikit-learn need "
-            "nothing else."
-        ) from None
+        raise IncompatibleError(LazyMessage("selection.refusal.no_optuna")) from None
     found: ModuleType = optuna
     return found
 
@@ -229,7 +223,7 @@ def distribution_of(optuna: Any, given: Between | Sequence[Any]) -> Any:  # noqa
     kinds = optuna.distributions
     if not isinstance(given, Between):
         if not isinstance(given, list | tuple) or not given:
-            allowed = "a Between, or a list of one or more values"
+            allowed = LazyMessage("allowed.searched")
             raise ParameterError(sentence("space", "tune", allowed, repr(given)))
         return kinds.CategoricalDistribution(tuple(range(len(given))))
     if given.integer:
@@ -280,10 +274,8 @@ class _TrialSearch:
         if known is None:
             study.set_user_attr(_SETTINGS, settings)
         elif known != settings:
-            raise IncompatibleError(
-                f"The storage {storage!r} holds a search with another estimator, space, seed, "
-                "scoring, pruning, splits or other data: name another file, or delete it."
-            )
+            fields = {"storage": repr(storage)}
+            raise IncompatibleError(LazyMessage("selection.refusal.other_search", fields))
 
     def finished(self, study: Any) -> int:  # noqa: ANN401
         """Return the number of trials that ended."""
@@ -331,7 +323,7 @@ class _TrialSearch:
         complete = self.optuna.trial.TrialState.COMPLETE
         done = study.get_trials(deepcopy=False, states=(complete,))
         if not done or max(t.value for t in done) <= -np.finfo(float).max:
-            raise DataError("No trial of tune has a score: the score of every fold is undefined.")
+            raise DataError(LazyMessage("selection.refusal.no_trial"))
         best = max(done, key=lambda t: (t.value, -t.number))
         return self._values(best.params), float(best.value)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from polytask._checks import sentence
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 
 
@@ -51,7 +52,7 @@ def variants(penalty: Penalty, parameters: Mapping[str, Any]) -> list[Penalty]:
     for name, values in parameters.items():
         tried = tuple(values) if isinstance(values, list | tuple | range | np.ndarray) else ()
         if not tried:
-            allowed = "given as a list of one or more values to try"
+            allowed = LazyMessage("allowed.values_to_try")
             raise ParameterError(sentence(name, "variants", allowed, repr(values)))
         found = [one.replace(name, value) for one, value in product(found, tried)]
     return found

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._checks import sentence
+from polytask._checks import SEED, sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
 from polytask.data import Form, TaskData
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoSettings, Combination, combine
 
@@ -130,18 +130,16 @@ class AutoEstimator(MultiTaskEstimator):
             seen = [cell for cell in column.tolist() if not is_missing(cell)]
             kinds.setdefault(any(isinstance(cell, str | bool) for cell in seen), name)
         if len(kinds) > 1:
-            raise DataError(
-                f"y of {type(self).__name__} has numbers ({kinds[False]!r}) and labels "
-                f"({kinds[True]!r}): it combines models of one kind. AutoMultiTaskModel takes "
-                "both, and so does compare; or give the targets of one kind."
-            )
+            fields = {"owner": type(self).__name__}
+            fields |= {"numbers": repr(kinds[False]), "labels": repr(kinds[True])}
+            raise DataError(LazyMessage("selection.refusal.two_kinds", fields))
 
     def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes, losses: Any) -> None:  # noqa: ANN401
         """Learn and keep the combination, of models with these losses."""
         owner = type(self).__name__
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ParameterError(sentence("random_state", owner, "an integer >= 0", repr(seed)))
+            raise ParameterError(sentence("random_state", owner, SEED, repr(seed)))
         settings = AutoSettings(
             models=self.models,
             cv=self.cv,
@@ -178,10 +176,8 @@ class AutoEstimator(MultiTaskEstimator):
         apart = {row.name for row in self._rows if row.kind == "separate"}
         for name, weight in zip(self.members_, self.shared_weights_, strict=True):
             if weight > 0 and name in apart:
-                raise DataError(
-                    f"{type(self).__name__} uses {name!r}, a model per task, which predicts no "
-                    "task that it has not seen; fit it with unseen_tasks='shared'."
-                )
+                fields = {"owner": type(self).__name__, "name": repr(name)}
+                raise DataError(LazyMessage("selection.refusal.strangers", fields))
 
     def leaderboard(self) -> pd.DataFrame:
         """Return all candidates, the best first.

@@ -19,6 +19,7 @@ from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.io import open_store
+from polytask.messages import LazyMessage, with_and
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
 from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.held_out_rows import HeldOutRows, make_bench
@@ -134,8 +135,8 @@ def combine(
             refuse_huge_values(data.X, "X", owner, data)
             # The first line of a reason is the reason; others give advice on other packages.
             lines = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
-            reasons = "; ".join(lines) or "there was none"
-            raise DataError(f"{owner} could fit no candidate: {reasons}")
+            fields = {"owner": owner, "reasons": "; ".join(lines) or LazyMessage("got.no_reason")}
+            raise DataError(LazyMessage("selection.refusal.no_candidate", fields))
         chosen = weighed.names()
         trials.fit(chosen)
     members = trials.members
@@ -143,10 +144,8 @@ def combine(
     if unfitted:
         found = weigh([one for one in tried if one.entry.name in members], bench)
         if found is None:
-            raise DataError(
-                f"{owner} could not fit {' and '.join(map(repr, unfitted))} on all rows: the "
-                "process was ended from outside, perhaps for lack of memory."
-            )
+            fields = {"owner": owner, "names": with_and(list(map(repr, unfitted)))}
+            raise DataError(LazyMessage("selection.refusal.ended_outside", fields))
         weighed = found.beside(weighed)
     mix, used = weighed.mix, weighed.used
     return Combination(

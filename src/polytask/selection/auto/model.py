@@ -15,6 +15,7 @@ from polytask._estimator.query import Query
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.scored import CombinedTasks
 from polytask.selection.members import numbers_of, probabilities_of
@@ -73,10 +74,8 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
         problem, outcomes, losses = read_outcomes(data, self.loss, owner)
         if problem != "mixed":
             one = {"regression": "Regressor", "classification": "Classifier"}[problem]
-            raise DataError(
-                f"y of {owner} must hold numbers and classes, or loss a loss for each task; got "
-                f"tasks of one kind: use AutoMultiTask{one}."
-            )
+            fields = {"owner": owner, "other": f"AutoMultiTask{one}"}
+            raise DataError(LazyMessage("selection.refusal.one_kind", fields))
         self.losses_ = outcomes.losses
         keep_classes(self, outcomes)
         self._union = outcomes.union

@@ -50,15 +50,12 @@ def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Spl
         held = np.cumsum([len(test) for _, test in splits])
         splits = splits[: max(_FEWEST_FOLDS, int(np.searchsorted(held, _ENOUGH_ROWS)) + 1)]
     if not splits:
-        raise DataError(
-            "No fold holds out a row of a task that it also trains on: give larger tasks, or "
-            "other folds as cv."
-        )
+        raise DataError(LazyMessage("selection.refusal.no_fold"))
     times = np.bincount(np.concatenate([test for _, test in splits]), minlength=raw.n_rows)
     if np.any(times > 1):
         # What is learned from the other folds would have seen the row.
-        got = f"{np.count_nonzero(times > 1)} rows that several folds hold out"
-        raise DataError(sentence("cv", owner, "folds that hold out no row twice", got))
+        got = LazyMessage("got.rows_held_twice", {"n": int(np.count_nonzero(times > 1))})
+        raise DataError(sentence("cv", owner, LazyMessage("allowed.disjoint_folds"), got))
     return splits
 
 
@@ -158,17 +155,12 @@ class CandidateFits:
     def _too_late(self, place: int) -> TimeBudgetError:
         name = self.entries[place].name
         spent = _spent(self.store, [f"{k}/{name}" for k in range(len(self.splits))])
+        fields = {"owner": self.owner, "name": repr(name)}
         if not spent:
-            return TimeBudgetError(
-                f"{self.owner} ended with its time budget before a model was finished: not even "
-                f"one fit of {name!r} was. Give more time or fewer rows."
-            )
+            return TimeBudgetError(LazyMessage("selection.refusal.no_fit_in_time", fields))
         fold = median(spent)
-        return TimeBudgetError(
-            f"{self.owner} ended with its time budget before a model was finished: a fit of "
-            f"{name!r} takes {duration(fold)}, so that all of its fits take "
-            f"{duration(self.clock.least(fold))}. Give more time than that, or fewer rows."
-        )
+        fields |= {"one": duration(fold), "all": duration(self.clock.least(fold))}
+        return TimeBudgetError(LazyMessage("selection.refusal.too_late", fields))
 
     def _tried(self, place: int, hurried: bool, bar: Progress) -> CandidateFit:
         entry, store, clock = self.entries[place], self.store, self.clock
@@ -256,7 +248,7 @@ def _values(held: HeldOut) -> Array:
     if held.classes is None:
         return np.asarray(held.prediction, dtype=float)
     if held.probabilities is None:
-        raise DataError("it gives no probabilities")
+        raise DataError(LazyMessage("selection.refusal.no_probabilities"))
     return seen_first(np.asarray(held.probabilities, dtype=float), held.y)
 
 
