@@ -276,7 +276,9 @@ TRANSLATED = (
     "messages",
     "reporting",
     "selection",
+    "statistics",
     "task_relations",
+    "transfer",
 )
 
 

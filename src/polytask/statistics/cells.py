@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polytask.datafits.designs import Features
 from polytask.datafits.moments import weighted_sums
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Key = tuple[tuple[int, ...], int]
@@ -57,21 +58,16 @@ class Cell:
         if rows == 0 and abs(weight) <= _ROUNDING * self.weight:
             return None
         if rows < 0 or weight <= 0:
-            raise DataError(
-                f"The statistics hold {self.n_rows} rows of weight {self.weight:g} where "
-                f"{other.n_rows} rows of weight {other.weight:g} are to be taken away: only "
-                "what is part of them can be."
-            )
+            fields = {"n_rows": str(self.n_rows), "n_rows2": str(other.n_rows)}
+            fields |= {"weight": f"{self.weight:g}", "weight2": f"{other.weight:g}"}
+            raise DataError(LazyMessage("statistics.refusal.more_rows", fields))
         away = (other.mean - self.mean) * (self.weight / weight)
         share = other.weight / self.weight
         second = (self.second - share * other.second) / (1 - share)
         second -= share * np.multiply.outer(away, away)
         left, before = np.diagonal(second), np.diagonal(self.second) / (1 - share)
         if np.any(left < -np.sqrt(_ROUNDING) * before):
-            raise DataError(
-                "The rows to be taken away vary more than all rows do: they are not part of "
-                "these statistics."
-            )
+            raise DataError(LazyMessage("statistics.refusal.varies_more"))
         kept = left > _ROUNDING * before
         second[~kept] = 0.0
         second[:, ~kept] = 0.0

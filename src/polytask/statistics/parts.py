@@ -12,6 +12,7 @@ from typing import Any
 from polytask._checks import nearest, sentence
 from polytask.data import TableEncoder, tables
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.messages import LazyMessage
 from polytask.statistics.task_statistics import TaskStatistics, collect
 
 _OWNER = "collect_parts"
@@ -73,9 +74,8 @@ def collect_parts(
         known = [str(name) for name in tables.column_names(table)]
         for name in (*roles, *given, *drop):
             if name not in known:
-                raise DataError(
-                    f"The table of {_OWNER} has no column {name!r}.{nearest(name, known)}"
-                )
+                fields = {"owner": _OWNER, "name": repr(name), "hint": nearest(name, known)}
+                raise DataError(LazyMessage("statistics.refusal.no_column", fields))
         return tables.drop_columns(table, [*roles, *set(given) - {task_column}, *drop])
 
     if encoder is None:
@@ -96,7 +96,7 @@ def collect_parts(
 
     found = reduce(lambda a, b: b if a is None else a + b, map(collected, parts()), None)
     if found is None:
-        raise DataError(f"The source of {_OWNER} has no rows.")
+        raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
     return found
 
 
@@ -110,25 +110,23 @@ def _encoder_of(parts: Iterable[Any]) -> TableEncoder:
             own = TableEncoder(max_levels=_ANY).fit(table)
             found = own if found is None else found.together(own, exact=False)
     if found is None:
-        raise DataError(f"The source of {_OWNER} has no rows.")
+        raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
     for column in found.report_.columns:
         if len(column.levels) > _MOST_LEVELS:
-            raise DataError(
-                f"Column {column.name!r} has {len(column.levels):,} different values, more than "
-                f"{_MOST_LEVELS}: leave it out (drop=[{column.name!r}]), or give an encoder that "
-                "was fitted on a sample and puts the rare values together."
-            )
+            fields = {"name": repr(column.name), "n": len(column.levels), "most": _MOST_LEVELS}
+            raise DataError(LazyMessage("statistics.refusal.many_levels", fields))
     return found
 
 
 def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
     """Return what yields the rows of a file or folder, so many at a time."""
     if not isinstance(source, str | os.PathLike):
-        allowed = "a path, or a function that returns tables"
+        allowed = LazyMessage("allowed.path_or_function")
         raise ParameterError(sentence("source", _OWNER, allowed, repr(source)))
     path = Path(source)
     if not path.exists():
-        raise DataError(f"There is no file or folder {os.fspath(source)!r}.")
+        fields = {"path": repr(os.fspath(source))}
+        raise DataError(LazyMessage("statistics.refusal.no_file", fields))
     import pyarrow as pa
     from pyarrow import dataset
 
@@ -151,7 +149,5 @@ def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
 
 def _unreadable(source: object, error: Exception) -> DataError:
     first = str(error).partition("\n")[0]
-    return DataError(
-        f"{str(source)!r} cannot be read as Parquet, Arrow or Feather ({first}). Text files are "
-        "read in parts by a function, such as lambda: pandas.read_csv(file, chunksize=100_000)."
-    )
+    fields = {"path": repr(str(source)), "reason": first}
+    return DataError(LazyMessage("statistics.refusal.unreadable", fields))

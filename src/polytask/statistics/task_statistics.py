@@ -20,6 +20,7 @@ from polytask.data.labels import factorize, in_order
 from polytask.datafits import Features, Stacked, collect_stacked
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.io.model_file import load_object, save_object
+from polytask.messages import LazyMessage
 from polytask.statistics.cells import Array, Cell, Key, cell_of
 
 # More numbers than these (2.4 GB) are refused.
@@ -153,19 +154,13 @@ class TaskStatistics:
         strange = [task for task in other.tasks if task not in self.tasks]
         strange += [fold for fold in other.folds if fold not in self.folds]
         if strange:
-            raise DataError(
-                f"The statistics to be taken away have {strange[0]!r}, which these lack: only "
-                "what is part of them can be."
-            )
+            fields = {"name": repr(strange[0])}
+            raise DataError(LazyMessage("statistics.refusal.lack", fields))
         cells: dict[Key, Cell] = {cell.key: cell for cell in self.cells}
         for cell in other._placed(self.tasks, self.folds):
             held = cells.pop(cell.key, None)
             if held is None:
-                raise DataError(
-                    "The statistics to be taken away have rows of a task and fold (or of targets "
-                    "observed together) of which these have none: only what is part of them can "
-                    "be."
-                )
+                raise DataError(LazyMessage("statistics.refusal.lack_cell"))
             left = held.less(cell)
             if left is not None:
                 cells[cell.key] = left
@@ -194,10 +189,8 @@ class TaskStatistics:
         place = {name: j for j, name in enumerate(names)}
         lacking = [name for name in self.feature_names or () if name not in place]
         if lacking:
-            raise IncompatibleError(
-                f"The statistics to be taken away have the feature {lacking[0]!r}, which these "
-                "lack: only what is part of them can be."
-            )
+            name = LazyMessage("what.feature", {"name": repr(lacking[0])})
+            raise IncompatibleError(LazyMessage("statistics.refusal.lack", {"name": name}))
         columns = np.array([place[name] for name in self.feature_names or ()], dtype=np.intp)
         cells = tuple(cell.spread_to(columns, len(names)) for cell in self.cells)
         present = self.present
@@ -219,15 +212,11 @@ class TaskStatistics:
         for name, said in _MUST_AGREE.items():
             mine, theirs = said(self), said(other)
             if mine != theirs:
-                raise IncompatibleError(
-                    f"Statistics can only be joined where their {name} are the same; got "
-                    f"{mine!r} and {theirs!r}."
-                )
+                fields = {"got": repr(mine), "got2": repr(theirs)}
+                raise IncompatibleError(LazyMessage(f"statistics.refusal.{name}", fields))
         if self.form is Form.TARGETS and self.tasks != other.tasks:
-            raise IncompatibleError(
-                f"Statistics of targets can only be joined where the targets are the same; got "
-                f"{self.tasks!r} and {other.tasks!r}."
-            )
+            fields = {"got": repr(self.tasks), "got2": repr(other.tasks)}
+            raise IncompatibleError(LazyMessage("statistics.refusal.targets", fields))
 
     def to_task_data(self) -> TaskData:
         """Return the fewest rows that have these statistics, with weights and folds.
@@ -333,11 +322,11 @@ _PLAIN = (
     "task_column",
     "present",
 )
-# What must be the same where statistics are joined, and how it is said.
+# What must be the same where statistics are joined, by what the refusal is called.
 _MUST_AGREE: Mapping[str, Callable[[TaskStatistics], object]] = {
     "forms": lambda s: s.form.value,
     "columns": lambda s: s.n_columns if s.names is None else sorted(s.names),
-    "task columns": lambda s: s.task_column,
+    "task_columns": lambda s: s.task_column,
 }
 
 
@@ -409,7 +398,8 @@ def collect(
     elif tables.is_table(raw.X):
         data = encode(raw, encoder)
     else:
-        raise DataError(sentence("encoder", _OWNER, "None where X is no table", "an encoder"))
+        allowed = LazyMessage("allowed.none_without_table")
+        raise DataError(sentence("encoder", _OWNER, allowed, LazyMessage("got.a_value")))
     n_columns, names = given_columns(X, raw, column, {})
     targets = regression(data, "squared", _OWNER).y
     folds, codes = _folds(fold, raw)
@@ -439,7 +429,8 @@ def _folds(fold: object, raw: TaskData) -> tuple[tuple[Hashable, ...], NDArray[n
     folds, codes = factorize(fold, "fold", _OWNER)
     given = raw.n_rows if raw.n_input is None else raw.n_input
     if len(codes) != given:
-        raise DataError(sentence("fold", _OWNER, f"as long as X ({given} rows)", str(len(codes))))
+        allowed = LazyMessage("allowed.as_long_as_x", {"n": given})
+        raise DataError(sentence("fold", _OWNER, allowed, str(len(codes))))
     return folds, codes[raw.order]
 
 
@@ -451,11 +442,9 @@ def _refuse_large(data: TaskData, targets: Array, n_folds: int) -> None:
     else:
         entries = float(n_folds * data.n_tasks * (d + 1) ** 2)
     if entries > _MOST:
-        raise DataError(
-            f"Statistics of {d} features, {data.n_tasks} tasks and {n_folds} folds would hold "
-            f"{entries:.2g} numbers, more than {_MOST:.2g}: fit the rows themselves, or collect "
-            "fewer features, folds or tasks."
-        )
+        fields = {"features": str(d), "tasks": str(data.n_tasks), "folds": str(n_folds)}
+        fields |= {"numbers": f"{entries:.2g}", "most": f"{_MOST:.2g}"}
+        raise DataError(LazyMessage("statistics.refusal.large", fields))
 
 
 def _stacked_cells(

@@ -14,6 +14,7 @@ from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear import BayesianMultiTaskModel
 from polytask.linear.base import LinearEstimator
+from polytask.messages import LazyMessage
 from polytask.selection.auto import AutoEstimator
 from polytask.transfer._learned import has_learned_prior, learned_domain, learned_tasks
 from polytask.transfer._penalised import pulled_domain, pulled_tasks
@@ -124,15 +125,14 @@ def adapt(
     _refuse_unusable(model)
     _refuse_method(model, method, domain)
     if domain is None and source is not None:
-        raise ParameterError(
-            sentence("source", OWNER, 'None unless domain is "shift" or "new"', "rows")
-        )
+        allowed = LazyMessage("allowed.none_unless_domain")
+        raise ParameterError(sentence("source", OWNER, allowed, LazyMessage("got.a_value")))
     given = read_rows(model, X_new, y_new, task, sample_weight)
     if domain == "shift":
         return _shifted(model, given, source)
     learned = has_learned_prior(model)
     if domain is None:
-        _refuse_known(given, "call partial_fit" if learned else "fit again on all rows")
+        _refuse_known(given, learned)
     if is_deep(model):
         return _of_network(model, given, domain, source, method)
     if domain == "new":
@@ -144,14 +144,10 @@ def _refuse_method(model: Any, method: object, domain: str | None) -> None:  # n
     if method is None:
         return
     if not is_deep(model):
-        raise IncompatibleError(
-            f"method of {OWNER} says which layers of a network change; a "
-            f"{type(model).__name__} has none: leave it out."
-        )
+        fields = {"owner": OWNER, "kind": type(model).__name__}
+        raise IncompatibleError(LazyMessage("transfer.refusal.no_layers", fields))
     if domain == "shift":
-        raise IncompatibleError(
-            'adapt with domain="shift" fits the whole network again: leave method out.'
-        )
+        raise IncompatibleError(LazyMessage("transfer.refusal.method_of_shift"))
 
 
 def _of_network(
@@ -174,37 +170,28 @@ def _of_network(
 
 def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
     name = type(model).__name__
+    got = LazyMessage("got.kind", {"kind": name})
     if isinstance(model, SingleTask):
-        raise IncompatibleError(
-            "adapt needs a model whose tasks share something; SingleTask has one model per task: "
-            "fit its estimator on the new task alone."
-        )
+        raise IncompatibleError(LazyMessage("transfer.refusal.single_task"))
     if isinstance(model, Pooled):
-        raise IncompatibleError(
-            "adapt needs a model with coefficients for each task; Pooled has one model for all: "
-            'predict new tasks with unseen_tasks="shared", or fit it again with the new rows.'
-        )
+        raise IncompatibleError(LazyMessage("transfer.refusal.pooled"))
     if isinstance(model, BayesianMultiTaskModel):
-        raise IncompatibleError(
-            f"adapt holds the prior of numbers or of classes, not that of {name}: fit it again "
-            "with the new rows, or adapt a MultiTaskModelCV of the same rows."
-        )
+        raise IncompatibleError(LazyMessage("transfer.refusal.mixed_prior", {"kind": name}))
     if not isinstance(model, MultiTaskEstimator):
-        allowed = "a fitted estimator of polytask"
-        raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
+        allowed = LazyMessage("allowed.fitted_estimator")
+        raise IncompatibleError(sentence("model", OWNER, allowed, got))
     if not hasattr(model, "data_card_"):
-        raise DataError(sentence("model", OWNER, "fitted before", f"a {name} that is not"))
+        unfitted = LazyMessage("got.not_fitted", {"kind": name})
+        raise DataError(sentence("model", OWNER, LazyMessage("allowed.fitted"), unfitted))
     if isinstance(model, AutoEstimator):
         able = [label for label, member in model.members_.items() if _is_able(member)]
-        use = f"model.members_[{able[0]!r}]" if able else "a MultiTaskModelCV"
-        raise IncompatibleError(
-            f"adapt needs one model; {name} is a weighted mean of {len(model.members_)} "
-            f"({', '.join(map(repr, model.members_))}): adapt {use}"
-            f"{', whose rows and tasks are the same' if able else ', fitted on the same rows'}."
-        )
+        fields = {"kind": name, "n": len(model.members_)}
+        fields |= {"names": ", ".join(map(repr, model.members_)), "able": repr(able[:1])}
+        key = "member" if able else "no_member"
+        raise IncompatibleError(LazyMessage(f"transfer.refusal.{key}", fields))
     if not _is_able(model):
-        allowed = "a linear estimator or a network"
-        raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
+        allowed = LazyMessage("allowed.linear_or_network")
+        raise IncompatibleError(sentence("model", OWNER, allowed, got))
 
 
 def _is_able(model: object) -> bool:
@@ -213,13 +200,11 @@ def _is_able(model: object) -> bool:
     return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
 
 
-def _refuse_known(given: NewRows, advice: str) -> None:
+def _refuse_known(given: NewRows, learned: bool) -> None:
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
-        raise DataError(
-            f"adapt adds new tasks; the model knows {known[0]!r} already. With more rows of a "
-            f"known task {advice}; for rows of another domain say domain=."
-        )
+        key = "known_learned" if learned else "known_task"
+        raise DataError(LazyMessage(f"transfer.refusal.{key}", {"task": repr(known[0])}))
 
 
 def _new_domain(
@@ -229,19 +214,14 @@ def _new_domain(
     adapted: Callable[[Any, NewRows, TaskData | None], Any],
 ) -> Any:  # noqa: ANN401
     if not given.n_rows:
-        raise DataError(
-            'adapt with domain="new" needs y_new: without targets nobody knows what has changed.'
-        )
+        raise DataError(LazyMessage("transfer.refusal.new_without_y"))
     return adapted(model, given, None if source is None else source_data(source, model, OWNER))
 
 
 def _shifted(model: Any, given: NewRows, source: Any) -> Any:  # noqa: ANN401
     if source is None or given.raw is None:
-        lacking = "source=, the rows that the model was fitted on" if source is None else "X_new"
-        raise DataError(
-            f'adapt with domain="shift" needs {lacking}: old rows are weighted by how much they '
-            "look like new ones."
-        )
+        lacking = "source" if source is None else "new_rows"
+        raise DataError(LazyMessage(f"transfer.refusal.shift_without_{lacking}"))
     rows = source_data(source, model, OWNER)
     weight = shift_weights(model, rows, given.raw)
     candidates = Shift(model, rows, weight, given, given.raw)

@@ -13,6 +13,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.losses import Multinomial, PiecewiseLinear
+from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
 from polytask.transfer._pulled import Grid, Line, Pulled, QuadraticPull, TaskRows, learn
 from polytask.transfer._refit import natural_losses, refitted
@@ -121,10 +122,8 @@ def refuse_known_tasks(model: MultiTaskEstimator, given: NewRows) -> None:
     """Refuse tasks of a new domain that have the labels of known ones."""
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
-        raise DataError(
-            f"adapt of {type(model).__name__} needs labels of their own for the tasks of a new "
-            f"domain; the model knows {known[0]!r} already."
-        )
+        fields = {"kind": type(model).__name__, "task": repr(known[0])}
+        raise DataError(LazyMessage("transfer.refusal.known_label", fields))
 
 
 def choose(

@@ -14,6 +14,7 @@ from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
+from polytask.messages import LazyMessage
 from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
 from polytask.transfer._extend import CoefficientCovariance, LearnedTask, replaced, with_card
 from polytask.transfer._learned_prior import (
@@ -66,7 +67,7 @@ def learned_domain(model: Any, given: NewRows, source: TaskData | None) -> Any: 
     refuse_heavy(given.weight, OWNER)
     refuse_known_tasks(model, given)
     if given.raw is None:
-        raise DataError(sentence("X_new", OWNER, "rows with targets", "None"))
+        raise DataError(sentence("X_new", OWNER, LazyMessage("allowed.labelled_rows"), "None"))
     work = _Domain(model, given, given.raw)
     losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw, given.losses)}
     untried: dict[str, str] = {}

@@ -12,6 +12,7 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear.base import LinearEstimator
 from polytask.linear.pull import Pull
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.transfer._candidates import Learner, alone, choose, held_out
 from polytask.transfer._extend import LearnedTask, extended
@@ -106,14 +107,10 @@ def pulled_domain(model: LinearEstimator, given: NewRows, source: TaskData | Non
 def _known(model: LinearEstimator) -> Known:
     pull = getattr(model, "_pull", None)
     if pull is None:
-        raise IncompatibleError(
-            f"This {type(model).__name__} does not say how strongly it holds its tasks together: "
-            "it was saved by a version without adapt. Fit it again."
-        )
+        fields = {"kind": type(model).__name__}
+        raise IncompatibleError(LazyMessage("transfer.refusal.before_adapt", fields))
     penalty = getattr(model, "best_penalty_", getattr(model, "penalty", None))
     if isinstance(penalty, Penalty) and penalty.binds_signs:
-        raise IncompatibleError(
-            f"adapt does not keep bounds: new tasks of this {type(model).__name__} would leave "
-            f"those of {penalty!r}. Fit it again with the new rows among the others."
-        )
+        fields = {"kind": type(model).__name__, "penalty": repr(penalty)}
+        raise IncompatibleError(LazyMessage("transfer.refusal.bounds", fields))
     return Known(model, pull)

@@ -20,6 +20,7 @@ from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss, SquaredHinge
+from polytask.messages import LazyMessage
 from polytask.transfer._rows import outcomes_of
 
 Array = NDArray[np.float64]
@@ -30,14 +31,15 @@ def source_data(source: Any, model: MultiTaskEstimator, owner: str) -> TaskData:
     """Read the rows that a model was fitted on."""
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
-            raise DataError(sentence("source", owner, "(X, y) or (X, y, task)", repr(len(source))))
+            allowed = LazyMessage("allowed.pair_or_triple")
+            raise DataError(sentence("source", owner, allowed, repr(len(source))))
         X, y, task = (*source, None)[:3]
         column = model.task_column if task is None else None
         raw = training_data(X, y, task, None, column, owner)
     else:
         raw = training_data(source, None, None, None, None, owner)
     if raw.form is Form.TARGETS:
-        raise DataError(f"source of {owner} must have one target per row, as the new rows have.")
+        raise DataError(LazyMessage("transfer.refusal.source_targets", {"owner": owner}))
     return raw
 
 

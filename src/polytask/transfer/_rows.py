@@ -20,6 +20,7 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import linear_of
 from polytask.losses import Loss
+from polytask.messages import LazyMessage
 from polytask.transfer._pulled import TaskRows
 
 OWNER = "adapt"
@@ -74,8 +75,9 @@ def linear_model(model: MultiTaskEstimator) -> LinearTasks:
     """Return the coefficients of a fitted linear model; refuse any other."""
     linear = linear_of(model)
     if linear is None:
-        got = f"a {type(model).__name__}"
-        raise IncompatibleError(sentence("model", OWNER, "a fitted linear estimator", got))
+        allowed = LazyMessage("allowed.fitted_linear")
+        got = LazyMessage("got.kind", {"kind": type(model).__name__})
+        raise IncompatibleError(sentence("model", OWNER, allowed, got))
     return linear
 
 
@@ -159,15 +161,14 @@ def _raw(X: Any, y: Any, task: Any, sample_weight: Any) -> TaskData:  # noqa: AN
         _refuse(sample_weight, "sample_weight")
         raw = X if isinstance(X, TaskData) else TaskData.from_long(X, None, task)
     if raw.form is Form.TARGETS:
-        raise DataError(
-            "adapt takes one target per row: give y as one column, and the name of its task."
-        )
+        raise DataError(LazyMessage("transfer.refusal.targets"))
     return raw
 
 
 def _refuse(value: object, name: str) -> None:
     if value is not None:
-        raise DataError(sentence(name, OWNER, "None where there are no targets", "a value"))
+        allowed = LazyMessage("allowed.none_without_targets")
+        raise DataError(sentence(name, OWNER, allowed, LazyMessage("got.a_value")))
 
 
 def _labelled(model: MultiTaskEstimator, X: Any, task: Any) -> tuple[Any, Any]:  # noqa: ANN401
@@ -175,25 +176,24 @@ def _labelled(model: MultiTaskEstimator, X: Any, task: Any) -> tuple[Any, Any]: 
     task = task.item() if isinstance(task, np.generic) else task
     if isinstance(X, TaskData) or is_task_mapping(X):
         if task is not None:
-            raise DataError(sentence("task", OWNER, "None where X names its tasks", repr(task)))
+            allowed = LazyMessage("allowed.none_where_named")
+            raise DataError(sentence("task", OWNER, allowed, repr(task)))
         return X, None
     if X is None:
         if task is None:
-            raise ParameterError(_NAMELESS)
+            raise ParameterError(LazyMessage("transfer.refusal.nameless"))
         return None, [task] if _is_label(task) else task
     names: Sequence[Hashable] = tables.column_names(X) if tables.is_table(X) else ()
     column = model.task_column
     held = column in names or isinstance(column, int | np.integer)
     if task is None:
         if not held or column is None:
-            raise ParameterError(_NAMELESS)
+            raise ParameterError(LazyMessage("transfer.refusal.nameless"))
         return X, column
     check_task_column(column, OWNER)
     if column in names:
-        raise DataError(
-            f"adapt was given task labels twice: the column {column!r} of X, which the model "
-            "reads, and task=. Use one."
-        )
+        fields = {"owner": OWNER, "column": repr(column)}
+        raise DataError(LazyMessage("estimator.refusal.task_twice", fields))
     # A text that names a column of the table, which is no feature of the model, is that column.
     is_column = isinstance(task, str) and task in names and task not in (model._schema.names or ())
     if is_column or not _is_label(task):
@@ -201,12 +201,6 @@ def _labelled(model: MultiTaskEstimator, X: Any, task: Any) -> tuple[Any, Any]: 
     labels = np.empty(int(X.shape[0]) if hasattr(X, "shape") else len(X), dtype=object)
     labels[:] = [task] * len(labels)
     return X, labels
-
-
-_NAMELESS = (
-    "adapt needs to know which task the rows belong to: give task=, the label of the new task, or "
-    "a label per row."
-)
 
 
 def _is_label(task: object) -> bool:
@@ -234,8 +228,7 @@ def _codes(values: Any, classes: Any) -> Any:  # noqa: ANN401 - arrays of labels
     given = np.asarray(values).tolist()
     unknown = [label for label in given if label not in position]
     if unknown:
-        known = f"one of the classes that the model knows ({', '.join(map(repr, position))})"
-        raise DataError(
-            sentence("y", OWNER, known, repr(unknown[0])) + nearest(unknown[0], list(position))
-        )
+        allowed = LazyMessage("allowed.known_classes", {"names": ", ".join(map(repr, position))})
+        told = sentence("y", OWNER, allowed, repr(unknown[0]))
+        raise DataError(told + nearest(unknown[0], list(position)))
     return np.array([position[label] for label in given], dtype=float)

@@ -14,6 +14,7 @@ from polytask._estimator.query import read_query
 from polytask._linalg import is_sparse
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError
+from polytask.messages import LazyMessage
 from polytask.transfer._refit import natural_losses, refitted
 from polytask.transfer._report import CandidateLosses
 from polytask.transfer._rows import NewRows, losses_of
@@ -39,10 +40,8 @@ def shift_weights(model: MultiTaskEstimator, source: TaskData, new: TaskData) ->
     from sklearn.preprocessing import StandardScaler
 
     if new.n_rows < _FEWEST:
-        raise DataError(
-            f'adapt with domain="shift" needs {_FEWEST} new rows or more, to see how they differ; '
-            f"got {new.n_rows}."
-        )
+        fields = {"least": _FEWEST, "n": new.n_rows}
+        raise DataError(LazyMessage("transfer.refusal.few_rows", fields))
     designs = [read_query(model._schema, data, None, "shared").data.X for data in (source, new)]
     sparse = any(is_sparse(X) for X in designs)
     X = vstack(designs, format="csr") if sparse else np.vstack(designs)
