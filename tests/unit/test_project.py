@@ -272,6 +272,7 @@ TRANSLATED = (
     "data",
     "datasets",
     "io",
+    "linear",
     "losses",
     "messages",
     "reporting",

@@ -147,7 +147,8 @@ class IntervalMixin(MultiTaskEstimator, ABC):
         ParameterError
             If `level` is no probability.
         """
-        owner, allowed = f"{type(self).__name__}.predict_interval", "a number above 0 and below 1"
+        owner = f"{type(self).__name__}.predict_interval"
+        allowed = LazyMessage("allowed.between_0_and_1")
         value = number(level, "level", owner, allowed)
         if not 0 < value < 1:
             raise ParameterError(sentence("level", owner, allowed, repr(level)))

@@ -22,6 +22,7 @@ from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_rows import PriorRows, ScaledRows
 from polytask.linear.bayes_tasks import BayesTasks
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -114,13 +115,11 @@ def evidence_of(
 ) -> Evidence:
     """Return the evidence of a fitted model."""
     if learned is None or densities is None:
-        raise IncompatibleError(
-            f"{owner}.evidence needs a prior that was learned from the data; this one was given."
-        )
+        raise IncompatibleError(LazyMessage("linear.refusal.given_prior", {"owner": owner}))
     count = positive_integer(draws, "n_bootstrap", f"{owner}.evidence")
     if count < _FEWEST_DRAWS:
-        allowed = f"{_FEWEST_DRAWS} or more, so that a p-value can be as small as .05"
-        raise ParameterError(sentence("n_bootstrap", f"{owner}.evidence", allowed, str(count)))
+        what, allowed = f"{owner}.evidence", LazyMessage("allowed.draws", {"least": _FEWEST_DRAWS})
+        raise ParameterError(sentence("n_bootstrap", what, allowed, str(count)))
     rng = np.random.default_rng(random_state)
     joint = tasks.joint
     data = tasks.blocks if joint is None else joint.rows.of(joint.rows.active)

@@ -40,6 +40,7 @@ from polytask.linear._bayes_rows import (
 from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.linear.heavy_weights import refuse_heavy, weights_within_reach
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -192,14 +193,16 @@ def _prior(given: BayesTasks | Prior) -> Prior:
 
 def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -> Model:
     if data.n_rows < 2:
-        raise DataError(sentence("X", owner, "2 rows or more, to tell noise apart", "1 sample"))
+        allowed, sample = LazyMessage("allowed.rows_for_noise"), LazyMessage("got.one_sample")
+        raise DataError(sentence("X", owner, allowed, sample))
     if n_rows < 2:
-        allowed = "of sum 2 or more, since weight 2 is the row twice; multiply it by a constant"
-        raise DataError(sentence("sample_weight", owner, allowed, f"a sum of {n_rows:.3g}"))
+        got = LazyMessage("got.sum_of", {"value": format(n_rows, ".3g")})
+        raise DataError(sentence("sample_weight", owner, LazyMessage("allowed.weight_sum"), got))
     gaussian = _shrinks_mean(settings, data.n_features, n_rows)
     restricted = settings.method == "reml"
     if restricted and not gaussian and n_rows <= data.n_features + 1:
-        allowed = f"'gaussian' or 'auto' with {n_rows:g} rows for {data.n_features} features"
+        fields = {"rows": f"{n_rows:g}", "features": str(data.n_features)}
+        allowed = LazyMessage("allowed.mean_prior", fields)
         raise ParameterError(sentence("mean_prior", owner, allowed, repr(settings.mean_prior)))
     return Model(
         structure=settings.fixed_structure or NoVariation(),
@@ -248,11 +251,12 @@ def _target_scaling(
 def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
     """Refuse a prior of another number of features, or of classes."""
     if prior.noise is None:
-        allowed = "of a model of numbers, which has a noise variance"
-        raise DataError(sentence("prior", owner, allowed, "one of classes"))
+        allowed = LazyMessage("allowed.prior_of_numbers")
+        raise DataError(sentence("prior", owner, allowed, LazyMessage("got.prior_of_classes")))
     if prior.n_features != data.n_features:
-        allowed = f"of {data.n_features} features, as X"
-        raise DataError(sentence("prior", owner, allowed, f"one of {prior.n_features}"))
+        allowed = LazyMessage("allowed.features_as_x", {"n": data.n_features})
+        got = LazyMessage("got.one_of", {"value": str(prior.n_features)})
+        raise DataError(sentence("prior", owner, allowed, got))
 
 
 def _original_units(
@@ -283,7 +287,7 @@ def given_prior(prior: object, owner: str) -> BayesTasks | Prior | None:
     tasks = getattr(prior, "_tasks", None)
     if isinstance(tasks, BayesTasks):
         return tasks
-    allowed = f"None, a fitted {owner} or a Prior"
+    allowed = LazyMessage("allowed.prior", {"owner": owner})
     raise ParameterError(sentence("prior", owner, allowed, type(prior).__name__))
 
 

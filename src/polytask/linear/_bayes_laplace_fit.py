@@ -42,6 +42,7 @@ from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskUnits
 from polytask.linear.heavy_weights import weights_within_reach
 from polytask.losses import Logistic, LogLink, Multinomial
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -76,24 +77,25 @@ class GivenPriors:
         """Raise IncompatibleError if they belong to other features or classes."""
         needed = 1 if outcomes.union is None or not _several(outcomes) else len(outcomes.union)
         if len(self.priors) != needed:
-            raise IncompatibleError(
-                f"prior of {owner} holds {len(self.priors)} prior(s); the data need {needed}: "
-                "one for two classes, otherwise one for each class."
-            )
+            fields = {"owner": owner, "n": len(self.priors), "needed": needed}
+            raise IncompatibleError(LazyMessage("linear.refusal.n_priors", fields))
         for prior in self.priors:
             if prior.n_features != data.n_features or prior.noise is not None:
                 kind = "classes" if prior.noise is None else "numbers"
-                got = f"a prior of {kind} with {prior.n_features} features"
-                allowed = f"a prior of classes with {data.n_features} features, as X"
+                got = LazyMessage(f"got.prior_of_{kind}_with", {"n": prior.n_features})
+                allowed = LazyMessage("allowed.prior_of_classes", {"n": data.n_features})
                 raise IncompatibleError(sentence("prior", owner, allowed, got))
         if self.names is not None and data.feature_names not in (None, self.names):
-            got = f"a prior of {', '.join(self.names[:5])}"
-            allowed = f"of the features {', '.join((data.feature_names or ())[:5])}"
+            got = LazyMessage("got.prior_of", {"names": ", ".join(self.names[:5])})
+            names = {"names": ", ".join((data.feature_names or ())[:5])}
+            allowed = LazyMessage("allowed.of_features", names)
             raise IncompatibleError(sentence("prior", owner, allowed, got))
         if needed > 1 and self.union is not None:
             ours, theirs = np.asarray(outcomes.union).tolist(), self.union.tolist()
             if ours != theirs:
-                raise IncompatibleError(sentence("prior", owner, f"of {ours}", f"of {theirs}"))
+                allowed = LazyMessage("allowed.of_classes", {"names": str(ours)})
+                got = LazyMessage("allowed.of_classes", {"names": str(theirs)})
+                raise IncompatibleError(sentence("prior", owner, allowed, got))
 
     @property
     def own_scaling(self) -> FeatureScaling | None:
@@ -240,7 +242,7 @@ def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401
         return GivenPriors(priors, scaling, names, tasks.union)
     if isinstance(prior, list | tuple) and prior and all(isinstance(p, Prior) for p in prior):
         return GivenPriors(tuple(prior))
-    allowed = f"None, a fitted {owner}, a Prior or a sequence of Prior"
+    allowed = LazyMessage("allowed.priors", {"owner": owner})
     raise ParameterError(sentence("prior", owner, allowed, type(prior).__name__))
 
 

@@ -22,6 +22,7 @@ from polytask.bayes.posterior import JointTasks
 from polytask.data import Form, TaskData, tables
 from polytask.datafits import Features
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -91,12 +92,8 @@ def refuse_rows(data: TaskData, owner: str) -> None:
     """Refuse rows that have the label of one task each."""
     if data.form is Form.TARGETS or data.n_tasks == 1:
         return
-    raise IncompatibleError(
-        f"noise='correlated' of {owner} needs the targets form, X and a matrix y with one column "
-        "for each task, so that it is known which labels belong to the same row; got rows of "
-        f"one task each ({data.n_tasks} tasks). Give y as a matrix with NaN for missing labels, "
-        "or use noise='task'."
-    )
+    fields = {"owner": owner, "n": data.n_tasks}
+    raise IncompatibleError(LazyMessage("linear.refusal.no_matrix", fields))
 
 
 def joint_rows(
@@ -114,31 +111,24 @@ def refuse_large(rows: JointRows, varying: int, owner: str) -> None:
     rows = rows.of(rows.active)
     size = rows.n_tasks * varying
     if len(rows.count) > 1 and size > LARGEST_SYSTEM:
-        allowed = (
-            f"without gaps for noise='correlated', or of {LARGEST_SYSTEM} coefficients that vary "
-            "at most (tasks times varying features and intercept; see varying=)"
-        )
-        got = f"gaps and {rows.n_tasks} x {varying} = {size}"
+        allowed = LazyMessage("allowed.no_gaps", {"most": str(LARGEST_SYSTEM)})
+        got = LazyMessage("got.gaps_and", {"size": f"{rows.n_tasks} x {varying} = {size}"})
         raise DataError(sentence("y", owner, allowed, got))
     entries = len(rows.count) * rows.n_tasks**2
     if len(rows.count) > 1 and entries > LARGEST_PATTERNS:
-        allowed = (
-            f"with fewer gaps for noise='correlated': sets of labels that some row has, times "
-            f"targets squared, up to {LARGEST_PATTERNS}"
-        )
-        got = f"{len(rows.count)} sets x {rows.n_tasks} x {rows.n_tasks} = {entries}"
+        allowed = LazyMessage("allowed.fewer_gaps", {"most": str(LARGEST_PATTERNS)})
+        product = f"{rows.n_tasks} x {rows.n_tasks} = {entries}"
+        got = LazyMessage("got.sets", {"sets": str(len(rows.count)), "size": product})
         raise DataError(sentence("y", owner, allowed, got))
 
 
 def given_joint(rows: JointRows, known: JointTasks | None, varying: int, owner: str) -> JointTasks:
     """Return rows with the noise of the model that the prior comes from."""
     if known is None or known.n_tasks != rows.n_tasks:
-        got = "one without" if known is None else f"one of {known.n_tasks}"
-        raise IncompatibleError(
-            f"noise='correlated' of {owner} with prior= needs the prior of a fitted model with "
-            f"correlated noise of as many targets as y has, {rows.n_tasks}; got {got}. "
-            "Use another noise=, or no prior."
-        )
+        other = "" if known is None else str(known.n_tasks)
+        got = LazyMessage("got.one_of" if other else "got.one_without", {"value": other})
+        fields = {"owner": owner, "n": rows.n_tasks, "got": got}
+        raise IncompatibleError(LazyMessage("linear.refusal.correlated_prior", fields))
     refuse_large(rows, varying, owner)
     return JointTasks(rows, known.noise)
 

@@ -19,6 +19,7 @@ from polytask.bayes.prior import (
 from polytask.data import TaskData
 from polytask.exceptions import ParameterError
 from polytask.linear.prediction import LinearTasks
+from polytask.messages import LazyMessage
 from polytask.solvers import Solution
 from polytask.solvers.base import Certificate, Status
 
@@ -120,13 +121,13 @@ def varying_columns(varying: Any, data: TaskData, owner: str) -> tuple[int, ...]
     try:
         entries = list(varying)
     except TypeError:
-        allowed = "'all' or a sequence of features"
+        allowed = LazyMessage("allowed.varying")
         raise ParameterError(sentence("varying", owner, allowed, repr(varying))) from None
     found = {0}
     for entry in entries:
         position = names.get(entry, -1) if isinstance(entry, str) else _position(entry, d)
         if position < 0:
-            allowed = f"'all', or names or positions of the {d} features"
+            allowed = LazyMessage("allowed.varying_of", {"n": d})
             hint = nearest(entry, names) if isinstance(entry, str) else ""
             raise ParameterError(sentence("varying", owner, allowed, repr(entry)) + hint)
         found.add(position + 1)

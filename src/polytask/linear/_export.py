@@ -23,6 +23,7 @@ from polytask.losses import (
     SquaredHinge,
     SquareRoot,
 )
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +46,8 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
     raise IncompatibleError(_no_plain(loss))
 
 
-def _no_plain(loss: Loss) -> str:
-    return f"scikit-learn has no plain linear model for the loss {loss.name!r}."
+def _no_plain(loss: Loss) -> LazyMessage:
+    return LazyMessage("linear.refusal.no_plain_model", {"loss": repr(loss.name)})
 
 
 def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - untyped package

@@ -28,6 +28,7 @@ from polytask.linear.adapted_coefficients import AdaptedCoefficients, line_given
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Logistic, LogLink, Loss, Multinomial
+from polytask.messages import LazyMessage, Text
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -292,14 +293,14 @@ def check_classes(classes: object, tasks: LaplaceTasks, owner: str) -> None:
         _check_classes(np.asarray(classes).tolist(), tasks, owner)
 
 
-def _check_classes(given: list[Any], tasks: LaplaceTasks, owner: str) -> None:
+def _check_classes(given: list[Any], tasks: LaplaceTasks, owner: Text) -> None:
     known = [] if tasks.union is None else tasks.union.tolist()
     strangers = [label for label in given if label not in known]
     if strangers:
-        allowed = f"classes of the model ({', '.join(map(repr, known[:5]))})"
-        raise DataError(
-            sentence("classes", owner, allowed, repr(strangers[0])) + nearest(strangers[0], known)
-        )
+        names = {"names": ", ".join(map(repr, known[:5]))}
+        allowed = LazyMessage("allowed.classes_of_model", names)
+        told = sentence("classes", owner, allowed, repr(strangers[0]))
+        raise DataError(told + nearest(strangers[0], known))
 
 
 def _rows(
@@ -332,7 +333,8 @@ def _class_sets(tasks: LaplaceTasks, rows: list[_Rows], owner: str) -> list[Labe
     order = union.tolist()
     for part in sorted(rows, key=lambda r: r.position):
         seen = set(part.y.tolist())
-        _check_classes(sorted(seen, key=repr), tasks, f"{owner}.partial_fit, task {part.label!r}")
+        at = {"owner": f"{owner}.partial_fit", "task": repr(part.label)}
+        _check_classes(sorted(seen, key=repr), tasks, LazyMessage("place.task_of", at))
         held = sets[part.position] if part.position < len(sets) else None
         if held is None or len(held) == 0:
             own = np.array([label in seen for label in order], dtype=bool)
@@ -343,11 +345,9 @@ def _class_sets(tasks: LaplaceTasks, rows: list[_Rows], owner: str) -> list[Labe
                 sets.append(fresh)
         elif not seen <= set(held.tolist()):
             strange = next(label for label in seen if label not in set(held.tolist()))
-            raise DataError(
-                f"Task {part.label!r} of {owner} has the classes {held.tolist()}; got "
-                f"{strange!r}. What its earlier rows say about a further class is not known "
-                "any more: fit again with all rows."
-            )
+            fields = {"task": repr(part.label), "owner": owner}
+            fields |= {"classes": str(held.tolist()), "got": repr(strange)}
+            raise DataError(LazyMessage("linear.refusal.further_class", fields))
     return sets
 
 

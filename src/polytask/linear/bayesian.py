@@ -45,6 +45,7 @@ from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -481,10 +482,9 @@ class BayesianMultiTaskModel(LaplaceEstimator, IntervalMixin):
         for label, loss in zip(data.tasks, found.losses, strict=True):
             if not isinstance(loss, _LOSSES):
                 names = ", ".join(repr(known().name) for known in _LOSSES)
-                raise IncompatibleError(
-                    f"loss of {owner} must be one of {names}; got {loss.name!r} for task "
-                    f"{label!r}: use MultiTaskModel, which has other losses."
-                )
+                fields = {"owner": owner, "names": names}
+                fields |= {"loss": repr(loss.name), "task": repr(label)}
+                raise IncompatibleError(LazyMessage("linear.refusal.loss", fields))
         return found
 
     def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, LinkedUnits]:

@@ -57,6 +57,7 @@ from polytask.datafits import (
 )
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss, Multinomial, Squared
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.intp]
@@ -144,7 +145,11 @@ def refuse_unbounded(
         first.setdefault(group, t)
     for group, codes_seen in seen.items():
         if len(codes_seen) == 1:
-            raise DataError(_one_class(data, outcomes, first[group], codes_seen, owner))
+            t = first[group]
+            classes = outcomes.classes[t]
+            label = codes_seen if classes is None else classes[int(min(codes_seen))]
+            fields = {"task": repr(data.tasks[t]), "owner": owner, "label": str(label)}
+            raise DataError(LazyMessage("linear.refusal.one_class", fields))
 
 
 def _refuse_zeros(
@@ -170,32 +175,9 @@ def _refuse_zeros(
             positive.add(group)
     for group, tasks in members.items():
         if group not in positive:
-            raise DataError(_only_zeros(data, tasks, owner))
-
-
-def _only_zeros(data: TaskData, tasks: list[int], owner: str) -> str:
-    first = repr(data.tasks[tasks[0]])
-    if len(tasks) == 1:
-        return (
-            f"Task {first} of {owner} holds zeros only, so a free intercept has no finite "
-            "optimum for a loss with a logarithmic link: use intercept='toward_mean' or "
-            "'shared', which borrow from tasks with other targets, or leave the task out."
-        )
-    return (
-        f"All {len(tasks)} tasks of {owner} that share intercepts, {first} the first of them, "
-        "hold zeros only, so the intercepts have no finite optimum for a loss with a logarithmic "
-        "link: there is nothing to learn from."
-    )
-
-
-def _one_class(data: TaskData, outcomes: Outcomes, t: int, codes: set[float], owner: str) -> str:
-    classes = outcomes.classes[t]
-    label = codes if classes is None else classes[int(min(codes))]
-    return (
-        f"Task {data.tasks[t]!r} of {owner} holds one class only ({label!s}), so a free "
-        "intercept has no finite optimum: use intercept='toward_mean' or 'shared', which "
-        "borrow from tasks that have the other class, or leave the task out."
-    )
+            fields = {"task": repr(data.tasks[tasks[0]]), "owner": owner, "count": str(len(tasks))}
+            key = "only_zeros" if len(tasks) == 1 else "all_zeros"
+            raise DataError(LazyMessage(f"linear.refusal.{key}", fields))
 
 
 # Statistics are used while their matrices stay below this many numbers ...

@@ -27,7 +27,7 @@ from polytask.exceptions import (
     ParameterError,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import L21, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
     Certificate,
@@ -157,10 +157,10 @@ def check_penalty_object(penalty: object, owner: str) -> Penalty:
     if penalty is None:
         return L21(fraction=DEFAULT_FRACTION)
     if not isinstance(penalty, Penalty):
-        allowed = "None or a penalty from polytask.penalties"
-        got = repr(penalty)
+        allowed = LazyMessage("allowed.penalty")
+        got: Text = repr(penalty)
         if isinstance(penalty, str):
-            got += f", a text: write polytask.penalties.parse({penalty!r})"
+            got = LazyMessage("got.penalty_text", {"text": got})
         raise ParameterError(sentence("penalty", owner, allowed, got))
     return penalty
 
@@ -172,10 +172,9 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
     point = np.zeros(problem.datafit.shape) if null is None else np.asarray(null, dtype=float)
     if point.shape != problem.datafit.shape:
         d, columns = problem.datafit.shape
-        raise IncompatibleError(
-            f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
-            f"coefficients have shape ({d}, {columns})."
-        )
+        fields = {"penalty": repr(penalty), "got": str(point.shape)}
+        fields["shape"] = str((d, columns))
+        raise IncompatibleError(LazyMessage("linear.refusal.shift_shape", fields))
     gradient = null_gradient(problem.datafit, bound)
     curvature = float(np.mean(problem.datafit.feature_scale() ** 2)) or 1.0
     return bound.at_curvature(curvature).resolved(gradient)
@@ -208,10 +207,7 @@ def solve(
         if problem.samples is not None:
             solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
     if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
-        raise DataError(
-            "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
-            "values differ too much in size. Rescale the features, or set standardize=True."
-        )
+        raise DataError(LazyMessage("linear.refusal.overflow"))
     return solution
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError, PolytaskError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -41,5 +42,5 @@ def weights_within_reach(weight: Array, owner: str) -> Iterator[None]:
 
 
 def _too_heavy(weight: Array, owner: str) -> DataError:
-    allowed = "nearer to 1, since weight 2 is the row twice; divide it by a constant"
-    return DataError(sentence("sample_weight", owner, allowed, f"one of {weight.max():.3g}"))
+    got = LazyMessage("got.one_of", {"value": format(weight.max(), ".3g")})
+    return DataError(sentence("sample_weight", owner, LazyMessage("allowed.light_weights"), got))

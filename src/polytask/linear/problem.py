@@ -35,6 +35,7 @@ from polytask.linear.datafit import (
 )
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import Source
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.penalties.base import FeatureSpace
 from polytask.solvers import Solution
@@ -111,11 +112,8 @@ class Problem:
         if self.centre is None:
             return bound
         if bound.binds_signs:
-            raise IncompatibleError(
-                f"{penalty!r} bounds coefficients; with transfer_from a penalty is one of the "
-                "differences from known coefficients, and bounds would be of these. Leave the "
-                "bounds or transfer_from."
-            )
+            fields = {"penalty": repr(penalty)}
+            raise IncompatibleError(LazyMessage("linear.refusal.bounds_of_transfer", fields))
         return bound.shifted(self.centre)
 
     @cached_property

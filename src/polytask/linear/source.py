@@ -57,15 +57,13 @@ class Source:
         """Return the function that puts the features of the source in the order of the data."""
         have = self.linear.coef.shape[1]
         if (self.features is None) != (data.feature_names is None):
-            kinds = ("an array", "a table") if self.features is None else ("a table", "an array")
-            raise DataError(
-                f"transfer_from of {owner} was fitted on {kinds[0]}, X is {kinds[1]}: features "
-                "are matched by name between tables, by position between arrays."
-            )
+            key = "source_of_array" if self.features is None else "source_of_table"
+            raise DataError(LazyMessage(f"linear.refusal.{key}", {"owner": owner}))
         if self.features is None:
             if have != data.n_features:
-                allowed = f"a model with the {data.n_features} features of X"
-                raise DataError(sentence("transfer_from", owner, allowed, f"one with {have}"))
+                allowed = LazyMessage("allowed.features_of_x", {"n": data.n_features})
+                got = LazyMessage("got.one_with", {"n": have})
+                raise DataError(sentence("transfer_from", owner, allowed, got))
             return lambda row: row
         return self._by_name(data.feature_names or (), owner)
 
@@ -73,10 +71,8 @@ class Source:
         place = {name: j for j, name in enumerate(self.features or ())}
         at = np.array([place.get(name, -1) for name in names], dtype=np.intp)
         if (at < 0).all():
-            raise DataError(
-                f"transfer_from of {owner} knows none of the columns of X "
-                f"({', '.join(map(repr, names[:_SHOWN]))}): there is nothing to transfer."
-            )
+            fields = {"owner": owner, "names": ", ".join(map(repr, names[:_SHOWN]))}
+            raise DataError(LazyMessage("linear.refusal.no_column_known", fields))
         lost = [name for name in _origins(self.features or ()) if name not in _origins(names)]
         if lost:
             shown = [repr(name) for name in lost[:_SHOWN]]
@@ -89,17 +85,16 @@ class Source:
         asked = {classes is not None for classes in outcomes.classes}
         if asked - own:
             learns = "classes" if True in asked - own else "numbers"
-            raise IncompatibleError(
-                f"transfer_from of {owner} must be a model that has learned {learns} as y holds "
-                f"them; {self.name} has not."
-            )
+            fields = {"owner": owner, "kind": self.name}
+            raise IncompatibleError(LazyMessage(f"linear.refusal.source_lacks_{learns}", fields))
         self._refuse_other_scale(outcomes, owner)
         if outcomes.union is None or self.linear.union is None:
             return
         known = set(np.asarray(self.linear.union).tolist())
         if known.isdisjoint(np.asarray(outcomes.union).tolist()):
-            got = f"{np.asarray(outcomes.union).tolist()[:_SHOWN]}"
-            allowed = f"classes that transfer_from knows ({sorted(map(str, known))[:_SHOWN]})"
+            got = str(np.asarray(outcomes.union).tolist()[:_SHOWN])
+            names = {"names": str(sorted(map(str, known))[:_SHOWN])}
+            allowed = LazyMessage("allowed.classes_of_source", names)
             raise DataError(sentence("y", owner, allowed, got))
 
     def _refuse_other_scale(self, outcomes: Outcomes, owner: str) -> None:
@@ -112,11 +107,9 @@ class Source:
             )
         )
         if wanted - known:
-            scale = "the logarithm of the mean" if True in wanted - known else "the mean itself"
-            raise IncompatibleError(
-                f"transfer_from of {owner} must be a model whose coefficients act on {scale}, as "
-                f"the loss here does; those of {self.name} do not."
-            )
+            scale = "logarithm" if True in wanted - known else "mean"
+            fields = {"owner": owner, "kind": self.name}
+            raise IncompatibleError(LazyMessage(f"linear.refusal.source_{scale}", fields))
 
     def _lines(self, task: int, classes: bool) -> dict[Hashable, Line]:
         """Return what is known of a task by class, with the mean where it says nothing."""
@@ -184,10 +177,10 @@ def source_of(estimator: Any, owner: str) -> Source | None:  # noqa: ANN401 - wh
         return None
     name, linear = type(estimator).__name__, linear_of(estimator)
     if linear is None:
-        got = f"a {name}"
-        if isinstance(estimator, MultiTaskEstimator) and not hasattr(estimator, "data_card_"):
-            got = f"{got} that is not fitted"
-        allowed = "None or a fitted linear estimator of polytask"
+        own = isinstance(estimator, MultiTaskEstimator)
+        key = "unfitted" if own and not hasattr(estimator, "data_card_") else "kind"
+        got = LazyMessage(f"got.{key}", {"kind": name})
+        allowed = LazyMessage("allowed.none_or", {"allowed": LazyMessage("allowed.fitted_linear")})
         raise ParameterError(sentence("transfer_from", owner, allowed, got))
     schema = estimator._schema
     names = None if schema.encoder is None else tuple(estimator.coef_feature_names_.tolist())

@@ -131,8 +131,10 @@ def adapt(
     if domain == "shift":
         return _shifted(model, given, source)
     learned = has_learned_prior(model)
-    if domain is None:
-        _refuse_known(given, learned)
+    known = [entry.label for entry in given.tasks if entry.position >= 0]
+    if domain is None and known:
+        key = "known_learned" if learned else "known_task"
+        raise DataError(LazyMessage(f"transfer.refusal.{key}", {"task": repr(known[0])}))
     if is_deep(model):
         return _of_network(model, given, domain, source, method)
     if domain == "new":
@@ -198,13 +200,6 @@ def _is_able(model: object) -> bool:
     if isinstance(model, BayesianMultiTaskModel):
         return False
     return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
-
-
-def _refuse_known(given: NewRows, learned: bool) -> None:
-    known = [entry.label for entry in given.tasks if entry.position >= 0]
-    if known:
-        key = "known_learned" if learned else "known_task"
-        raise DataError(LazyMessage(f"transfer.refusal.{key}", {"task": repr(known[0])}))
 
 
 def _new_domain(

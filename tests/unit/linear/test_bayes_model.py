@@ -254,7 +254,7 @@ def test_other_losses_are_refused_with_what_has_them():
 def test_a_level_that_is_no_probability_is_refused():
     X, y, task, _ = simulated("gamma")
     model = BayesianMultiTaskModel("none", loss="gamma").fit(X, y, task=task)
-    with pytest.raises(ParameterError, match="above 0 and below 1"):
+    with pytest.raises(ParameterError, match="between 0 and 1, both excluded"):
         model.predict_interval(X, task, level=1.0)
 
 
