@@ -101,6 +101,22 @@ def test_prox_makes_exact_zeros():
     assert (L1(0.5).prox(np.full((1, 1), 0.5), 1.0) == 0).all()
 
 
+def test_the_norms_of_matrices_that_look_alike_are_told_apart():
+    rng, penalty = np.random.default_rng(0), TraceNorm(1.0)
+    W = rng.normal(size=(3, 4))
+    lowered = penalty.prox(W, 0.5)
+    alike = [W, W.reshape(4, 3), W.T, np.asfortranarray(W), W.astype(np.float32), lowered, 0 * W]
+    for matrix in [*alike, *alike]:
+        values = np.linalg.svd(matrix, compute_uv=False)
+        assert penalty.norm(matrix) == pytest.approx(values.sum(), rel=1e-6)
+        assert penalty.dual_norm(matrix) == pytest.approx(values.max(), rel=1e-6)
+    before = penalty.norm(W)
+    W *= 2.0
+    assert penalty.norm(W) == pytest.approx(2.0 * before)
+    assert [penalty.norm(rng.normal(size=(3, 4))) for _ in range(100)] != [before] * 100
+    assert penalty.norm(W) == pytest.approx(2.0 * before)
+
+
 def test_trace_norm_lowers_the_rank():
     spectrum = np.linalg.svd(W, compute_uv=False)
     between = 0.5 * (spectrum[1] + spectrum[2])
