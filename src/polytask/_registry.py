@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 State = dict[str, Any]
 
@@ -80,10 +81,8 @@ def saveable(name: str, *former: str) -> Callable[[T], T]:
             holder = _classes.get(own, cls)
             ours = holder.__module__.startswith("polytask.")
             if ours and (holder.__module__, holder.__name__) != (cls.__module__, cls.__name__):
-                raise ParameterError(
-                    f"name of saveable must be one that polytask does not use; got {own!r}, "
-                    f"which is {holder.__name__}."
-                )
+                fields = {"got": repr(own), "kind": holder.__name__}
+                raise ParameterError(LazyMessage("io.refusal.own_name", fields))
             _classes[own] = cls
         _names[cls] = name
         return cls
@@ -123,9 +122,5 @@ def resolve(name: str) -> type:
         # Also where the class is known already: the module says which package it lacks.
         importlib.import_module(HOMES[home])
     if name not in _classes:
-        raise DataError(
-            f"The file names an object {name!r} that this version of polytask does not know; "
-            "a class from outside the package must be imported (registered with "
-            "polytask's @saveable) before load."
-        )
+        raise DataError(LazyMessage("io.refusal.unknown_object", {"name": repr(name)}))
     return _classes[name]

@@ -267,9 +267,12 @@ def test_length_check_names_what_is_too_long(tmp_path, capsys):
 TRANSLATED = (
     "_checks.py",
     "_estimator",
+    "_registry.py",
+    "baselines",
     "cli",
     "comparison",
     "data",
+    "datafits",
     "datasets",
     "io",
     "linear",

@@ -22,6 +22,7 @@ from polytask._estimator.classes import DecisionMixin
 from polytask.data import Form, Splitter, TaskData, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import Squared
+from polytask.messages import LazyMessage, message_of
 
 Labels = NDArray[Any]
 Weights = NDArray[np.float64] | None
@@ -92,7 +93,7 @@ def check_estimator_object(estimator: object, owner: str) -> None:
     """Refuse what is no estimator object."""
     usable = hasattr(estimator, "fit") and hasattr(estimator, "predict")
     if isinstance(estimator, type) or not usable:
-        allowed = "a scikit-learn regressor or classifier, such as Ridge()"
+        allowed = LazyMessage("allowed.sklearn")
         raise ParameterError(sentence("estimator", owner, allowed, repr(estimator)))
 
 
@@ -109,19 +110,18 @@ def weight_arguments(estimator: Any, weight: Weights, owner: str) -> dict[str, W
         return {_WEIGHT: weight}
     if np.all(weight == 1):
         return {}
-    raise IncompatibleError(
-        sentence(_WEIGHT, owner, f"None, for {_name(estimator)} takes no weights", "weights")
-    )
+    allowed = LazyMessage("allowed.no_weights", {"kind": _name(estimator)})
+    raise IncompatibleError(sentence(_WEIGHT, owner, allowed, LazyMessage("got.a_value")))
 
 
-def fit_copy(estimator: Any, rows: TrainingRows, owner: str, where: str) -> Any:  # noqa: ANN401 - an estimator
+def fit_copy(estimator: Any, rows: TrainingRows, owner: str, task: str) -> Any:  # noqa: ANN401 - an estimator
     """Fit a copy of an estimator."""
     arguments = weight_arguments(estimator, rows.weight, owner)
     copy = clone(estimator)
     try:
         return _call(copy, "fit", rows, arguments)
     except (ValueError, TypeError, ArithmeticError, RuntimeError, IndexError) as error:
-        raise _with_place(error, copy, owner, where) from error
+        raise _with_place(error, copy, owner, task) from error
 
 
 def fit_steps(steps: Pipeline, rows: TrainingRows, owner: str) -> tuple[Any, Any]:
@@ -150,9 +150,9 @@ def _takes_weights(step: Any) -> bool:  # noqa: ANN401 - an estimator or "passth
     return hasattr(step, "fit") and bool(has_fit_parameter(step, _WEIGHT))
 
 
-def _with_place(error: Exception, estimator: object, owner: str, where: str) -> DataError:
-    place = f" {where}" if where else ""
-    return DataError(f"{owner} could not fit {_name(estimator)}{place}: {error}")
+def _with_place(error: Exception, estimator: object, owner: str, task: str) -> DataError:
+    fields = {"owner": owner, "kind": _name(estimator), "task": task, "reason": message_of(error)}
+    return DataError(LazyMessage(f"baselines.refusal.not_fitted{'_to' if task else ''}", fields))
 
 
 def _name(estimator: object) -> str:
@@ -244,7 +244,7 @@ class Baseline(DecisionMixin):
             return outcomes
         if is_regressor(self.estimator):
             return regression(data, Squared(), owner)
-        allowed = "a scikit-learn regressor or classifier"
+        allowed = LazyMessage("allowed.sklearn")
         raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
 
     def _has_probabilities(self) -> bool:
@@ -308,10 +308,9 @@ def class_columns(values: Floats, n_classes: int, estimator: object, owner: str)
         # Half to each side: a softmax over the two is the logistic function of the value.
         return np.column_stack([-values, values]) / 2
     if values.shape[1] != n_classes:
-        got = f"{type(estimator).__name__} with {values.shape[1]} for {n_classes} classes"
-        raise ParameterError(
-            sentence("estimator", owner, "one with a decision value per class", got)
-        )
+        fields = {"kind": type(estimator).__name__, "n": values.shape[1], "classes": n_classes}
+        allowed, got = LazyMessage("allowed.decisions"), LazyMessage("got.decisions", fields)
+        raise ParameterError(sentence("estimator", owner, allowed, got))
     return values
 
 

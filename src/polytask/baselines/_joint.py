@@ -12,6 +12,7 @@ from polytask._registry import saveable
 from polytask.baselines._base import Baseline, TrainingRows, class_columns, fit_copy
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Labels = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -75,10 +76,11 @@ class Joint(Baseline):
         owner = type(self).__name__
         outcomes = self._read_targets(data)
         if data.form is not Form.TARGETS:
-            raise DataError(f"{owner} needs a target matrix; got tasks with rows of their own.")
+            raise DataError(LazyMessage("baselines.refusal.no_matrix", {"owner": owner}))
         gaps = int((~data.labelled()).sum())
         if gaps:
-            raise DataError(f"{owner} needs a target matrix without gaps; got {gaps} gaps.")
+            fields = {"owner": owner, "n": gaps}
+            raise DataError(LazyMessage("baselines.refusal.gaps", fields))
         y: Labels = outcomes.y
         if is_classifier(self.estimator):
             # As numbers, for the columns may be of several types.

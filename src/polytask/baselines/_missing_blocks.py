@@ -19,6 +19,7 @@ from polytask._registry import saveable
 from polytask.baselines._base import Baseline, class_columns
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage, with_and
 
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.intp]
@@ -94,7 +95,7 @@ def filled(X: NDArray[Any]) -> NDArray[Any]:
 
 Array = NDArray[Any]
 
-_ALLOWED = "None, groups of columns, or a mapping of names to these"
+_ALLOWED = LazyMessage("allowed.feature_groups")
 # Blocks make few patterns. Beyond so many, with fewer rows than this each, cells are
 # missing here and there.
 _PATTERNS, _ROWS = 16, 5
@@ -148,12 +149,10 @@ class FeatureBlocks:
     def _scattered(self, row: int, column: int, owner: str) -> DataError:
         feature = self.features[column]
         group = [name for name, own in zip(self.names, self.members, strict=True) if column in own]
-        where = f"but not all of its group {group[0]!r}" if group else "which is in no group"
-        return DataError(
-            f"Row {row} of X lacks {feature!r}, {where}: {owner} takes groups of features that "
-            "are missing as a whole. Impute single values first, or give such features a group "
-            "of their own in feature_groups."
-        )
+        fields = {"row": str(row), "name": repr(feature), "owner": owner}
+        fields["group"] = repr(group[0]) if group else ""
+        key = "part_of_group" if group else "ungrouped"
+        return DataError(LazyMessage(f"baselines.refusal.{key}", fields))
 
 
 def find_blocks(X: Array, groups: object, features: FeatureSources, owner: str) -> FeatureBlocks:
@@ -187,10 +186,8 @@ def _missing_together(
     rows = np.packbits(missing, axis=1)
     patterns = len(np.unique(rows, axis=0))
     if patterns > _PATTERNS and len(X) < _ROWS * patterns:
-        raise DataError(
-            f"Missing values of X of {owner} make {patterns} different patterns in {len(X)} "
-            "rows: these are no blocks. Give feature_groups, or impute single values first."
-        )
+        fields = {"owner": owner, "patterns": str(patterns), "rows": str(len(X))}
+        raise DataError(LazyMessage("baselines.refusal.no_blocks", fields))
     plain = features.sources == tuple(range(len(features.names)))
     groups = {}
     for group in columns:
@@ -228,13 +225,14 @@ def _check_column(
     owner: str,
 ) -> None:
     if column in owned:
-        allowed = "groups without a column in common"
-        got = f"{given!r} in {owned[column]!r} and in {group!r}"
+        allowed = LazyMessage("allowed.disjoint_groups")
+        both = {"name": repr(given), "group": repr(owned[column]), "group2": repr(group)}
+        got = LazyMessage("got.in_both", both)
         raise ParameterError(sentence("feature_groups", owner, allowed, got))
     if column not in place:
         shown = ", ".join(repr(name) for name in list(place)[:5])
-        allowed = f"made of the columns of X with a value in training ({shown}, ...)"
-        got = f"{given!r} in {group!r}"
+        allowed = LazyMessage("allowed.columns_in_training", {"names": shown})
+        got = LazyMessage("got.in_group", {"name": repr(given), "group": repr(group)})
         raise ParameterError(
             sentence("feature_groups", owner, allowed, got) + nearest(given, place)
         )
@@ -378,12 +376,12 @@ class MissingBlocks(Baseline):
         if self.unseen_tasks == "shared":
             raise ParameterError(sentence("unseen_tasks", owner, "'error'", "'shared'"))
         if isinstance(self.estimator, type) or not isinstance(self.estimator, MultiTaskEstimator):
-            allowed = "a multi-task estimator, such as MultiTaskRegressor(); any of scikit-learn "
-            allowed += "becomes one as SingleTask(...)"
+            allowed = LazyMessage("allowed.multi_task")
             raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
         if self.estimator.task_column is not None:
-            got = f"{self.estimator.task_column!r}; give it to {owner}"
-            raise ParameterError(sentence("task_column of estimator", owner, "None", got))
+            fields = {"column": repr(self.estimator.task_column), "owner": owner}
+            what, got = LazyMessage("what.inner_column"), LazyMessage("got.give_it_to", fields)
+            raise ParameterError(sentence(what, owner, "None", got))
 
     def _sources(self, data: TaskData) -> tuple[Any, ...]:
         if self.encoder_ is None:
@@ -395,7 +393,8 @@ class MissingBlocks(Baseline):
         nothing = ~self._blocks.features_of(have).any(axis=1)
         if nothing.any():
             row = int(data.order[np.flatnonzero(nothing)[0]])
-            raise DataError(f"Row {row} of X of {owner} has no feature at all: leave it out.")
+            fields = {"row": str(row), "owner": owner}
+            raise DataError(LazyMessage("baselines.refusal.empty_row", fields))
 
     def _must_code(self, outcomes: Outcomes) -> bool:
         """Say whether each target has two classes of its own, which rows cannot tell apart."""
@@ -411,11 +410,8 @@ class MissingBlocks(Baseline):
         rows = np.nonzero(data.labelled().T)[1]
         if self._codes:
             if isinstance(self.estimator.get_params(deep=False).get("class_weight"), Mapping):
-                raise IncompatibleError(
-                    f"class_weight by class, in the estimator of {type(self).__name__}, needs "
-                    "targets of the same classes; here each target has two of its own. Use "
-                    "'balanced' or None."
-                )
+                fields = {"owner": type(self).__name__}
+                raise IncompatibleError(LazyMessage("baselines.refusal.class_weight", fields))
             data = data.with_y(outcomes.y)
         long = data.to_long()
         if outcomes.union is not None:
@@ -457,16 +453,12 @@ class MissingBlocks(Baseline):
         label = self._schema.index.labels[task]
         trained = self._patterns.have[self._patterns.tasks == task]
         if not len(trained):
-            return DataError(
-                f"Task {label!r} had no row of positive weight in fit: "
-                f"{owner} has no model for it."
-            )
-        lacking = " and ".join(repr(name) for name in self._blocks.chosen(~groups))
-        shown = ", ".join(self._blocks.label(own) for own in trained)
-        return DataError(
-            f"Row {row} of X lacks {lacking}, and {owner} was trained on no rows of task "
-            f"{label!r} that do without; it knows the patterns {shown}."
-        )
+            fields = {"task": repr(label), "owner": owner}
+            return DataError(LazyMessage("baselines.refusal.no_rows_in_fit", fields))
+        fields = {"row": str(row), "owner": owner, "task": repr(label)}
+        fields["lacking"] = with_and([repr(name) for name in self._blocks.chosen(~groups)])
+        fields["patterns"] = ", ".join(self._blocks.label(own) for own in trained)
+        return DataError(LazyMessage("baselines.refusal.pattern", fields))
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - IncompleteRows
         parts = self._parts(X, task)

@@ -62,6 +62,7 @@ from polytask.baselines._means import TunedMeans
 from polytask.baselines._ridge import TunedRidge
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 
 Floats = NDArray[Any]
 
@@ -76,10 +77,8 @@ def category_mask(given: object, n_features: int) -> NDArray[np.bool_]:
         return mask
     chosen = np.asarray(given)
     if chosen.dtype.kind not in "biu" or (chosen.dtype == bool and len(chosen) != n_features):
-        allowed = f"positions, or booleans for the {n_features} encoded features"
-        raise IncompatibleError(
-            sentence("categorical_features", "the estimator of Pooled", allowed, repr(given))
-        )
+        what, allowed = LazyMessage("what.pooled"), LazyMessage("allowed.mask", {"n": n_features})
+        raise IncompatibleError(sentence("categorical_features", what, allowed, repr(given)))
     mask[:-1][chosen] = True
     return mask
 
@@ -107,8 +106,8 @@ def _folds(y: Floats, numeric: bool) -> KFold | StratifiedKFold:
         return KFold(_FOLDS, shuffle=True, random_state=0)
     rarest = int(np.unique(y, return_counts=True)[1].min())
     if rarest < 2:
-        allowed = "two rows or more of every class, for cross-fitting the means of the tasks"
-        raise DataError(sentence("y", "Pooled", allowed, "a class with one row"))
+        allowed = LazyMessage("allowed.two_rows_per_class")
+        raise DataError(sentence("y", "Pooled", allowed, LazyMessage("got.class_of_one_row")))
     return StratifiedKFold(min(_FOLDS, rarest), shuffle=True, random_state=0)
 
 
@@ -533,10 +532,8 @@ class Pooled(Baseline):
         check_is_fitted(self)
         position = task_position(self._schema, task)
         if not isinstance(self._effect, NoEffect):
-            raise IncompatibleError(
-                f"to_sklearn of Pooled needs task_effect='none'; got {self.task_effect!r}, "
-                "which is more than one plain model can say."
-            )
+            fields = {"got": repr(self.task_effect)}
+            raise IncompatibleError(LazyMessage("baselines.refusal.task_effect", fields))
         schema = dataclasses.replace(self._schema, present=None)
         return stand_alone(schema, position, self.estimator_)
 

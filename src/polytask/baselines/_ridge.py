@@ -20,6 +20,7 @@ from polytask._registry import saveable
 from polytask.baselines._columns import Disjoint, SplitDesign, split_columns
 from polytask.baselines._tuned import TunedModel, folds_of
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -313,7 +314,7 @@ class TunedRidge(RegressorMixin, TunedModel):
         X, targets, weight = self._read(X, y, sample_weight, numeric=True)
         alphas = np.asarray(self.alphas, dtype=np.float64)
         if alphas.ndim != 1 or not len(alphas) or not (alphas > 0).all():
-            allowed = "a sequence of positive numbers"
+            allowed = LazyMessage("allowed.positive_numbers")
             raise ParameterError(sentence("alphas", "TunedRidge", allowed, repr(self.alphas)))
         split = split_columns(X, _HEAD_COLUMNS)
         rows = X if split is None else split

@@ -26,6 +26,7 @@ from polytask.baselines._base import (
 )
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 Labels = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -130,7 +131,7 @@ class SingleTask(Baseline):
 
     def _refuse_sharing(self) -> None:
         if self.unseen_tasks == "shared":
-            allowed = "'error', for tasks share nothing here that an unseen one could use"
+            allowed = LazyMessage("allowed.unseen_error")
             raise ParameterError(
                 sentence("unseen_tasks", type(self).__name__, allowed, "'shared'")
             )
@@ -138,16 +139,12 @@ class SingleTask(Baseline):
     def _estimator_of(self, task: int) -> Any:  # noqa: ANN401 - an estimator
         if task < 0:
             self._refuse_sharing()
-            raise DataError(
-                f"{type(self).__name__} has a model per task, and none for a task that it has "
-                "not seen."
-            )
+            fields = {"owner": type(self).__name__}
+            raise DataError(LazyMessage("baselines.refusal.unseen", fields))
         label = self._schema.index.labels[task]
         if label not in self.estimators_:
-            raise DataError(
-                f"Task {label!r} had no row of positive weight in fit: "
-                f"{type(self).__name__} has no model for it."
-            )
+            fields = {"task": repr(label), "owner": type(self).__name__}
+            raise DataError(LazyMessage("baselines.refusal.no_rows_in_fit", fields))
         return self.estimators_[label]
 
     def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
@@ -199,13 +196,11 @@ def _fit_task(estimator: Any, rows: TrainingRows, classes: bool, owner: str, lab
     """Fit one task; one of a single class gets the constant, which few classifiers accept."""
     if classes and np.all(rows.y == rows.y[0]):
         return DummyClassifier(strategy="most_frequent").fit(rows.X, rows.y)
-    return fit_copy(estimator, rows, owner, f"to task {label!r}")
+    return fit_copy(estimator, rows, owner, repr(label))
 
 
 def _refuse_empty(parts: list[TrainingRows], data: TaskData, owner: str) -> None:
     for label, rows in zip(data.tasks, parts, strict=True):
         if rows.n_rows == 0:
-            raise DataError(
-                f"Task {label!r} of {owner} has no label in a row of positive weight; every "
-                "column of y needs one."
-            )
+            fields = {"task": repr(label), "owner": owner}
+            raise DataError(LazyMessage("baselines.refusal.no_label", fields))

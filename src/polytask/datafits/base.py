@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 LinearMap = Callable[[Array], Array]
@@ -184,10 +185,7 @@ class Datafit(ABC):
 
 def too_large() -> DataError:
     """Return the error for numbers whose squares overflow."""
-    return DataError(
-        "The data are too large: sums of their squares overflow. Scale them, for example with "
-        "standardize=True and scale_targets='common'."
-    )
+    return DataError(LazyMessage("datafit.refusal.overflow"))
 
 
 def diagonal_preconditioner(diagonal: Array) -> Preconditioner:

@@ -10,6 +10,7 @@ from polytask.datafits.square_root import SquareRootDatafit
 from polytask.datafits.squares import RowSquares
 from polytask.exceptions import IncompatibleError
 from polytask.losses import PiecewiseLinear
+from polytask.messages import LazyMessage, with_and
 
 
 def on_rows(
@@ -36,11 +37,9 @@ def on_rows(
     piecewise = tuple(block for block in scalar if isinstance(block.loss, PiecewiseLinear))
     square_root = tuple(block for block in scalar if block.loss.takes_root)
     if piecewise and square_root:
-        names = f"{piecewise[0].loss.name!r} and {square_root[0].loss.name!r}"
-        raise IncompatibleError(
-            f"Tasks with the losses {names} cannot be learned together: no solver knows both. "
-            "Give the tasks of one of them another loss, such as 'huber' or 'squared'."
-        )
+        pair = [repr(piecewise[0].loss.name), repr(square_root[0].loss.name)]
+        fields = {"names": with_and(pair)}
+        raise IncompatibleError(LazyMessage("datafit.refusal.losses_together", fields))
     apart = piecewise or square_root
     if not apart:
         return Samples(blocks, intercepts, *shape)

@@ -22,6 +22,7 @@ from polytask.datafits.intercepts import (
     TiedIntercepts,
 )
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage
 
 _STEPS = 200
 Mask = NDArray[np.bool_]
@@ -105,9 +106,8 @@ def best_intercepts(rows: PiecewiseLinearLabels, plain: Array, intercepts: Inter
         return _to_means(by_column, intercepts, rows.seen)
     if isinstance(intercepts, NoIntercepts):
         return np.zeros(rows.n_columns)
-    raise IncompatibleError(
-        f"Levels of quantiles are not known for intercepts of type {type(intercepts).__name__}."
-    )
+    fields = {"kind": type(intercepts).__name__}
+    raise IncompatibleError(LazyMessage("datafit.refusal.quantile_levels", fields))
 
 
 def _quantiles(order: _Sorted) -> Array:

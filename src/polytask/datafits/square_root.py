@@ -21,6 +21,7 @@ from polytask.datafits.intercepts import (
 from polytask.datafits.samples import Samples
 from polytask.datafits.squares import Residuals, Squares
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage
 
 _STEPS = 200
 _QUICK_STEPS = 30
@@ -81,7 +82,8 @@ def _safely(mean: Array, variance: Array, weight: Array, intercepts: Intercepts)
             return _pulled(mean, variance, weight, anchor, strength)[0]
         case PulledIntercepts(groups=groups, strength=strength):
             return _at_group_means(mean, variance, weight, groups, strength)
-    raise IncompatibleError(f"The root of mean squares does not know {intercepts!r}.")
+    fields = {"got": repr(intercepts)}
+    raise IncompatibleError(LazyMessage("datafit.refusal.root_intercepts", fields))
 
 
 def _root(function: Increasing, low: Array, high: Array) -> Array:
