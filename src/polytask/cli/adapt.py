@@ -179,11 +179,11 @@ def _labelled(
 
     classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
     if classes is None:
-        override = TargetTypeOverride("squared", "the model, which predicts numbers")
+        override = TargetTypeOverride("squared", LazyMessage("cli.what.model_of_numbers"))
     elif isinstance(classes, dict) and any(own is None for own in classes.values()):
         override = TargetTypeOverride.of_loss(AUTO)
     else:
-        override = TargetTypeOverride(CLASSES, "the model, which predicts classes")
+        override = TargetTypeOverride(CLASSES, LazyMessage("cli.what.model_of_classes"))
     options = TargetOptions(source.text.decimal, asked.drop_missing_target)
     found = target_of(table[name], name, source.name, override, options)
     if found.kind.written:

@@ -13,7 +13,7 @@ from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.console import one_of_names
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,7 @@ class TargetTypeOverride:
     """What the targets are to be: by a loss, "auto" or "classes", and the option that says so."""
 
     loss: str
-    option: str
+    option: Text
     for_classes: str = "--loss multinomial"
 
     @classmethod

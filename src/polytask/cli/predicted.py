@@ -15,7 +15,7 @@ from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def prediction_table(
     columns.append(
         (
             "polytask_note" if taken else "note",
-            np.array(["; ".join(words) for words in notes], dtype=object),
+            np.array([spoken()("list.semicolon").join(words) for words in notes], dtype=object),
         )
     )
     names = [name for name, _ in columns]
@@ -166,18 +166,20 @@ def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401
 
 def _remarks(model: Any, rows: RowsToPredict) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
     """Yield rows that deserve a look, and what about each of them does."""
-    strangers = set(rows.unseen(model))
+    say, strangers = spoken(), set(rows.unseen(model))
     if strangers:
         unseen = np.flatnonzero([label in strangers for label in rows.task or ()])
-        yield unseen, ["unseen task"] * len(unseen)
+        yield unseen, [say("cli.predicted.unseen")] * len(unseen)
     report = rows.met(model)
     for name, found in report.unknown.items():
-        yield np.flatnonzero(found.rows), [f"new level {name}={level}" for level in found.levels]
+        words = [say("cli.predicted.level", {"cell": f"{name}={v}"}) for v in found.levels]
+        yield np.flatnonzero(found.rows), words
     for name, far in report.far.items():
-        yield np.flatnonzero(far.rows), [f"far outside training {name}={v:g}" for v in far.values]
+        words = [say("cli.predicted.far", {"cell": f"{name}={v:g}"}) for v in far.values]
+        yield np.flatnonzero(far.rows), words
     for name in report.missing:
         places = np.flatnonzero(_missing(rows, name))
-        yield places, [f"{name} missing"] * len(places)
+        yield places, [say("cli.predicted.missing", {"name": name})] * len(places)
 
 
 def _missing(rows: RowsToPredict, name: str) -> NDArray[np.bool_]:

@@ -112,10 +112,10 @@ def target_of(
             LazyMessage("cli.refusal.target_lists", {"name": repr(name), "source": source})
         )
     words = TargetWords(
-        name=f"Target {name!r} of {source}",
+        name=LazyMessage("cli.what.target", {"name": repr(name), "source": source}),
         asked="" if override.wanted == "auto" else override.option,
         classes=override.for_classes,
-        numbers="write them as plain numbers, and say --decimal , for decimal commas",
+        numbers=LazyMessage("cli.advice.numbers"),
         missing=reading.missing_advice,
         mark=lambda mark: f"--decimal {mark}",
         place=reading.place,
@@ -142,16 +142,16 @@ class TargetOptions:
     place: Callable[[int], LazyMessage] = row_of_table
     met: list[str] = field(default_factory=list)
 
-    def missing_advice(self, words: Sequence[str]) -> str:
+    def missing_advice(self, words: Sequence[str]) -> LazyMessage:
         """Return how to read words as missing, as options that can be pasted."""
         self.met.extend(words)
         options = missing_option(words[:MOST_WORDS])
         rest = " --drop-missing-target" if self.drop_missing is False else ""
+        fields = {"options": options, "rest": rest, "count": len(words)}
         if len(words) <= MOST_WORDS:
-            return f"say {options}{rest}"
-        return (
-            f"say {options} and so on for {len(words):,} different values{rest and ', and'}{rest}"
-        )
+            return LazyMessage("cli.advice.missing", fields)
+        key = "cli.advice.missing_many"
+        return LazyMessage(f"{key}.dropped" if rest else key, fields)
 
 
 def _overridden(

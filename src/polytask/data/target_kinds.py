@@ -36,7 +36,7 @@ class TargetWords:
     """How messages name a target, and what they advise."""
 
     name: Text
-    asked: str
+    asked: Text
     classes: str
     numbers: Text
     missing: Callable[[Sequence[str]], Text]
