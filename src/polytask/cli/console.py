@@ -203,30 +203,12 @@ DONE, BUG, REFUSED, INTERRUPTED = 0, 1, 2, 130
 # What a shell shows of a program whose output nobody reads any more.
 UNREAD = 141
 
-# How the options of Python are called on the command line.
+# Names that fields of a message bring, as the command line calls them.
 SPOKEN = {
-    r"\btime of TimeOrdered\b": "--time",
-    r'unseen_tasks="shared"': "--unseen-tasks shared",
-    r"\blevel of \w+\.predict_interval\b": "--interval",
-    r"date_features=True": "--date-features",
-    r"Say day_first=True if the day comes first, day_first=False if the month does": (
-        "Write the year first"
-    ),
-    r"encoding=, such as": "--encoding, such as",
-    # What Python and the command line call differently is named in both ways.
-    r"\(on the command line (with )?": r"(\1",
-    r"（命令行用 ?": "（",
-    r"\b[a-z_]+=\S+? ?\((--[^()]+)\)": r"\1",
-    r"\b[a-z_]+=\S+?（(--[^（）]+)）": r"\1 ",
-    r"(--[a-z-]+[^()（）]*?) ?[(（][a-z_]+=[^()（）]*[)）]": r"\1",
-    r"groups=(?:, on the command line |，命令行用 )(--group)": r"\1",
-    r", or drop=\[[^]]*\]": "",
-    r", or raise max_levels to [\d,]+ to encode every value": "",
-    r"pass task=, or set task_column before fit": "name its column with --task",
-    r"X of TaskData": "The table",
-    r"\bspace of tune asks for\b": "The search asks for",
-    r"\bsay domain=\.": "say --domain shift or --domain new.",
-    r"domain=\"(new|shift)\"": r"--domain \1",
+    r"\btime of TimeOrdered\b|\bTimeOrdered 的 time\b": "--time",
+    r"\blevel of \w+\.predict_interval\b|\b\w+\.predict_interval 的 level\b": "--interval",
+    r"\bX of TaskData\b": "The table",
+    r"\bTaskData 的 X\b": "表格",
 }
 
 
