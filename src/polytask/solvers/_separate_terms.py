@@ -177,6 +177,7 @@ class Coupling:
     A: Array
     ridge: float
     curvature: float
+    couples: bool
 
 
 def strong_coupling(penalty: Penalty, n_columns: int) -> Coupling | None:
@@ -195,7 +196,7 @@ def _strong(split: Split, n_columns: int) -> Coupling | None:
         return None
     curvature = ridge.strength + (0.0 if split.smooth is None else split.smooth.curvature())
     whole = ridge.strength * np.eye(n_columns) + (A if A.size else 0.0)
-    return Coupling(whole, ridge.strength, curvature)
+    return Coupling(whole, ridge.strength, curvature, bool(A.size))
 
 
 def _once(penalty: Penalty, name: str, make: Callable[[Split], Any]) -> Any:  # noqa: ANN401

@@ -73,12 +73,16 @@ class Newton(SplitSolver):
         if not isinstance(datafit, SquaredStatistics):
             return None
         d, columns = datafit.shape
-        kind: Any = _NormalEquations if d * columns <= _SMALL else _TaskEquations
-        if kind is _TaskEquations and (d > _FEATURES or columns > _COLUMNS):
+        small = d * columns <= _SMALL
+        if not small and (d > _FEATURES or columns > _COLUMNS):
             return None
         matrix = strong_coupling(penalty, columns)
-        equations = None if matrix is None else datafit.derived(kind)
-        if matrix is None or equations is None or not equations.possible:
+        if matrix is None or not (small or matrix.couples or datafit.intercepts.couples):
+            # Where nothing couples the tasks the first step of Newton is as exact, and cheaper.
+            return None
+        kind: Any = _NormalEquations if small else _TaskEquations
+        equations = datafit.derived(kind)
+        if not equations.possible:
             return None
         return _certified(datafit, penalty, matrix, equations, tol)
 

@@ -93,6 +93,9 @@ def test_many_tasks_are_solved_from_the_matrix_of_each(mode, name, tol):
     datafit = stacked(20, 12, 30, mode, 0)
     bound = resolved(datafit, PENALTIES[name])
     found = Newton().followed(datafit, bound, tol, 100, None)
+    if name == "L2" and not datafit.intercepts.couples:
+        assert found is None, "nothing couples the tasks"
+        return
     objective = Objective(datafit, bound)
     at = Newton().method(objective, tol).judged(found.W, objective.evaluate(found.W, None))
     assert found.status is Status.CONVERGED
