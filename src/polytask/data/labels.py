@@ -89,7 +89,10 @@ def near_misses(labels: Sequence[Hashable], parameter: Text) -> LazyMessage | No
         # Letters that look the same are told apart by their codes.
         seen = {(unicodedata.normalize("NFC", str(label)), type(label)) for label in group}
         plain = len(seen) == len(group)
-        named = [_typed(label) if plain else f"{label!a} (str)" for label in group]
+        # Types are named where they differ.
+        mixed = len({type(label) for label in group}) > 1
+        shown = _typed if mixed else repr if plain else ascii
+        named = [shown(label) for label in group]
         fields["labels"].append(with_and(named))
     return LazyMessage("warn.alike.more" if len(groups) > SHOWN else "warn.alike", fields)
 

@@ -197,7 +197,7 @@ def test_pictures(result, kind):
 
 def test_targets_classes_and_one_split_have_them_too():
     X, y, _ = related()
-    wide = np.column_stack([y, -y + X[:, 0], X[:, 1] - X[:, 0]]) + 0.3
+    wide = np.column_stack([y, -y + X[:, 0], X[:, 1] - np.abs(X[:, 0])]) + 0.3
     for target in (wide, (wide > 0).astype(int)):
         found = compare(
             X, target, models=["separate", "pooled", "same features"], quick=True,

@@ -168,8 +168,8 @@ def test_classes_that_look_alike_are_named():
         TaskData.from_long(X, labels, task), "fit", allow_leak=False, target="bought"
     )
     assert str(text).startswith("Some labels of bought look alike but are kept apart: ")
-    assert "'Yes' (str) and 'yes' (str)" in str(text)
-    assert "'no' (str) and 'no ' (str)" in str(text)
+    assert "'Yes' and 'yes'" in str(text)
+    assert "'no' and 'no '" in str(text)
 
 
 def test_a_target_that_the_task_tells_is_named():
