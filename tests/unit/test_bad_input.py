@@ -119,7 +119,10 @@ FIT = {
         "twice: task_column='school'",
     ),
     "a mapping and y": (lambda: regressor().fit({"a": (X, Y)}, Y), "None when X is a mapping"),
-    "a mapping without y": (lambda: regressor().fit({"a": X}), r"mapping \{task: \(X, y\)\}"),
+    "a mapping without y": (
+        lambda: regressor().fit({"a": X}),
+        r"mapping of each task to \(X, y\)",
+    ),
     "an empty mapping": (lambda: regressor().fit({}), "one entry per task; got an empty one"),
     "tables that share nothing": (
         lambda: regressor().fit({"a": (TABLE[["age"]], Y), "b": (TABLE[["size"]], Y)}),

@@ -58,15 +58,20 @@ def _value_message(flag: str, parameter: Any, error: Any, context: Any) -> LazyM
     if choices:
         allowed = listed(choices[0])
     elif int in kinds:
-        allowed = LazyMessage("allowed.from", {"least": str(parameter.min)})
-        allowed = LazyMessage("allowed.integer") if parameter.min is None else allowed
+        # Older versions keep the limit with the type.
+        least = getattr(parameter, "min", getattr(parameter.type, "min", None))
+        allowed = LazyMessage("allowed.from", {"least": str(least)})
+        allowed = LazyMessage("allowed.integer") if least is None else allowed
     else:
         allowed = LazyMessage("allowed.number")
-    # pydantic, with which typer reads values, knows what was given.
+    # pydantic, with which typer reads values, knows what was given; older versions begin their
+    # sentence with it.
     details: Sequence[Any] = getattr(error.__cause__, "errors", list)()
     fields = {"parameter": flag, "allowed": allowed}
-    if details:
-        return LazyMessage("refusal.option", fields | {"got": repr(details[0]["input"])})
+    given, is_not, _ = error.message.partition(" is not ")
+    if details or is_not:
+        got = details[0]["input"] if details else given.strip("'")
+        return LazyMessage("refusal.option", fields | {"got": repr(got)})
     return LazyMessage("usage.value", fields)
 
 

@@ -478,6 +478,8 @@ def _shared_cells(
 ) -> Iterable[Cell]:
     """Yield the moments of rows that hold labels of the same targets."""
     patterns, which = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
+    # Some versions of numpy return a column.
+    which = which.ravel()
     for k, seen in enumerate(patterns):
         tasks = np.flatnonzero(seen)
         if not len(tasks):

@@ -27,25 +27,25 @@ from polytask.selection.candidates import MODELS
 
 @dataclass(frozen=True)
 class Group:
-    PANEL = "Group"
+    PANEL = "help.panel.options"
 
-    name: str | None = option("A name.", metavar="NAME")
-    several: tuple[str, ...] = option("Several words.", "--word", default=())
-    flag: bool = option("A flag.", default=False)
-    seed: int = option("A seed.", default=3, least=0)
+    name: str | None = option("help.fit", metavar="NAME")
+    several: tuple[str, ...] = option("help.auto", "--word", default=())
+    flag: bool = option("help.tune", default=False)
+    seed: int = option("help.path", default=3, least=0)
 
 
 CALLS: list[Any] = []
 
 
 def work(
-    group: Annotated[Group, Vary(("seed",), {"name": option("Another text.", default="x")})],
+    group: Annotated[Group, Vary(("seed",), {"name": option("help.adapt", default="x")})],
 ) -> None:
     CALLS.append(group)
 
 
 def test_fields_become_options():
-    made = command("work", work, "Work.")
+    made = command("rerun", work, "Work.")
     made.main(args=[], standalone_mode=False)
     words = ["--name", "y", "--word", "a", "--word", "b", "--flag"]
     made.main(args=words, standalone_mode=False)
@@ -55,7 +55,7 @@ def test_fields_become_options():
     assert spoken_words(group) == words
     options = {each.name: each for each in made.params}
     assert set(options) == {"name", "several", "flag"}
-    assert options["name"].help == "Another text."
+    assert options["name"].help == Translator()("help.adapt")
 
 
 def test_the_record_of_options_is_the_signature_of_compare():

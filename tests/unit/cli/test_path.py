@@ -112,7 +112,7 @@ def test_a_best_strength_at_an_end_is_noted(run, plain, target, penalty, strengt
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--out", "p.pdf"), "must end in .png or .svg"),
+        (("--out", "p.pdf"), "must end in .png, .svg; got 'p.pdf'"),
         ((), "--out"),
         (("--out", "a.png"), "Cannot write a.csv: it is a file that is read."),
         (("--out", "there.png"), "there.csv exists already"),
