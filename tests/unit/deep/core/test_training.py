@@ -134,7 +134,7 @@ def test_resuming_after_a_kill_gives_the_same_bits(rows, tmp_path, monkeypatch, 
         settings |= {"penalties": {"heads": L21(0.01)}}
     whole = small(**settings).fit(*rows)
     path = str(tmp_path / "state.ckpt")
-    original = loop_module._Run._step
+    original = loop_module._TrainingRun._step
 
     def killed(run, group, tally):
         if run.steps == step:
@@ -142,7 +142,7 @@ def test_resuming_after_a_kill_gives_the_same_bits(rows, tmp_path, monkeypatch, 
         original(run, group, tally)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module._Run, "_step", killed)
+        patch.setattr(loop_module._TrainingRun, "_step", killed)
         with pytest.raises(KilledError):
             small(**settings, checkpoint=path).fit(*rows)
     resumed = small(**settings, checkpoint=path).fit(*rows)
@@ -170,12 +170,12 @@ def test_a_checkpoint_of_other_data_is_refused(rows, tmp_path):
 def test_a_finished_training_is_not_done_again(rows, tmp_path, monkeypatch):
     path = tmp_path / "state.ckpt"
     first = small(checkpoint=path).fit(*rows)
-    monkeypatch.setattr(loop_module._Run, "_step", None)
+    monkeypatch.setattr(loop_module._TrainingRun, "_step", None)
     assert_same_weights(first, small(checkpoint=path).fit(*rows))
 
 
 def test_an_interrupt_leaves_the_best_epoch_so_far(rows, monkeypatch):
-    original = loop_module._Run._epoch
+    original = loop_module._TrainingRun._epoch
 
     def interrupted(run):
         original(run)
@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_the_best_epoch_so_far(rows, monkeypatch):
             run._step([next(iter(run.batches))], Tally(3))
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop_module._Run, "_epoch", interrupted)
+    monkeypatch.setattr(loop_module._TrainingRun, "_epoch", interrupted)
     model, plain = small().fit(*rows), small(early_stopping=False).fit(*rows)
     assert model.solution_.status is plain.solution_.status is StopReason.INTERRUPTED
     assert model.n_iter_ == 3
@@ -196,7 +196,7 @@ def test_an_interrupt_before_the_first_epoch_is_passed_on(rows, monkeypatch):
     def interrupted(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop_module._Run, "_epoch", interrupted)
+    monkeypatch.setattr(loop_module._TrainingRun, "_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small().fit(*rows)
 
