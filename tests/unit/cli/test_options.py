@@ -19,7 +19,7 @@ from polytask.cli.options import Vary, command, spoken_words
 from polytask.cli.program import COMMANDS
 from polytask.comparison.options import Options
 from polytask.losses import LOSSES, Huber
-from polytask.messages import Translator
+from polytask.messages import Translator, speak_in
 from polytask.metrics import METRICS
 from polytask.selection.by_criterion import JUDGES
 from polytask.selection.candidates import MODELS
@@ -45,6 +45,8 @@ def work(
 
 
 def test_fields_become_options():
+    # Another test of this process may have chosen another language.
+    speak_in("en")
     made = command("rerun", work, "Work.")
     made.main(args=[], standalone_mode=False)
     words = ["--name", "y", "--word", "a", "--word", "b", "--flag"]
