@@ -227,6 +227,8 @@ class TaskStatistics:
             Made up: at most d + 2 rows per task and fold (d + T + 1 for T targets of one design).
             What the squared loss of any coefficients is on them, it is on the collected rows.
         """
+        if not self.cells:
+            raise DataError(LazyMessage("statistics.refusal.empty"))
         d, width = self.n_features, len(self.tasks)
         parts = [cell.rows() for cell in self.cells]
         sizes = [len(part) for part in parts]

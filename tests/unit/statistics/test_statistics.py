@@ -134,6 +134,8 @@ def test_rows_that_are_taken_away_leave_the_others(form: str) -> None:
     assert_alike(ESTIMATORS["rows"]().fit(left), expected)
     nothing = left - collect(*second[0], **second[1])
     assert nothing.n_rows == 0
+    with pytest.raises(DataError, match="hold no rows"):
+        ESTIMATORS["rows"]().fit(nothing)
 
 
 def test_a_search_holds_out_the_folds_of_the_statistics() -> None:
