@@ -58,8 +58,9 @@ def _value_message(flag: str, parameter: Any, error: Any, context: Any) -> LazyM
     if choices:
         allowed = listed(choices[0])
     elif int in kinds:
-        # Older versions keep the limit with the type.
-        least = getattr(parameter, "min", getattr(parameter.type, "min", None))
+        # Older versions keep the limit with the type, newer ones have no type.
+        holder = parameter if hasattr(parameter, "min") else parameter.type
+        least = getattr(holder, "min", None)
         allowed = LazyMessage("allowed.from", {"least": str(least)})
         allowed = LazyMessage("allowed.integer") if least is None else allowed
     else:
