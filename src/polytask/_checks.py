@@ -49,7 +49,7 @@ def number(value: object, parameter: str, owner: str, allowed: Text = FINITE) ->
     return _within(value, parameter, owner, allowed, lambda _: True)
 
 
-def nonnegative(value: object, parameter: str, owner: str) -> float:
+def nonnegative(value: object, parameter: str, owner: Text) -> float:
     """Return `value` as a float if it is a finite number >= 0, or raise."""
     return _within(value, parameter, owner, NONNEGATIVE, lambda x: x >= 0)
 
@@ -77,7 +77,7 @@ def below_one(value: object, parameter: str, owner: str) -> float:
 def _within(
     value: object,
     parameter: str,
-    owner: str,
+    owner: Text,
     allowed: Text,
     holds: Callable[[float], bool],
 ) -> float:
@@ -113,6 +113,11 @@ def one_of(value: object, parameter: str, owner: str, options: Iterable[object])
 def listed(options: Iterable[object]) -> LazyMessage:
     """Return what is allowed where it is one of some values."""
     return LazyMessage("allowed.one_of", {"options": [repr(option) for option in options]})
+
+
+def got_shape(shape: Iterable[int]) -> LazyMessage:
+    """Return that an array of some shape came."""
+    return LazyMessage("got.array_shape", {"shape": tuple(shape)})
 
 
 def of_system(what: str, path: object, error: OSError) -> LazyMessage:

@@ -278,6 +278,7 @@ TRANSLATED = (
     "linear",
     "losses",
     "messages",
+    "penalties",
     "reporting",
     "selection",
     "statistics",

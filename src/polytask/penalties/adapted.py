@@ -9,7 +9,6 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._checks import sentence
 from polytask._linalg import (
     Array,
     frozen,
@@ -24,6 +23,7 @@ from polytask._linalg import (
 )
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import (
     NO_ROWS,
     Columns,
@@ -42,6 +42,7 @@ from polytask.penalties.base import (
     Shifted,
     Smooth,
     Valued,
+    about,
     capabilities_of,
 )
 from polytask.penalties.features import (
@@ -56,6 +57,7 @@ from polytask.penalties.features import (
     given_bound,
     is_finite_beyond_zero,
     loaded_bound,
+    miscounted,
     ordered_weights,
     product_of_weights,
     same_weights,
@@ -70,10 +72,7 @@ def finite_limit(penalty: NullStrength, gradient: Array) -> float:
     """Return the null strength of a penalty, which has to be finite for a fraction of it."""
     null = penalty.null_strength(gradient)
     if not np.isfinite(null):
-        raise ParameterError(
-            f"No strength of {penalty!r} makes every coefficient vanish, so a fraction has no "
-            "meaning; give alpha."
-        )
+        raise ParameterError(about(penalty, "penalty.refusal.no_null_strength"))
     return null
 
 
@@ -312,9 +311,7 @@ class Term(
     def _weights(self, n_rows: int) -> np.ndarray:
         """Return the weights of W with so many rows; none for none."""
         if not isinstance(self.weights, np.ndarray):
-            raise ParameterError(
-                f"{self!r} names features; call bind_features first, as fitting does."
-            )
+            raise ParameterError(about(self, "penalty.refusal.names_features"))
         check_count(self.weights, n_rows)
         return self.weights[:n_rows]
 
@@ -329,10 +326,8 @@ class Term(
         """Refuse bounds of another number of features."""
         n_rows = W.shape[0]
         if self.bounds is not None and len(self._tables[0]) not in (1, n_rows):
-            allowed = f"one for each feature ({n_rows})"
-            raise ParameterError(
-                sentence("lower or upper", "bounded", allowed, len(self._tables[0]))
-            )
+            either = LazyMessage("list.or", {"before": "lower", "after": "upper"})
+            raise ParameterError(miscounted(either, "bounded", n_rows, len(self._tables[0])))
 
     def _from_point(self, W: Array) -> Array:
         return W if self.by is None else W - like(self.by, W)
@@ -597,10 +592,7 @@ def _is_beyond(penalty: Any, bounds: tuple[Bound, Bound]) -> bool:  # noqa: ANN4
 def refuse_finite_bounds(penalty: Penalty, bounds: tuple[Bound, Bound]) -> None:
     """Refuse bounds other than 0 unless the penalty is a sum over entries."""
     if _is_beyond(penalty, bounds):
-        raise IncompatibleError(
-            f"{penalty!r} cannot have bounds other than 0: its prox with them is not known "
-            "exactly. L1, L2 and ElasticNet can; signs (lower=0 or upper=0) are possible here too."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.only_signs"))
 
 
 def adapted(
@@ -617,9 +609,7 @@ def adapted(
         now = Term(now.function, now.weights, bounds, now.by)
     if by is not None:
         if not capabilities_of(penalty) & {Smooth, Proximable, Nonconvex, Composed}:
-            raise IncompatibleError(
-                f"{penalty!r} cannot be shifted: it has neither gradient nor prox."
-            )
+            raise IncompatibleError(about(penalty, "penalty.refusal.not_shifted"))
         point = by if now.by is None else now.by + like(by, now.by)
         now = Term(now.function, now.weights, now.bounds, point)
     if now.by_feature or now.by is not None:

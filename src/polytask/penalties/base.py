@@ -27,6 +27,7 @@ from polytask._checks import nearest, sentence
 from polytask._linalg import Array, like
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 
 def _groups(labels: Sequence[Hashable]) -> tuple[np.ndarray, ...]:
@@ -59,7 +60,7 @@ class Columns:
         object.__setattr__(self, "tasks", tuple(self.tasks))
         object.__setattr__(self, "classes", tuple(self.classes))
         if len(self.tasks) != len(self.classes):
-            allowed = f"as long as tasks ({len(self.tasks)})"
+            allowed = LazyMessage("allowed.as_long_as_tasks", {"n": len(self.tasks)})
             raise ParameterError(sentence("classes", "Columns", allowed, len(self.classes)))
 
     @classmethod
@@ -409,10 +410,15 @@ class FeatureSpace:
         found = found or [j for j, name in enumerate(names) if name.split("=")[0] == feature]
         if found:
             return found
-        allowed = f"features: positions 0 to {self.n_features - 1}"
-        allowed += ", or names of columns" if names else "; X has no names"
-        got = sentence(parameter, owner, allowed, repr(feature))
-        raise ParameterError(got + nearest(feature, names))
+        key = "allowed.named_features" if names else "allowed.nameless_features"
+        allowed = LazyMessage(key, {"last": self.n_features - 1})
+        said = sentence(parameter, owner, allowed, repr(feature))
+        raise ParameterError(said + nearest(feature, names))
+
+
+def about(penalty: object, key: str) -> LazyMessage:
+    """Return a sentence of the catalogues that names a penalty."""
+    return LazyMessage(key, {"penalty": repr(penalty)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from polytask.penalties.base import (
     RowSeparable,
     Shifted,
     Smooth,
+    about,
 )
 from polytask.penalties.features import (
     Bound,
@@ -79,21 +80,11 @@ def weighted(penalty: Penalty, feature_weights: Any) -> Penalty:  # noqa: ANN401
         given = [kept if s and not all(smooth) else weights for s in smooth]
         return add(map(weighted, penalty.members, given))
     if penalty.binds_signs:
-        raise IncompatibleError(
-            f"{penalty!r} cannot take weights: give them to what it bounds, as in "
-            "bounded(weighted(L1(), weights), lower=0)."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.weights_of_bounded"))
     if not isinstance(_function(penalty), RowSeparable):
-        raise IncompatibleError(
-            f"{penalty!r} cannot take a weight for every feature: it is not a sum over features "
-            "with a proximal operator. L1, L2, L21, L1Inf, ElasticNet, SparseGroup, FusedTasks "
-            "and TreeGroup can, and the penalties that are not convex."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.not_weighted"))
     if isinstance(penalty, Smooth) and excludes(weights):
-        raise IncompatibleError(
-            f"{penalty!r} alone cannot exclude features (a weight of inf): drop their columns, "
-            "or add a penalty with zeros, such as L21."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.excludes_alone"))
     return adapted(penalty, weights)
 
 
@@ -163,15 +154,11 @@ def _bounded(penalty: Penalty, bounds: tuple[Bound, Bound]) -> Penalty:
     if isinstance(penalty, Sum):
         return _bounded_sum(penalty, bounds)
     if penalty.binds_signs:
-        raise IncompatibleError(f"{penalty!r} has bounds already; give them together.")
+        raise IncompatibleError(about(penalty, "penalty.refusal.bounded_already"))
     if isinstance(penalty, Smooth) and not isinstance(penalty, Conjugate):
         return add((penalty, _bounded(L2(0.0), bounds)))
     if not _takes_bounds(penalty):
-        raise IncompatibleError(
-            f"{penalty!r} cannot have bounds: its prox with bounds is not known exactly. L1, L2, "
-            "ElasticNet, L21, SparseGroup, L1Inf and TreeGroup can, and penalties of rows that "
-            "are not convex."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.not_bounded"))
     refuse_finite_bounds(penalty, bounds)
     return adapted(penalty, bounds=bounds)
 

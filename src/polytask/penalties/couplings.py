@@ -13,10 +13,11 @@ from typing import TypeAlias, final
 
 import numpy as np
 
-from polytask._checks import nearest, sentence
+from polytask._checks import got_shape, nearest, sentence
 from polytask._linalg import Array, index_like, inner, like, namespace
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties.base import Columns, Quadratic
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by, optional
 
@@ -42,8 +43,15 @@ def by_group(
 def check_width(W: Array, n_columns: int, owner: str) -> None:
     """Refuse a W of another number of columns than the penalty is for."""
     if W.shape[1] != n_columns:
-        allowed = f"an array with {n_columns} columns"
-        raise ParameterError(sentence("W", owner, allowed, f"shape {tuple(W.shape)}"))
+        allowed = LazyMessage("allowed.array_of_columns", {"n": n_columns})
+        raise ParameterError(sentence("W", owner, allowed, got_shape(W.shape)))
+
+
+def without(parameter: str, owner: str, task: object, known: Iterable[object]) -> LazyMessage:
+    """Return that something is not given for a task."""
+    got = LazyMessage("got.none_for", {"lacking": repr(task)})
+    said = sentence(parameter, owner, LazyMessage("allowed.every_task"), got)
+    return said + nearest(task, known)
 
 
 @final
@@ -131,35 +139,45 @@ def toward_mean(alpha: float | None = None) -> TowardMean:
     return TowardMean(alpha)
 
 
-def _checked_matrix(value: object, parameter: str, owner: str) -> np.ndarray:
-    """Return a symmetric positive semi-definite matrix in float64, or raise."""
-    allowed = "a symmetric positive semi-definite matrix of finite numbers"
+_SEMIDEFINITE = LazyMessage("allowed.semidefinite")
+
+
+def square_matrix(value: object, parameter: str, owner: str, allowed: Text) -> np.ndarray:
+    """Return a copy of a square matrix of finite numbers in float64, or raise."""
     try:
-        matrix = np.asarray(value, dtype=np.float64)
+        matrix = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ParameterError(sentence(parameter, owner, allowed, type(value).__name__)) from None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ParameterError(sentence(parameter, owner, allowed, f"shape {matrix.shape}"))
+        raise ParameterError(sentence(parameter, owner, allowed, got_shape(matrix.shape)))
     if not np.isfinite(matrix).all():
-        raise ParameterError(sentence(parameter, owner, allowed, "NaN or infinite entries"))
-    slack = 1e-10 * np.abs(matrix).max(initial=0.0)
-    if np.abs(matrix - matrix.T).max(initial=0.0) > slack:
-        raise ParameterError(sentence(parameter, owner, allowed, "one that is not symmetric"))
-    matrix = 0.5 * (matrix + matrix.T)
-    lowest = np.linalg.eigvalsh(matrix).min(initial=0.0)
-    if lowest < -slack * max(len(matrix), 1):
-        got = f"one with the eigenvalue {lowest:.6g}"
-        raise ParameterError(sentence(parameter, owner, allowed, got))
+        raise ParameterError(sentence(parameter, owner, allowed, LazyMessage("got.not_finite")))
     return matrix
 
 
-def checked_tasks(value: Sequence[Hashable], parameter: str, owner: str) -> tuple[Hashable, ...]:
+def _checked_matrix(value: object, parameter: str, owner: str) -> np.ndarray:
+    """Return a symmetric positive semi-definite matrix in float64, or raise."""
+    matrix = square_matrix(value, parameter, owner, _SEMIDEFINITE)
+    slack = 1e-10 * np.abs(matrix).max(initial=0.0)
+    if np.abs(matrix - matrix.T).max(initial=0.0) > slack:
+        got = LazyMessage("got.not_symmetric")
+        raise ParameterError(sentence(parameter, owner, _SEMIDEFINITE, got))
+    matrix = np.asarray(0.5 * (matrix + matrix.T))
+    lowest = np.linalg.eigvalsh(matrix).min(initial=0.0)
+    if lowest < -slack * max(len(matrix), 1):
+        got = LazyMessage("got.eigenvalue", {"value": f"{lowest:.6g}"})
+        raise ParameterError(sentence(parameter, owner, _SEMIDEFINITE, got))
+    return matrix
+
+
+def checked_tasks(value: Iterable[Hashable], parameter: str, owner: str) -> tuple[Hashable, ...]:
     """Return task labels as a tuple, or raise if one comes twice."""
     tasks = tuple(value)
     if len(set(tasks)) < len(tasks):
         twice = next(task for i, task in enumerate(tasks) if task in tasks[:i])
-        allowed = "labels that differ"
-        raise ParameterError(sentence(parameter, owner, allowed, f"{twice!r} twice"))
+        got = LazyMessage("got.twice", {"name": repr(twice)})
+        allowed = LazyMessage("allowed.distinct_labels")
+        raise ParameterError(sentence(parameter, owner, allowed, got))
     return tasks
 
 
@@ -231,20 +249,19 @@ class Coupling(Blockwise):
     def _check_together(self) -> None:
         """Refuse labels that do not fit the matrix."""
         if self.tasks is not None and len(self.tasks) != len(self.matrix):
-            allowed = f"as many labels as the matrix has rows ({len(self.matrix)})"
+            allowed = LazyMessage("allowed.label_per_matrix_row", {"n": len(self.matrix)})
             raise ParameterError(sentence("tasks", self.label, allowed, len(self.tasks)))
 
     def bind(self, columns: Columns) -> Coupling:
         """Return a copy that couples the columns of one class as their tasks are."""
         labels = columns.task_labels()
         if self.tasks is None and len(labels) != len(self.matrix):
-            allowed = f"of shape {(len(labels), len(labels))}, a row for each task"
-            got = f"shape {self.matrix.shape}"
+            allowed = LazyMessage("allowed.square_of_tasks", {"shape": (len(labels),) * 2})
+            got = got_shape(self.matrix.shape)
             raise ParameterError(sentence("matrix", self.label, allowed, got))
         for task in labels if self.tasks is not None else ():
             if task not in (known := self.tasks or ()):
-                words = sentence("tasks", self.label, "labels of every task", f"none for {task!r}")
-                raise ParameterError(words + nearest(task, known))
+                raise ParameterError(without("tasks", self.label, task, known))
         bound: Coupling = changed(self, columns=columns)
         return bound
 
@@ -305,16 +322,10 @@ _IN_TIME = (
 
 def checked_order(value: object, parameter: str, owner: str) -> tuple[Hashable, ...]:
     """Return task labels as a tuple, or raise unless they are labels that differ."""
-    allowed = "a sequence of task labels, the first in time first"
     if not isinstance(value, Iterable):
+        allowed = LazyMessage("allowed.order")
         raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    labels = tuple(value)
-    seen: set[Hashable] = set()
-    for label in labels:
-        if label in seen:
-            raise ParameterError(sentence(parameter, owner, allowed, f"{label!r} twice"))
-        seen.add(label)
-    return labels
+    return checked_tasks(value, parameter, owner)
 
 
 def sequences(
@@ -326,8 +337,7 @@ def sequences(
     place = {task: i for i, task in enumerate(known)}
     for task in labels:
         if task not in place:
-            words = sentence("order", owner, "labels of every task", f"none for {task!r}")
-            raise ParameterError(words + nearest(task, known))
+            raise ParameterError(without("order", owner, task, known))
     at = np.asarray([place[task] for task in columns.tasks], dtype=np.intp)
     return tuple(group[np.argsort(at[group], kind="stable")] for group in columns.class_groups())
 
@@ -339,9 +349,8 @@ def _ascending(labels: tuple[Hashable, ...], owner: str) -> tuple[Hashable, ...]
             return tuple(sorted(labels))  # type: ignore[type-var]
     except TypeError:
         pass  # numbers among dates
-    shown = ", ".join(repr(label) for label in labels[:3])
-    allowed = "given where the task labels are not all numbers or all dates"
-    raise ParameterError(sentence("order", owner, allowed, f"None for the tasks {shown}"))
+    got = LazyMessage("got.none_for", {"lacking": [repr(label) for label in labels[:3]]})
+    raise ParameterError(sentence("order", owner, LazyMessage("allowed.order_of_labels"), got))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 
 from polytask._linalg import Array, inner, like
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, with_and
 from polytask.penalties.base import (
     Composed,
     Conjugate,
@@ -21,6 +22,7 @@ from polytask.penalties.base import (
     RowSeparable,
     Shifted,
     Smooth,
+    about,
     capabilities_of,
 )
 from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
@@ -144,10 +146,7 @@ def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
     """Refuse what the solvers of convex problems would answer with less than they claim."""
     for term in terms:
         if isinstance(term, Nonconvex):
-            raise IncompatibleError(
-                f"{term!r} is not convex: Reweighted() solves it in convex stages, and "
-                "solver='auto' chooses it."
-            )
+            raise IncompatibleError(about(term, "penalty.refusal.nonconvex"))
 
 
 def _one_prox(members: Sequence[Penalty]) -> Proximable:
@@ -155,11 +154,8 @@ def _one_prox(members: Sequence[Penalty]) -> Proximable:
     active = [m for m in members if m.strength != 0 or m.forbids] or list(members[:1])
     whole = merge(active)
     if not isinstance(whole, Proximable):
-        names = " and ".join(repr(m) for m in active)
-        raise IncompatibleError(
-            f"{names} cannot be combined: no proximal operator of their sum is known. Use "
-            "Splitting, which needs none, or solver='auto'."
-        )
+        terms = with_and([repr(member) for member in active])
+        raise IncompatibleError(LazyMessage("penalty.refusal.no_joint_prox", {"terms": terms}))
     return whole
 
 
@@ -226,14 +222,9 @@ def _decomposed(penalty: Penalty) -> Split:
     prox, ridges, smooth = _sorted(penalty)
     for term in prox:
         if isinstance(term, Composed):
-            raise IncompatibleError(
-                f"{term!r} has neither a gradient nor a proximal operator of W. Use Splitting, "
-                "or solver='auto'."
-            )
+            raise IncompatibleError(about(term, "penalty.refusal.composed"))
         if not isinstance(term, Proximable):
-            raise IncompatibleError(
-                f"{term!r} has neither a gradient nor a proximal operator. Use solver='auto'."
-            )
+            raise IncompatibleError(about(term, "penalty.refusal.no_prox"))
     return _joined(prox, ridges, smooth)
 
 
@@ -264,7 +255,7 @@ def _separated(penalty: Penalty) -> Split:
     terms, ridges, smooth = _sorted(penalty)
     for term in terms:
         if not isinstance(term, Conjugate | Composed):
-            raise IncompatibleError(f"{term!r} is not known to be convex with a prox.")
+            raise IncompatibleError(about(term, "penalty.refusal.not_convex"))
     composed = [term for term in terms if isinstance(term, Composed)]
     plain = [term for term in terms if not isinstance(term, Composed)]
     active = [term for term in plain if term.strength != 0 or term.forbids]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from polytask._checks import number, sentence
+from polytask._checks import got_shape, number, sentence
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties.base import FeatureSpace
 
 # In the order of the features, or by feature.
@@ -17,11 +20,8 @@ Weights = np.ndarray | tuple[tuple[Hashable, float], ...]
 Bound = float | np.ndarray | tuple[tuple[Hashable, float], ...]
 
 SIGNS = {"lower": -1.0, "upper": 1.0}
-_WEIGHT = "a number >= 0 for every feature (0: not penalised, inf: excluded)"
-_BOUND = {
-    "lower": "a number <= 0 (-inf: no bound), so that 0 stays possible, or one for every feature",
-    "upper": "a number >= 0 (inf: no bound), so that 0 stays possible, or one for every feature",
-}
+_WEIGHT = LazyMessage("allowed.feature_weights")
+_BOUND = {side: LazyMessage(f"allowed.bound.{side}") for side in SIGNS}
 
 
 def _refused_weights(value: object) -> ParameterError:
@@ -83,10 +83,9 @@ def product_of_weights(one: Weights | None, other: Weights) -> Weights:
         excluded = np.isinf(one) | np.isinf(other)
         pair = (np.where(excluded, 1.0, w) for w in (one, other))
         return checked_weights(np.where(excluded, np.inf, np.prod(list(pair), axis=0)))
-    raise ParameterError(
-        "feature_weights of weighted must be given once, or each time for all features in order; "
-        f"got {one!r} and {other!r}."
-    )
+    got = LazyMessage("list.and", {"before": repr(one), "after": repr(other)})
+    allowed = LazyMessage("allowed.weights_once")
+    raise ParameterError(sentence("feature_weights", "weighted", allowed, got))
 
 
 def ordered_weights(weights: Weights, space: FeatureSpace) -> Weights:
@@ -103,8 +102,13 @@ def ordered_weights(weights: Weights, space: FeatureSpace) -> Weights:
 def check_count(weights: np.ndarray, n_rows: int) -> None:
     """Refuse weights that are not as many as the features."""
     if n_rows not in (0, len(weights)):
-        allowed = f"one for each feature ({n_rows})"
-        raise ParameterError(sentence("feature_weights", "weighted", allowed, f"{len(weights)}"))
+        raise ParameterError(miscounted("feature_weights", "weighted", n_rows, len(weights)))
+
+
+def miscounted(parameter: Text, owner: str, n_features: int, got: int) -> LazyMessage:
+    """Return that there are not as many values as features."""
+    allowed = LazyMessage("allowed.one_per_feature", {"n": n_features})
+    return sentence(parameter, owner, allowed, got)
 
 
 def checked_bound(value: Any, side: str) -> Bound:  # noqa: ANN401
@@ -123,21 +127,17 @@ def given_bound(value: object, side: str) -> Bound:
     """Return a user's bound as `checked_bound` does; tables are what binding makes of it."""
     found = checked_bound(value, side)
     if isinstance(found, np.ndarray) and found.ndim != 1:
-        got = f"an array of shape {found.shape}"
-        raise ParameterError(sentence(side, "bounded", _BOUND[side], got))
+        raise ParameterError(sentence(side, "bounded", _BOUND[side], got_shape(found.shape)))
     return found
 
 
 def _checked_limit(value: Any, side: str) -> float:  # noqa: ANN401
-    refusal = ParameterError(sentence(side, "bounded", _BOUND[side], repr(value)))
-    if isinstance(value, bool | str) or value is None:
-        raise refusal
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        raise refusal from None
+    found = math.nan
+    if not isinstance(value, bool | str) and value is not None:
+        with suppress(TypeError, ValueError):
+            found = float(value)
     if not found * SIGNS[side] >= 0:
-        raise refusal
+        raise ParameterError(sentence(side, "bounded", _BOUND[side], repr(value)))
     return found + 0.0
 
 
@@ -151,9 +151,7 @@ def is_finite_beyond_zero(bound: Bound) -> bool:
 def table_of_bounds(bound: Bound) -> np.ndarray:
     """Return a bound as an array of shape (n_features or 1, n_columns or 1)."""
     if isinstance(bound, tuple):
-        raise ParameterError(
-            "The bounds of bounded name features; call bind_features first, as fitting does."
-        )
+        raise ParameterError(LazyMessage("penalty.refusal.names_features", {"penalty": "bounded"}))
     found = np.asarray(bound, dtype=float)
     return found if found.ndim == 2 else found.reshape(-1, 1)
 
@@ -169,8 +167,7 @@ def bound_in_units(bound: Bound, side: str, space: FeatureSpace) -> Bound:
     else:
         found = np.asarray(bound, dtype=float)
         if found.ndim == 1 and len(found) != space.n_features:
-            allowed = f"one bound for each feature ({space.n_features})"
-            raise ParameterError(sentence(side, "bounded", allowed, len(found)))
+            raise ParameterError(miscounted(side, "bounded", space.n_features, len(found)))
     if np.all((found == 0) | np.isinf(found)):
         return checked_bound(found.reshape(-1, 1), side)
     return checked_bound(np.multiply(found.reshape(-1, 1), space.unit), side)

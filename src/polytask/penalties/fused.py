@@ -14,7 +14,7 @@ from polytask._linalg import Array, host, index_like, like, namespace
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
 from polytask.penalties.adapted import finite_limit
-from polytask.penalties.base import Columns, Penalty, RowKernel
+from polytask.penalties.base import Columns, Penalty, RowKernel, about
 from polytask.penalties.couplings import check_width, checked_order, sequences
 from polytask.penalties.rows import L1, RowNorm, largest_dual_norm, shortened, softened
 from polytask.penalties.terms import (
@@ -199,7 +199,7 @@ class FusedTasks(RowNorm):
         from polytask.penalties.fused_kernel import fuse_row
 
         if self.columns is None:
-            raise ParameterError(f"{self!r} knows no tasks yet; call bind(columns) first.")
+            raise ParameterError(about(self, "penalty.refusal.not_bound"))
         differences, sparse = (self.weight * part for part in self._proportions)
         n_columns = self.columns.n_columns
         parameters = self._parameters(differences, sparse + entries, length, n_columns)

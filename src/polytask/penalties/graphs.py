@@ -10,51 +10,52 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from polytask._checks import nearest, sentence
+from polytask._checks import got_shape, nearest, sentence
 from polytask._linalg import Array, frozen, host, index_like, is_sparse, like, namespace, total
 from polytask._registry import State, saveable
 from polytask.exceptions import DataWarning, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 from polytask.penalties.base import Columns, Composed
-from polytask.penalties.couplings import Blocks, Blockwise, check_width, checked_tasks
+from polytask.penalties.couplings import (
+    Blocks,
+    Blockwise,
+    check_width,
+    checked_tasks,
+    square_matrix,
+    without,
+)
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by
 
 _PARAMETER, _OWNER = "adjacency", "along_graph"
-_NUMBERS = "a symmetric matrix of finite numbers >= 0"
-_PAIRS = "a mapping of pairs of tasks to finite numbers >= 0"
-_FRAME = "a data frame whose rows and columns name the same tasks"
+_NUMBERS, _PAIRS, _FRAME = (
+    LazyMessage(f"allowed.adjacency.{form}") for form in ("matrix", "pairs", "frame")
+)
 
 
-def _refusal(owner: str, allowed: str, got: str) -> ParameterError:
+def _refusal(owner: str, allowed: Text, got: Text) -> ParameterError:
     return ParameterError(sentence(_PARAMETER, owner, allowed, got))
 
 
 def _checked(value: object, tasks: tuple[Hashable, ...] | None, owner: str) -> np.ndarray:
     """Return an adjacency matrix in float64 with a diagonal of 0, or raise."""
-    try:
-        matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise _refusal(owner, _NUMBERS, type(value).__name__) from None
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise _refusal(owner, _NUMBERS, f"shape {matrix.shape}")
+    matrix = square_matrix(value, _PARAMETER, owner, _NUMBERS)
     if tasks is not None and len(tasks) != len(matrix):
-        raise _refusal(owner, _NUMBERS, f"shape {matrix.shape} for {len(tasks)} tasks")
-    if not np.isfinite(matrix).all():
-        raise _refusal(owner, _NUMBERS, "NaN or infinite entries")
+        fields = {"shape": matrix.shape, "n": len(tasks)}
+        raise _refusal(owner, _NUMBERS, LazyMessage("got.shape_for_tasks", fields))
     np.fill_diagonal(matrix, 0.0)
     names = range(len(matrix)) if tasks is None else tasks
     if matrix.min(initial=0.0) < 0:
         s, t = np.argwhere(matrix < 0)[0]
-        raise _refusal(
-            owner, _NUMBERS, f"{matrix[s, t]:.6g} between {names[s]!r} and {names[t]!r}"
-        )
+        pair = {"first": repr(names[s]), "second": repr(names[t])}
+        got = LazyMessage("got.between", pair | {"value": f"{matrix[s, t]:.6g}"})
+        raise _refusal(owner, _NUMBERS, got)
     uneven = np.abs(matrix - matrix.T) > 1e-10 * matrix.max(initial=0.0)
     if uneven.any():
         s, t = np.argwhere(uneven)[0]
-        there, back = f"{matrix[s, t]:.6g}", f"{matrix[t, s]:.6g}"
-        got = f"{there} from {names[s]!r} to {names[t]!r} and {back} from {names[t]!r} back"
-        raise _refusal(owner, _NUMBERS, got)
-    return 0.5 * (matrix + matrix.T)
+        pair = {"first": repr(names[s]), "second": repr(names[t])}
+        values = {"there": f"{matrix[s, t]:.6g}", "back": f"{matrix[t, s]:.6g}"}
+        raise _refusal(owner, _NUMBERS, LazyMessage("got.uneven", pair | values))
+    return np.asarray(0.5 * (matrix + matrix.T))
 
 
 @final
@@ -96,21 +97,19 @@ class Graph:
         """Refuse tasks that the graph is not about."""
         known, shape = self.tasks, self.matrix.shape
         if known is None:
-            size = (len(labels), len(labels))
-            if shape != size:
-                raise _refusal(
-                    self.owner, f"of shape {size}, a row for each task", f"shape {shape}"
-                )
+            if shape != (len(labels), len(labels)):
+                allowed = LazyMessage("allowed.square_of_tasks", {"shape": (len(labels),) * 2})
+                raise _refusal(self.owner, allowed, got_shape(shape))
             return
         asked, answered = (known, labels) if self.listed else (labels, known)
         lacking = set(asked).difference(answered)
-        for task in asked if lacking else ():
-            if task in lacking:
-                said = f"the task {task!r}" if self.listed else f"none for the task {task!r}"
-                allowed = "about tasks of the model" if self.listed else "given for every task"
-                raise ParameterError(
-                    sentence(_PARAMETER, self.owner, allowed, said) + nearest(task, answered)
-                )
+        task = next((task for task in asked if task in lacking), None)
+        if lacking and not self.listed:
+            raise ParameterError(without(_PARAMETER, self.owner, task, answered))
+        if lacking:
+            allowed = LazyMessage("allowed.tasks_of_model")
+            said = sentence(_PARAMETER, self.owner, allowed, repr(task))
+            raise ParameterError(said + nearest(task, answered))
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the other graph has the same tasks and weights."""
@@ -153,12 +152,13 @@ def _of_pairs(pairs: Mapping[Any, Any], owner: str) -> Graph:
     edges: dict[tuple[int, int], float] = {}
     for pair, weight in pairs.items():
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise _refusal(owner, _PAIRS, f"the key {pair!r}")
+            raise _refusal(owner, _PAIRS, LazyMessage("got.key", {"key": repr(pair)}))
         first, second = (place.setdefault(task, len(place)) for task in pair)
         try:
             edges[first, second] = float(weight)
         except (TypeError, ValueError):
-            raise _refusal(owner, _PAIRS, f"{weight!r} for {pair!r}") from None
+            fields = {"value": repr(weight), "key": repr(pair)}
+            raise _refusal(owner, _PAIRS, LazyMessage("got.value_for", fields)) from None
     matrix = np.zeros((len(place), len(place)))
     for (first, second), weight in edges.items():
         matrix[first, second] = weight
@@ -172,12 +172,13 @@ def _of_frame(frame: Any, owner: str) -> Graph:  # noqa: ANN401 - a data frame o
     tasks = _labels(frame.columns)
     values, rows = np.asarray(frame.to_numpy()), _labels(getattr(frame, "index", tasks))
     if len(rows) != len(tasks):
-        raise _refusal(owner, _FRAME, f"{len(rows)} rows and {len(tasks)} columns")
-    strange = next((row for row in rows if row not in tasks), None)
-    if strange is not None or len(set(rows)) < len(rows):
-        raise _refusal(
-            owner, _FRAME, "a row label twice" if strange is None else f"the row {strange!r}"
-        )
+        fields = {"rows": len(rows), "columns": len(tasks)}
+        raise _refusal(owner, _FRAME, LazyMessage("got.rows_and_columns", fields))
+    for k, row in enumerate(rows):
+        if row not in tasks:
+            raise _refusal(owner, _FRAME, LazyMessage("got.row", {"row": repr(row)}))
+        if row in rows[:k]:
+            raise _refusal(owner, _FRAME, LazyMessage("got.twice", {"name": repr(row)}))
     return Graph(values[[rows.index(task) for task in tasks]], tasks, owner=owner)
 
 

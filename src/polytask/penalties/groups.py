@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import numbers
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask._linalg import (
     Array,
     host,
@@ -24,6 +23,7 @@ from polytask._linalg import (
 )
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import BlockSeparable, Columns, Mergeable, Valued
 from polytask.penalties.couplings import check_width
 from polytask.penalties.row_groups import check_weight_count, checked_groups, checked_weights
@@ -48,22 +48,24 @@ from polytask.penalties.terms import (
 )
 
 FeatureGroups = tuple[tuple[int, ...], ...]
+_EACH_ONCE = LazyMessage("allowed.groups_of_features")
 
 
 def _checked_features(value: object, parameter: str, owner: str) -> FeatureGroups:
     """Return groups of feature numbers, each of 0, 1, ... in exactly one, or raise."""
     groups = checked_groups(value, parameter, owner)
-    allowed = "groups of feature positions 0, 1, ..., each in exactly one group"
     found = [feature for group in groups for feature in group]
     for feature in found:
-        if not isinstance(feature, numbers.Integral) or isinstance(feature, bool):
-            raise ParameterError(sentence(parameter, owner, allowed, repr(feature)))
-    for place, feature in enumerate(sorted(int(f) for f in found)):
-        if feature < place:
-            got = f"{feature} twice" if feature >= 0 else f"{feature}"
-            raise ParameterError(sentence(parameter, owner, allowed, got))
+        if not is_whole(feature):
+            raise ParameterError(sentence(parameter, owner, _EACH_ONCE, repr(feature)))
+    for place, feature in enumerate(sorted(map(int, found))):
         if feature > place:
-            raise ParameterError(sentence(parameter, owner, allowed, f"none with {place}"))
+            got = LazyMessage("got.none_for", {"lacking": str(place)})
+            raise ParameterError(sentence(parameter, owner, _EACH_ONCE, got))
+        if feature < place:
+            twice = LazyMessage("got.twice", {"name": str(feature)})
+            came = twice if feature >= 0 else str(feature)
+            raise ParameterError(sentence(parameter, owner, _EACH_ONCE, came))
     return tuple(tuple(int(feature) for feature in group) for group in groups)
 
 
@@ -144,9 +146,8 @@ class GroupNorm(Norm, BlockSeparable):
         if n_features == 0:
             return values
         if n_features != len(self._owner):
-            allowed = f"groups of all features of W ({n_features})"
-            got = f"groups of {len(self._owner)}"
-            raise ParameterError(sentence("groups", self.label, allowed, got))
+            allowed = LazyMessage("allowed.features_as_w", {"n": n_features})
+            raise ParameterError(sentence("groups", self.label, allowed, len(self._owner)))
         sums = np.bincount(self._owner, host(values), minlength=len(self.groups))
         return like(sums, values)
 

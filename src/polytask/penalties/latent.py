@@ -80,10 +80,7 @@ class LatentTasks(RelativeTerm, OfFactors):
         IncompatibleError
             Always; ``factored_value`` takes the factors.
         """
-        raise IncompatibleError(
-            "LatentTasks has a value for the factors of W only: the least over all factors of a "
-            "given W is not known. Use factored_value(L, S), or the objective of the solution."
-        )
+        raise IncompatibleError(LazyMessage("penalty.refusal.latent_value"))
 
     def factored_value(self, L: Array, S: Array) -> float:
         """Return the value of factors.

@@ -13,6 +13,7 @@ from polytask._checks import number, one_of, positive, sentence
 from polytask._linalg import Array, clip, host, largest, namespace, per_row, row_norms, total
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.adapted import adapted, finite_limit
 from polytask.penalties.base import (
     Columns,
@@ -22,6 +23,7 @@ from polytask.penalties.base import (
     Penalty,
     RowKernel,
     RowSeparable,
+    about,
 )
 from polytask.penalties.rows import L1, L21
 from polytask.penalties.sums import Operators
@@ -44,8 +46,9 @@ def tangent(norm: Penalty, slopes: Array) -> Penalty:
 
 
 def _checked_above(least: float) -> Any:  # noqa: ANN401 - a check of a field
+    allowed = LazyMessage("allowed.above", {"least": f"{least:g}"})
+
     def check(value: object, parameter: str, owner: str) -> float:
-        allowed = f"a finite number > {least:g}"
         found = number(value, parameter, owner, allowed)
         if found <= least:
             raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
@@ -445,10 +448,7 @@ def reweighted(penalty: Penalty, eps: float = 0.1) -> Penalty:
     reweighted(L21(alpha=0.1), eps=0.5)
     """
     if not (penalty.is_norm and isinstance(penalty, RowSeparable)):
-        raise IncompatibleError(
-            f"{penalty!r} cannot be reweighted: it is not a single norm of rows. L21, L1, "
-            "SparseGroup, L1Inf, FusedTasks and TreeGroup are."
-        )
+        raise IncompatibleError(about(penalty, "penalty.refusal.reweighted"))
     return ReweightedRows(penalty, eps)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, get_type_hints
 
 from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage, with_and
 from polytask.penalties.base import Penalty
 from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.sums import Sum
@@ -82,15 +83,13 @@ def parse(text: str) -> Penalty:
     except (ParameterError, IncompatibleError):
         raise
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise _refusal(text, text) from None
+        raise ParameterError(_refusal(text, text)) from None
 
 
-def _refusal(piece: str, text: str) -> ParameterError:
-    """Return the error for a piece of text that is no penalty."""
-    return ParameterError(
-        f"penalty must be a text such as 'L21', 'L21(0.5)' or 'toward_mean + L2(alpha=0.1)', "
-        f"made of {', '.join(PENALTIES)}; got {piece!r} in {text!r}."
-    )
+def _refusal(piece: str, text: str, names: Iterable[str] = PENALTIES) -> LazyMessage:
+    """Return that a piece of text is no penalty."""
+    fields = {"names": list(names), "piece": repr(piece), "text": repr(text)}
+    return LazyMessage("penalty.refusal.text", fields)
 
 
 def _penalty(node: ast.expr, text: str) -> Penalty:
@@ -103,22 +102,20 @@ def _penalty(node: ast.expr, text: str) -> Penalty:
         case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant() as right):
             return _penalty(left, text).scaled(_factor(right, text))
         case ast.Name(id=name):
-            return _made(name, (), {}, text)
+            return _made(name, (), (), text)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if any(k.arg is None for k in keywords):
-                raise _refusal(ast.unparse(node), text)
-            named = {str(k.arg): _named(k, text) for k in keywords}
-            if len(named) < len(keywords):
-                raise ParameterError(f"{name} in {text!r} has a parameter twice.")
+                raise ParameterError(_refusal(ast.unparse(node), text))
+            named = [(str(k.arg), _named(k, text)) for k in keywords]
             return _made(name, tuple(_value(arg, text) for arg in args), named, text)
-    raise _refusal(ast.unparse(node), text)
+    raise ParameterError(_refusal(ast.unparse(node), text))
 
 
 def _factor(node: ast.expr, text: str) -> float:
     """Return the number that multiplies a penalty."""
     number = _number(node, text)
     if number is None:
-        raise _refusal(ast.unparse(node), text)
+        raise ParameterError(_refusal(ast.unparse(node), text))
     return number
 
 
@@ -135,7 +132,7 @@ def _number(node: ast.expr, text: str) -> float | None:
             size = _number(operand, text)
             if size is not None:
                 return -size
-    raise _refusal(ast.unparse(node), text)
+    raise ParameterError(_refusal(ast.unparse(node), text))
 
 
 def _value(node: ast.expr, text: str) -> Any:  # noqa: ANN401 - what a parameter may be
@@ -173,48 +170,39 @@ def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
     return _value(node, text)
 
 
-def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Penalty:
+def _made(
+    name: str, args: tuple[Any, ...], named: Sequence[tuple[str, Any]], text: str
+) -> Penalty:
     """Return the penalty of a name and parameters."""
     if name not in _MAKERS:
-        known = ", ".join(_MAKERS)
-        raise ParameterError(
-            f"penalty must be made of {known}; got {name!r} in {text!r}.{nearest(name, _MAKERS)}"
-        )
-    wrong = _misfit(_MAKERS[name], args, named)
-    if wrong:
-        raise ParameterError(f"{name} in {text!r} {wrong}.")
+        raise ParameterError(_refusal(name, text, _MAKERS) + nearest(name, _MAKERS))
+    found = inspect.signature(_MAKERS[name]).parameters
+    known = {k: own for k, own in found.items() if k not in _BOUND}
+    takes = with_and([k for k in known if k not in _SILENT])
+    fields = {"penalty": name, "text": repr(text), "takes": takes}
+    if wrong := _misfit(known, len(args), [k for k, _ in named]):
+        key, more = wrong
+        raise ParameterError(LazyMessage(f"penalty.refusal.text.{key}", fields | more))
     try:
-        return _MAKERS[name](*args, **named)
+        return _MAKERS[name](*args, **dict(named))
     except TypeError:
-        takes = _listed(own for own in _parameters(_MAKERS[name]) if own not in _SILENT)
-        raise ParameterError(f"{name} in {text!r} takes {takes}, each of its own kind.") from None
+        raise ParameterError(LazyMessage("penalty.refusal.text.kinds", fields)) from None
 
 
-def _parameters(maker: Callable[..., Penalty]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a penalty by name."""
-    found = inspect.signature(maker).parameters
-    return {name: own for name, own in found.items() if name not in _BOUND}
-
-
-def _misfit(maker: Callable[..., Penalty], args: tuple[Any, ...], named: Iterable[str]) -> str:
-    """Say why a penalty cannot be made from as many values and such names; empty if it can."""
-    known = _parameters(maker)
-    takes = f"it takes {_listed(name for name in known if name not in _SILENT)}"
+def _misfit(
+    known: Mapping[str, inspect.Parameter], n_values: int, named: Sequence[str]
+) -> tuple[str, dict[str, Any]] | None:
+    """Return in what way so many values and such names do not fit the parameters, if any."""
     places = [k for k, own in known.items() if own.kind is not inspect.Parameter.KEYWORD_ONLY]
-    if len(args) > len(places):
-        return f"has {len(args)} values without a name, of {len(places)} that it can have; {takes}"
+    if n_values > len(places):
+        return "many", {"given": n_values, "places": len(places)}
     strange = [k for k in named if k not in known]
     if strange:
-        return f"has no parameter {strange[0]!r}; {takes}"
-    given = [*places[: len(args)], *named]
+        return "strange", {"parameter": repr(strange[0])}
+    given = [*places[:n_values], *named]
     twice = [k for k in given if given.count(k) > 1]
     if twice:
-        return f"has {twice[0]} twice"
+        return "twice", {"parameter": twice[0]}
     empty = inspect.Parameter.empty
     lacking = [k for k, own in known.items() if own.default is empty and k not in given]
-    return f"lacks {_listed(lacking)}; {takes}" if lacking else ""
-
-
-def _listed(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+    return ("lacking", {"lacking": with_and(lacking)}) if lacking else None

@@ -13,6 +13,7 @@ from polytask._checks import nonnegative, sentence
 from polytask._linalg import Array, host, like, per_entry, per_row
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import (
     CompiledRows,
     Conjugate,
@@ -22,6 +23,7 @@ from polytask.penalties.base import (
     Proximable,
     RowKernel,
     RowSeparable,
+    about,
     capabilities_of,
 )
 from polytask.penalties.groups import OutlierTasks
@@ -29,7 +31,7 @@ from polytask.penalties.parts_rows import divide
 from polytask.penalties.rows import L1, L21
 from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.spectral import TraceNorm
-from polytask.penalties.sums import Joined
+from polytask.penalties.sums import PENALTY, Joined
 from polytask.penalties.terms import RelativeTerm, check_exclusive
 
 
@@ -186,10 +188,7 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         """Return the strength of the reference at which every part vanishes."""
         present = self.strength
         if present is None:
-            raise ParameterError(
-                f"The null strength of {self!r} depends on the proportions of its members; "
-                "give each an alpha, or call resolved(gradient) first."
-            )
+            raise ParameterError(about(self, "penalty.refusal.null_strength"))
         factor = max(_factor(member, gradient) for member in self.members)
         return present * factor if present > 0 or factor == 0 else float("inf")
 
@@ -197,12 +196,8 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         """Return the whole with all members multiplied so that the reference has `alpha`."""
         present = self.strength
         if not present:
-            raise ParameterError(
-                f"Parts take another strength in proportion to that of {self.reference!r}, "
-                "which has none yet; give every member an alpha > 0, or call "
-                "resolved(gradient) first."
-            )
-        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
+            raise ParameterError(about(self.reference, "penalty.refusal.no_strength"))
+        return self.scaled(nonnegative(alpha, "strength", "Parts") / present)
 
     def shifted(self, W0: Array) -> Penalty:
         """Return the penalty of W - W0; the first part contains W0."""
@@ -213,11 +208,7 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         """Return a copy that knows the features; every member has to penalise each of them."""
         for member in self.members:
             if member.bind_features(space).unpenalised.size:
-                raise IncompatibleError(
-                    f"{member!r} leaves features alone, and their part takes them whole; the "
-                    "penalties of parts have to penalise every feature. Use small weights "
-                    "instead of 0."
-                )
+                raise IncompatibleError(about(member, "penalty.refusal.free_features"))
         return super().bind_features(space)
 
     def resolved(self, gradient: Array) -> Penalty:
@@ -239,14 +230,14 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
 def _flat(members: Iterable[Any]) -> tuple[Penalty, ...]:
     """Return members as a tuple; parts of parts are parts."""
     flat: list[Penalty] = []
-    if isinstance(members, Penalty):
-        raise ParameterError(sentence("members", "Parts", "a list of penalties", repr(members)))
-    for member in members:
+    for member in () if isinstance(members, Penalty) else members:
         if not isinstance(member, Penalty):
-            raise ParameterError(sentence("A member", "Parts", "a penalty", repr(member)))
+            what = LazyMessage("what.member")
+            raise ParameterError(sentence(what, "Parts", PENALTY, repr(member)))
         flat += member.members if isinstance(member, Parts) else (member,)
     if not flat:
-        raise ParameterError(sentence("members", "Parts", "at least one penalty", "none"))
+        allowed = LazyMessage("allowed.some_penalties")
+        raise ParameterError(sentence("members", "Parts", allowed, repr(members)))
     return tuple(flat)
 
 
@@ -323,10 +314,8 @@ def _check_pair(
 ) -> None:
     """Refuse one strength without the other, and strengths beside a fraction."""
     if (alpha is None) != (second is None):
-        raise ParameterError(
-            f"alpha and {name} of {owner} belong together, because only their ratio says which "
-            f"part takes what; got alpha={alpha!r} and {name}={second!r}. fraction= sets both."
-        )
+        fields = {"owner": owner, "other": name, "got": repr(alpha), "got2": repr(second)}
+        raise ParameterError(LazyMessage("penalty.refusal.pair", fields))
     check_exclusive(alpha, fraction, owner)
 
 
@@ -385,7 +374,7 @@ def dirty(
     _check_pair(alpha, own_alpha, "own_alpha", fraction, "dirty")
     kind: Any = shared
     if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
-        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
+        allowed = LazyMessage("allowed.penalty_class")
         raise ParameterError(sentence("shared", "dirty", allowed, repr(shared)))
     first = kind(alpha, fraction=fraction)  # type: ignore[call-arg]
     return Parts([first, L1(own_alpha, fraction=fraction)])
@@ -527,11 +516,7 @@ def sparse_low_rank(
     >>> sparse_low_rank(0.2, radius=3.0)
     Parts([L1(alpha=0.2), TraceNorm(alpha=0.0, radius=3.0)])
     """
-    if radius is not None and low_rank_alpha is not None:
-        raise ParameterError(
-            "low_rank_alpha and radius of sparse_low_rank exclude each other; got "
-            f"low_rank_alpha={low_rank_alpha!r} and radius={radius!r}."
-        )
+    check_exclusive(low_rank_alpha, radius, "sparse_low_rank", ("low_rank_alpha", "radius"))
     sparse = L1(alpha, fraction=fraction)
     if radius is not None:
         return Parts([sparse, TraceNorm(radius=radius)])

@@ -9,6 +9,7 @@ import numpy as np
 
 from polytask._linalg import host, inner
 from polytask.exceptions import PolytaskError
+from polytask.messages import LazyMessage, with_and
 from polytask.penalties.base import Conjugate, Penalty
 from polytask.penalties.decomposition import Split, decompose
 
@@ -169,12 +170,9 @@ def _iterate(task: _Division) -> tuple[list[np.ndarray], float]:
         z, now = _advanced(task, mixed, z, move)
     if cost - below <= _REFUSED * task.wanted * cost:
         return best, cost
-    names = " and ".join(repr(member) for member in task.members)
-    raise PolytaskError(
-        f"The value of {names} as parts of one matrix is not known to "
-        f"{_REFUSED * task.wanted:.0e} after {_MOST_STEPS} steps; their strengths or the entries "
-        "of W are too different in size."
-    )
+    members = with_and([repr(member) for member in task.members])
+    fields = {"members": members, "wanted": f"{_REFUSED * task.wanted:.0e}", "steps": _MOST_STEPS}
+    raise PolytaskError(LazyMessage("penalty.refusal.value_of_parts", fields))
 
 
 def _advanced(

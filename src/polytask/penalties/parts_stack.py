@@ -22,6 +22,7 @@ from polytask.penalties.base import (
     Proximable,
     Quadratic,
     RowSeparable,
+    about,
     capabilities_of,
 )
 from polytask.penalties.decomposition import Split, SplitPenalty, decompose
@@ -168,7 +169,5 @@ def _split(member: Penalty) -> Split:
     """Return the split of a member, which has to be convex."""
     found = None if isinstance(member, Nonconvex) else decompose(member)
     if found is None or not isinstance(found.proximable, Conjugate | None):
-        raise IncompatibleError(
-            f"{member!r} cannot be the penalty of a part: it is not known to be convex."
-        )
+        raise IncompatibleError(about(member, "penalty.refusal.part"))
     return found

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from polytask._checks import nearest, nonnegative, sentence
+from polytask._checks import nonnegative, sentence
 from polytask._linalg import (
     Array,
     clip,
@@ -22,8 +22,9 @@ from polytask._linalg import (
 )
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
-from polytask.penalties.base import Columns, RowKernel
-from polytask.penalties.couplings import check_width
+from polytask.messages import LazyMessage
+from polytask.penalties.base import Columns, RowKernel, about
+from polytask.penalties.couplings import check_width, without
 from polytask.penalties.rows import RowNorm, largest_dual_norm, shortened, softened
 from polytask.penalties.shared_rows import SharedMaxima
 from polytask.penalties.terms import (
@@ -106,15 +107,12 @@ Groups = tuple[tuple[Hashable, ...], ...]
 
 def checked_groups(value: object, parameter: str, owner: str) -> tuple[tuple[Any, ...], ...]:
     """Return groups as tuples of members, or raise if one is empty or names one twice."""
-    allowed = "one or more groups, each a sequence of members that differ"
-    if not isinstance(value, Iterable) or isinstance(value, str):
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    groups = tuple(value)
-    if not groups:
-        raise ParameterError(sentence(parameter, owner, allowed, "none"))
-    for group in groups:
-        if not _is_group(group):
-            raise ParameterError(sentence(parameter, owner, allowed, f"the group {group!r}"))
+    many = isinstance(value, Iterable) and not isinstance(value, str)
+    groups: tuple[Any, ...] = tuple(value) if many else ()  # type: ignore[arg-type]
+    wrong = [LazyMessage("got.group", {"group": repr(g)}) for g in groups if not _is_group(g)]
+    if wrong or not groups:
+        got = wrong[0] if wrong else repr(value)
+        raise ParameterError(sentence(parameter, owner, LazyMessage("allowed.member_groups"), got))
     return tuple(tuple(group) for group in groups)
 
 
@@ -131,7 +129,7 @@ def _is_group(group: object) -> bool:
 def checked_weights(value: object, parameter: str, owner: str) -> tuple[float, ...]:
     """Return weights as a tuple of numbers >= 0, or raise."""
     if not isinstance(value, Iterable) or isinstance(value, str):
-        allowed = "a sequence of numbers >= 0, one for each group"
+        allowed = LazyMessage("allowed.group_weights")
         raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
     return tuple(nonnegative(weight, parameter, owner) for weight in value)
 
@@ -144,16 +142,16 @@ def checked_tree(value: object, parameter: str, owner: str) -> Groups:
         for j in range(i):
             common = first & sets[j]
             if common and not (first <= sets[j] or sets[j] <= first):
-                allowed = "a tree: any two groups without common tasks, or one within the other"
-                got = f"{groups[j]!r} and {groups[i]!r}, which overlap"
-                raise ParameterError(sentence(parameter, owner, allowed, got))
+                fields = {"first": repr(groups[j]), "second": repr(groups[i])}
+                got = LazyMessage("got.overlapping", fields)
+                raise ParameterError(sentence(parameter, owner, LazyMessage("allowed.tree"), got))
     return groups
 
 
 def check_weight_count(weights: tuple[float, ...] | None, groups: Groups, owner: str) -> None:
     """Refuse weights that are not as many as the groups."""
     if weights is not None and len(weights) != len(groups):
-        allowed = f"as many numbers as there are groups ({len(groups)})"
+        allowed = LazyMessage("allowed.one_per_group", {"n": len(groups)})
         raise ParameterError(sentence("weights", owner, allowed, len(weights)))
 
 
@@ -246,9 +244,7 @@ class TreeGroup(RelativeTerm, RowNorm):
         known = dict.fromkeys(task for group in self.groups for task in group)
         for task in columns.task_labels():
             if task not in known:
-                allowed, got = "groups that hold every task", f"none with {task!r}"
-                words = sentence("groups", self.label, allowed, got)
-                raise ParameterError(words + nearest(task, known))
+                raise ParameterError(without("groups", self.label, task, known))
         bound: TreeGroup = changed(self, columns=columns)
         return bound
 
@@ -256,7 +252,7 @@ class TreeGroup(RelativeTerm, RowNorm):
     def _tree(self) -> _Tree:
         """The groups as columns."""
         if self.columns is None:
-            raise ParameterError(f"{self!r} knows no tasks yet; call bind(columns) first.")
+            raise ParameterError(about(self, "penalty.refusal.not_bound"))
         owners = self.columns.tasks
         members = np.array([[task in set(group) for task in owners] for group in self.groups])
         weights = np.ones(len(members)) if self.weights is None else np.asarray(self.weights)

@@ -10,10 +10,11 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._checks import nearest, nonnegative, sentence
+from polytask._checks import listed, nearest, nonnegative, sentence
 from polytask._linalg import Array, host
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import (
     NO_ROWS,
     Columns,
@@ -24,7 +25,11 @@ from polytask.penalties.base import (
     Penalty,
     Quadratic,
     Smooth,
+    about,
 )
+
+_SUM = LazyMessage("what.sum_of_penalties")
+PENALTY = LazyMessage("allowed.a_penalty")
 
 
 class Operators(Penalty):
@@ -122,7 +127,7 @@ class Joined(Operators):
         i = names.index(head)
         changed = self.members[i].replace(rest, value) if rest else value
         if not isinstance(changed, Penalty):
-            raise ParameterError(sentence(name, repr(self), "a penalty", repr(value)))
+            raise ParameterError(sentence(name, repr(self), PENALTY, repr(value)))
         return self.of([*self.members[:i], changed, *self.members[i + 1 :]])
 
     def without_terms(self) -> Mapping[str, Penalty]:
@@ -203,11 +208,8 @@ class Summed(Joined):
         """Return the sum with all members multiplied so that the reference has `alpha`."""
         present = self.strength
         if not present:
-            raise ParameterError(
-                f"A sum takes another strength in proportion to that of {self.reference!r}, "
-                "which has none yet; give it an alpha > 0, or call resolved(gradient) first."
-            )
-        return self.scaled(nonnegative(alpha, "strength", "a sum of penalties") / present)
+            raise ParameterError(about(self.reference, "penalty.refusal.no_strength"))
+        return self.scaled(nonnegative(alpha, "strength", _SUM) / present)
 
     def shifted(self, W0: Array) -> Penalty:
         """Return the sum with every member shifted, a penalty of W - W0."""
@@ -223,10 +225,7 @@ class Summed(Joined):
         if not open_members:
             return self
         if any(not same_point(m.null_point, self.null_point) for m in open_members):
-            raise ParameterError(
-                f"The members of {self!r} vanish at different points, so a fraction has no "
-                "meaning; give each an alpha."
-            )
+            raise ParameterError(about(self, "penalty.refusal.vanish_apart"))
         return add(member.resolved(gradient) for member in self.members)
 
     @classmethod
@@ -300,10 +299,7 @@ class Sum(Summed, Quadratic, NullStrength):
             return float(limiting[0].null_strength(gradient))
         whole = merge(p for m in limiting for p in parts_of(m) if isinstance(p, NullStrength))
         if whole is None or not whole.strength or not self.strength:
-            raise ParameterError(
-                f"The null strength of {self!r} depends on the proportions of its members; "
-                "give each an alpha > 0, or call resolved(gradient) first."
-            )
+            raise ParameterError(about(self, "penalty.refusal.null_strength"))
         return float(whole.null_strength(gradient) * self.strength / whole.strength)
 
     def gradient(self, W: Array) -> Array:
@@ -343,14 +339,15 @@ def add(members: Iterable[Any]) -> Penalty:
         for term in (member.members if isinstance(member, Sum) else (member,))
     )
     if other := [member for member in flat if not isinstance(member, Penalty)]:
-        raise ParameterError(sentence("A member", "a sum", "a penalty", repr(other[0])))
+        member = LazyMessage("what.member")
+        raise ParameterError(sentence(member, _SUM, PENALTY, repr(other[0])))
     whole: Penalty = flat[0] if len(flat) == 1 else Sum(flat)
     return whole
 
 
 def unknown_parameter(name: str, owner: str, known: Iterable[str]) -> ParameterError:
     """Return the error for a parameter that a penalty does not have."""
-    allowed = "one of " + ", ".join(known)
+    parameter = LazyMessage("what.parameter_name")
     return ParameterError(
-        sentence("The parameter name", owner, allowed, repr(name)) + nearest(name, known)
+        sentence(parameter, owner, listed(known), repr(name)) + nearest(name, known)
     )

@@ -14,6 +14,7 @@ from polytask._checks import fraction, nonnegative, positive
 from polytask._linalg import Array, frozen, rounding, simplex_levels
 from polytask._registry import State
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.adapted import adapted, finite_limit
 from polytask.penalties.base import (
     Columns,
@@ -23,6 +24,7 @@ from polytask.penalties.base import (
     Penalty,
     Proximable,
     Valued,
+    about,
 )
 from polytask.penalties.sums import Operators, unknown_parameter
 
@@ -100,9 +102,7 @@ class Single(Operators):
         """
         strength = self.strength
         if strength is None:
-            raise ParameterError(
-                f"{self!r} is relative to the data; call resolved(gradient) first, or give alpha."
-            )
+            raise ParameterError(about(self, "penalty.refusal.relative"))
         return strength
 
     @final
@@ -166,13 +166,17 @@ def changed(penalty: Any, **changes: Any) -> Any:  # noqa: ANN401 - any frozen d
     return dataclasses.replace(penalty, **changes)
 
 
-def check_exclusive(alpha: float | None, fraction: float | None, owner: str) -> None:
-    """Refuse alpha together with fraction."""
-    if alpha is not None and fraction is not None:
-        raise ParameterError(
-            f"alpha and fraction of {owner} exclude each other; got "
-            f"alpha={alpha!r} and fraction={fraction!r}."
-        )
+def check_exclusive(
+    one: float | None,
+    other: float | None,
+    owner: str,
+    names: tuple[str, str] = ("alpha", "fraction"),
+) -> None:
+    """Refuse one parameter together with another."""
+    if one is not None and other is not None:
+        fields = {"owner": owner, "one": names[0], "other": names[1]}
+        got = {"got": repr(one), "got2": repr(other)}
+        raise ParameterError(LazyMessage("penalty.refusal.exclusive", fields | got))
 
 
 class AbsoluteTerm(Single):

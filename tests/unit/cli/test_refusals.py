@@ -121,7 +121,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         ),
         (("a.csv", *FIT, "--model", "separat"), "Did you mean 'separate'?"),
         (("a.csv", *FIT, "--model", "joint forest"), "forests are tried for target matrices only"),
-        (("a.csv", *FIT, "--penalty", "L3"), "penalty must be made of"),
+        (("a.csv", *FIT, "--penalty", "L3"), "--penalty must be a text such as"),
         (("a.csv", *FIT, "--model", "separate", "--penalty", "L1"), "takes no --penalty"),
         (("a.csv", *FIT, "--model", "learned prior", "--loss", "huber"), "choose another"),
         (("a.csv", *FIT, "--model", "learned prior", "--loss", "quantile"), "choose another"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from string import Formatter
@@ -53,6 +54,37 @@ def test_both_languages_have_the_same_keys():
 @pytest.mark.parametrize("key", KEYS)
 def test_both_languages_have_the_same_fields(key):
     assert fields(TABLE["en"][key]) == fields(TABLE["zh"][key])
+
+
+def messages_in_code() -> list[tuple[str, str, set[str] | None]]:
+    """Return place, key and fields (None where they are not written out) of messages in code."""
+    found = []
+    for path in sorted(FOLDER.parents[1].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            given: set[str] | None = None
+            match node:
+                case ast.Call(func=ast.Name(id="LazyMessage"), args=[ast.Constant(key)]):
+                    given = set()
+                case ast.Call(
+                    func=ast.Name(id="LazyMessage"), args=[ast.Constant(key), ast.Dict(keys)]
+                ) if None not in keys:
+                    given = {str(name.value) for name in keys}
+                case ast.Constant(str(key)) if re.fullmatch(r"\w+\.refusal\.[a-z_.]*[a-z]", key):
+                    pass
+                case _:
+                    continue
+            found.append((f"{path.name}:{node.lineno}", key, given))
+    return found
+
+
+def test_messages_in_code_are_in_the_catalogues_with_their_fields():
+    found = messages_in_code()
+    assert len(found) > 1000
+    assert [where for where, key, _ in found if key not in TABLE["en"]] == []
+    lacking = {
+        where: fields(TABLE["en"][key]) - given for where, key, given in found if given is not None
+    }
+    assert {where: names for where, names in lacking.items() if names} == {}
 
 
 @pytest.mark.parametrize("key", KEYS)

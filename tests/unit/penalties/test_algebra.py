@@ -97,7 +97,7 @@ def test_sums_expose_their_members():
     assert set(total.get_params()) == first | {"p1", "p1__alpha", "p1__radius"}
     assert total.replace("p0__alpha", 3.0) == L21(3.0) + L2(2.0)
     assert total.replace("p1", toward_mean(1.0)) == L21(fraction=0.1) + toward_mean(1.0)
-    with pytest.raises(ParameterError, match=r"one of p0, p0__alpha, .*; got 'p9__alpha'"):
+    with pytest.raises(ParameterError, match=r"one of 'p0', 'p0__alpha', .*; got 'p9__alpha'"):
         total.replace("p9__alpha", 1.0)
     with pytest.raises(ParameterError, match="alpha of L2"):
         total.replace("p1__alpha", -1.0)

@@ -116,7 +116,7 @@ def test_no_columns():
 def test_a_wrong_number_of_columns_is_refused():
     for bound in (along_time(1, "abc").bind(COLUMNS), along_graph(1, WEIGHTS).bind(COLUMNS)):
         for operate in (bound.value, bound.gradient):
-            with pytest.raises(ParameterError, match=r"W of .* 6 columns; got shape \(5, 4\)"):
+            with pytest.raises(ParameterError, match=r"W of .* 6 columns; got .*shape \(5, 4\)"):
                 operate(W[:, :4])
 
 
@@ -145,7 +145,7 @@ def test_an_order_may_name_more_tasks():
 
 
 def test_orders_that_are_refused():
-    with pytest.raises(ParameterError, match="got 'a' twice"):
+    with pytest.raises(ParameterError, match="got two 'a'"):
         along_time(1.0, ["a", "b", "a"])
     with pytest.raises(ParameterError, match=r"order of along_time must be a sequence .* got 3"):
         along_time(1.0, 3)
@@ -204,8 +204,8 @@ def test_tasks_that_are_in_no_pair_have_no_neighbours():
 @pytest.mark.parametrize(
     ("adjacency", "got"),
     [
-        (np.ones((2, 3)), r"a symmetric matrix.* got shape \(2, 3\)"),
-        (np.ones(3), r"a symmetric matrix.* got shape \(3,\)"),
+        (np.ones((2, 3)), r"a symmetric matrix.* got an array of shape \(2, 3\)"),
+        (np.ones(3), r"a symmetric matrix.* got an array of shape \(3,\)"),
         (np.array([[0.0, 2.0], [1.0, 0.0]]), "got 2 from 0 to 1 and 1 from 1 back"),
         (np.array([[0.0, -2.0], [-2.0, 0.0]]), "got -2 between 0 and 1"),
         (np.array([[0.0, np.nan], [np.nan, 0.0]]), "NaN"),
@@ -217,8 +217,8 @@ def test_tasks_that_are_in_no_pair_have_no_neighbours():
         ({("a", "b", "c"): 1.0}, "a mapping of pairs"),
         (frame().iloc[:2], "got 2 rows and 3 columns"),
         (frame(rows="abd"), "a data frame whose rows and columns .* got the row 'd'"),
-        (frame(rows="aab"), "got a row label twice"),
-        (frame(labels="aab", rows="aab"), "a row label twice"),
+        (frame(rows="aab"), "got two 'a'"),
+        (frame(labels="aab", rows="aab"), "got two 'a'"),
     ],
 )
 def test_graphs_that_are_refused(adjacency, got):
@@ -231,9 +231,12 @@ def test_graphs_that_are_refused(adjacency, got):
 @pytest.mark.parametrize(
     ("adjacency", "got"),
     [
-        (np.ones((2, 2)), r"of shape \(3, 3\), a row for each task; got shape \(2, 2\)"),
-        (frame(labels="abd", rows="abd"), "given for every task; got none for the task 'c'"),
-        ({("a", "bb"): 1.0}, r"about tasks of the model; got the task 'bb'\. Did you mean 'b'"),
+        (
+            np.ones((2, 2)),
+            r"of shape \(3, 3\), a row for each task; got .*shape \(2, 2\)",
+        ),
+        (frame(labels="abd", rows="abd"), "given for every task; got none for 'c'"),
+        ({("a", "bb"): 1.0}, r"about tasks of the model; got 'bb'\. Did you mean 'b'"),
     ],
 )
 def test_graphs_that_do_not_fit_the_tasks(adjacency, got):

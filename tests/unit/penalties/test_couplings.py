@@ -66,7 +66,7 @@ def test_toward_mean_forms_no_matrix_between_tasks():
 
 def test_a_wrong_number_of_columns_is_refused():
     for bound in (toward_mean().bind(COLUMNS), coupling(1.0, Q)):
-        with pytest.raises(ParameterError, match=r"W of .* columns; got shape \(5, 4\)"):
+        with pytest.raises(ParameterError, match=r"W of .* columns; got .*shape \(5, 4\)"):
             bound.value(W[:, :4])
 
 
@@ -114,7 +114,7 @@ def test_matrices_that_are_refused(matrix, got):
 
 
 def test_labels_that_are_refused():
-    with pytest.raises(ParameterError, match="labels that differ; got 'a' twice"):
+    with pytest.raises(ParameterError, match="labels that differ; got two 'a'"):
         coupling(1.0, Q, ["a", "b", "a"])
     with pytest.raises(ParameterError, match=r"got none for 1\. Did you mean '1'"):
         coupling(1.0, Q, ["1", "2", "3"]).bind(Columns((1, 2, 3), (None,) * 3))

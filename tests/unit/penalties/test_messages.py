@@ -55,7 +55,7 @@ def test_more_latent_tasks_than_columns_have_no_effect():
         ("Clustered(fraction=.1)", "has no parameter 'fraction'; it takes alpha, ratio and"),
         ("coupling()", "lacks alpha and matrix; it takes alpha, matrix and tasks"),
         ("toward_mean(1, alpha=2)", "has alpha twice"),
-        ("L1(alpha=1, alpha=2)", "has a parameter twice"),
+        ("L1(alpha=1, alpha=2)", "has alpha twice"),
         ("L1(columns=3)", "has no parameter 'columns'"),
         ("Parts(1)", "takes members, each of its own kind"),
     ],

@@ -201,7 +201,7 @@ def test_binding_reaches_the_members():
         (lambda: sparse_low_rank(0.3), "low_rank_alpha"),
         (lambda: sparse_low_rank(0.3, 0.2, radius=1.0), "exclude each other"),
         (lambda: sparse_low_rank(0.3, radius=0.0), "radius of TraceNorm"),
-        (lambda: Parts([]), "at least one penalty"),
+        (lambda: Parts([]), "members of Parts must be a list of one or more penalties"),
         (lambda: Parts([1.0]), "must be a penalty"),
     ],
 )

@@ -241,7 +241,7 @@ def test_replace():
     assert L1(fraction=0.3).replace("alpha", 2.0) == L1(2.0)
     assert L1(fraction=0.3).replace("alpha", None) == L1(fraction=0.3)
     assert ElasticNet(2.0).replace("l1_ratio", 0.1) == ElasticNet(2.0, 0.1)
-    with pytest.raises(ParameterError, match=r"one of alpha, fraction; got 'alhpa'.*'alpha'\?"):
+    with pytest.raises(ParameterError, match=r"one of 'alpha', 'frac.*; got 'alhpa'.*'alpha'\?"):
         L1().replace("alhpa", 1.0)
     with pytest.raises(ParameterError, match="alpha of L1"):
         L1().replace("alpha", -1.0)
@@ -266,7 +266,7 @@ def test_negative_multiples_are_refused():
 
 
 def test_sums_with_something_else_are_refused():
-    with pytest.raises(ParameterError, match="A member of a sum must be a penalty; got 1"):
+    with pytest.raises(ParameterError, match="of a sum of penalties must be a penalty; got 1"):
         L1(1.0) + 1
 
 
