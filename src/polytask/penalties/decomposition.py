@@ -142,13 +142,6 @@ def ridge_of(penalty: Penalty) -> Ridge | None:
     return Ridge(plain.strength or 0.0, penalty.null_point) if is_ridge else None
 
 
-def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
-    """Refuse what the solvers of convex problems would answer with less than they claim."""
-    for term in terms:
-        if isinstance(term, Nonconvex):
-            raise IncompatibleError(about(term, "penalty.refusal.nonconvex"))
-
-
 def _one_prox(members: Sequence[Penalty]) -> Proximable:
     """Return the sum of non-smooth members as one with a prox, or refuse."""
     active = [m for m in members if m.strength != 0 or m.forbids] or list(members[:1])
@@ -216,7 +209,10 @@ def _compiled(penalty: Penalty, name: str, make: Callable[[Penalty], Split]) -> 
 
 
 def _decomposed(penalty: Penalty) -> Split:
-    _refuse_nonconvex(penalty.members if isinstance(penalty, Sum) else (penalty,))
+    for member in penalty.members if isinstance(penalty, Sum) else (penalty,):
+        # The solvers of convex problems would claim more than they find.
+        if isinstance(member, Nonconvex):
+            raise IncompatibleError(about(member, "penalty.refusal.nonconvex"))
     if not isinstance(penalty, Sum) and isinstance(penalty, Proximable):
         return Split(smooth=None, proximable=penalty)
     prox, ridges, smooth = _sorted(penalty)
