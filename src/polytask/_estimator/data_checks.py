@@ -72,12 +72,15 @@ def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     if not finite or len(np.unique(y)) < _FEW_ROWS or columns.stored() is not None:
         return []
     cells = [columns.column(j) for j in range(min(len(columns), _COMPARED))]
-    # Rows with the same sum by weights at random have the same cells.
-    weights = np.random.default_rng(0).uniform(1.0, 2.0, len(cells) + 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = sum(w * cell for w, cell in zip(weights, [y, *cells], strict=True))
+    # Rows with the same hash have the same cells; a sum would lose small cells beside large ones.
+    hashes, missing = np.zeros(len(y), dtype=np.uint64), np.zeros(len(y), dtype=bool)
+    for cell in [y, *cells]:
+        bits = (cell.astype(np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
+        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+        missing |= np.isnan(cell)
     # A cell that is missing is like no other.
-    distinct = len(np.unique(sums, equal_nan=False))
+    distinct = len(np.unique(hashes[~missing])) + int(missing.sum())
     # Few columns of few values repeat by chance; measured ones do not.
     varied = max(len(np.unique(cell)) for cell in cells) >= min(_FEW_ROWS, distinct)
     repeats = len(y) - distinct

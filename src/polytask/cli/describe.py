@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.cli.console import say, say_pair, say_whole
+from polytask.cli.console import note, say, say_pair, say_whole
 from polytask.cli.options import command_line
 from polytask.exceptions import PolytaskError
+from polytask.messages import LazyMessage, Text, message_of
 
 if TYPE_CHECKING:
     from polytask.cli.files import Tables
@@ -102,8 +103,9 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
             else score_name(estimator, speech)
         )
         fields: dict[str, str | int] = {"measure": measure}
-        fields |= {"value": f"{scores.own:.4g}", "folds": scores.folds}
-        said = speech("cli.scored", fields)
+        known = math.isfinite(scores.own)
+        value = f"{scores.own:.4g}" if known else speech("number.missing")
+        said = speech("cli.scored", fields | {"value": value, "folds": scores.folds})
         remark = _remark(scores.own, is_classifier(estimator), speech)
         found.insert(0, (speech("cli.label.held_out"), speech.joined([said, remark])))
     if scores.beside:
@@ -353,6 +355,7 @@ def held_out_scores(
     splits = [(np.sort(train), np.sort(test)) for train, test in as_splits(cv, data)]
     metric = METRICS["deviance" if classes else "d2"]
     scores: dict[str, float] = {}
+    reasons: dict[str, Text] = {}
     for name, model in models.items():
         parts = defaultdict(list)
         with warnings.catch_warnings():
@@ -362,9 +365,18 @@ def held_out_scores(
                     fitted = clone(model).fit(study.part(train))
                     for task, held in held_out(study, fitted, train, test):
                         parts[task if training.n_targets > 1 else 0].append(held)
-            except (PolytaskError, ValueError):
-                # Groups and times may leave a task without training rows: it has no such score.
+            except (PolytaskError, ValueError) as error:
+                # Groups and times may leave a task without training rows.
+                reasons[name] = message_of(error)
                 scores[name] = math.nan
                 continue
         scores[name] = float(np.mean([metric.overall(own) for own in parts.values()]))
+    if reasons:
+        rows = data.row_tasks() if data.offsets is not None else np.zeros(data.n_rows, int)
+        lacking = sorted({t for train, test in splits for t in set(rows[test]) - set(rows[train])})
+        names = [repr(data.tasks[t]) for t in lacking[:SHOWN]]
+        more = ["..."] * (len(lacking) > SHOWN)
+        reason = LazyMessage("cli.note.no_past", {"names": [*names, *more], "n": len(lacking)})
+        first = reason if lacking else reasons.get("own", next(iter(reasons.values())))
+        note(LazyMessage("cli.note.unscored", {"reason": first}))
     return scores

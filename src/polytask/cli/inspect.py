@@ -169,10 +169,11 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
 
 def is_table_file(path: str) -> bool:
     """Tell by its suffix whether a file is a table."""
-    from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
+    from polytask.data import readers
 
     name = path.lower().removesuffix(".gz")
-    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, ".xlsx", ".xls"))
+    tables = readers.PARQUET_SUFFIXES, readers.ARROW_SUFFIXES, readers.EXCEL_SUFFIXES
+    return name.endswith(sum(tables, readers.TEXT_SUFFIXES))
 
 
 def table_facts(
@@ -190,8 +191,10 @@ def table_facts(
     if task is not None:
         require(task, names, path)
     chosen = matching(targets, names, path)
-    twins, dates = _twins(table), date_columns(table)
-    likely = () if task is not None else likely_tasks(table.drop(columns=[*chosen, *dates]))
+    nested = [name for name in names if _kind(table[name]) == "lists"]
+    twins, dates = _twins(table.drop(columns=nested)), date_columns(table)
+    unfit = {*chosen, *dates, *nested}
+    likely = () if task is not None else likely_tasks(table.drop(columns=list(unfit)))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
     found = [target_of(table[name], name, path, override, reading) for name in chosen]
     tasks = None
@@ -206,11 +209,10 @@ def table_facts(
             "of_one_row": int((sizes == 1).sum()),
             "missing": int(table[task].isna().sum()),
         }
-    unread = {*chosen, *dates} - {task}
     leaks: dict[str, LazyMessage] = {}
     doubts: tuple[LazyMessage, ...] = ()
     if len(found) == 1:
-        leaks, doubts = _doubts(table.drop(columns=list(unread)), found[0], task)
+        leaks, doubts = _doubts(table.drop(columns=list(unfit - {task})), found[0], task)
     described = [
         _column(table[name], name, twins.get(name), task, name in dates, speech) for name in names
     ]
@@ -268,8 +270,14 @@ def _column(
     from polytask._estimator.far_cells import decisive_message
     from polytask.data.text_hints import spelling_hint
 
-    distinct = int(column.nunique())
+    kind = "dates" if dated else _kind(column)
     missing = float(column.isna().mean())
+    if kind == "lists":
+        return {
+            "name": name, "kind": kind, "missing": missing, "distinct": None,
+            "example": "", "remarks": [speech("cli.remark.lists")],
+        }  # fmt: skip
+    distinct = int(column.nunique())
     remarks = []
     if distinct == 0:
         remarks.append(speech("cli.remark.empty"))
@@ -279,7 +287,6 @@ def _column(
         remarks.append(speech("cli.remark.twin", {"name": twin}))
     if name != task and not dated and looks_like_identifier(column, distinct):
         remarks.append(speech("cli.remark.identifier"))
-    kind = "dates" if dated else _kind(column)
     if kind in ("numbers", "whole numbers"):
         cells = column.to_numpy(float, na_value=float("nan"))
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
@@ -299,6 +306,8 @@ def _column(
 def _kind(column: pd.Series[Any]) -> str:
     import pandas as pd
 
+    from polytask.data._cells import NESTED
+
     types = pd.api.types
     if not column.notna().any():
         return "empty"
@@ -308,6 +317,7 @@ def _kind(column: pd.Series[Any]) -> str:
         "dates": types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column),
         "whole numbers": types.is_integer_dtype(column),
         "numbers": types.is_numeric_dtype(column),
+        "lists": isinstance(column.dropna().iloc[0], NESTED),
     }
     return next((kind for kind, holds in checks.items() if holds), "text")
 
@@ -396,7 +406,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
             each["name"],
             speech.word("cli.kind", each["kind"]),
             f"{each['missing']:.1%}" if each["missing"] else "-",
-            f"{each['distinct']:,}",
+            "" if each["distinct"] is None else f"{each['distinct']:,}",
             each["example"],
         )
         for each in columns

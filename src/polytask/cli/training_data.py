@@ -418,6 +418,8 @@ class _Refusals:
             # The fit on all columns says them.
             warnings.simplefilter("ignore")
             for name in features.select_dtypes(exclude=["number", "bool"]).columns:
+                if features[name].isna().all():
+                    continue  # left out by the fit on all columns, which says so
                 if name not in dates:
                     met = _words_among_numbers(features[name])
                     with self.answered_by("--drop", name, met=met):

@@ -62,7 +62,7 @@ from polytask.comparison.work import (
     is_relative,
     run_one,
 )
-from polytask.data import TaskData
+from polytask.data import TaskData, tables
 from polytask.exceptions import DataError, DataWarning, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
@@ -211,6 +211,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     """
     started = clock.monotonic()
     options = checked_extras(options)
+    tables.warn_of_other_order(X, groups=options.groups, time=options.time)
     data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
     problem, outcomes, losses = read_outcomes(data, options.loss)
     encoded, alike = _encoded(data)

@@ -251,10 +251,10 @@ def _holds_dates(column: nw.Series[Any]) -> bool:
         return True
     if column.dtype not in (nw.String, nw.Object, nw.Categorical, nw.Enum):
         return False
-    cells = list(dict.fromkeys(column.drop_nulls().head(_LOOKED_AT).to_list()))
+    cells = column.drop_nulls().head(_LOOKED_AT).to_list()
     if not cells or not all(isinstance(cell, str) for cell in cells):
         return bool(cells) and all(isinstance(cell, datetime.date) for cell in cells)
-    return looks_like_dates(cells)
+    return looks_like_dates(list(dict.fromkeys(cells)))
 
 
 def add_date_features(

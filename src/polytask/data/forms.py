@@ -46,6 +46,7 @@ class Fields(NamedTuple):
 
 def long_fields(X: object, y: object, task: object, sample_weight: object) -> Fields:
     """Sort rows by task, stably; copy X once, or not at all if it is sorted already."""
+    tables.warn_of_other_order(X, y=y, task=task, sample_weight=sample_weight)
     X, y, task = _take_named(X, y, task)
     checked = designs.inspect(X, _OWNER)
     n = designs.shape_of(checked.X)[0]
@@ -73,6 +74,7 @@ def targets_fields(X: object, Y: object, sample_weight: object) -> Fields:
     names = [name for name in listed if isinstance(name, str)]
     if tables.is_table(X) and names and len(names) == len(listed):
         X, Y = tables.drop_columns(X, names), tables.select(X, names)
+    tables.warn_of_other_order(X, y=Y, sample_weight=sample_weight)
     checked = designs.inspect(X, _OWNER)
     n = designs.shape_of(checked.X)[0]
     values, targets = check_targets(Y, n, _OWNER)

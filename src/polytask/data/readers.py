@@ -39,6 +39,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc", ".arrows")
 INDEX_PREFIX = "__index_level_"
+_INT64_DIGITS = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,10 +320,20 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
         )
     index = [name for name in table.column_names if name.startswith(INDEX_PREFIX)]
     notes = (LazyMessage("read.row_labels", {"file": source}),) if index else ()
-    table = table.drop_columns(index) if index else table
+    table = _with_plain_numbers(table.drop_columns(index) if index else table)
     if not table.num_rows or not table.num_columns:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     return table, notes
+
+
+def _with_plain_numbers(table: pa.Table) -> pa.Table:
+    """Return a table whose decimals, as databases export them, are numbers like others."""
+    for k, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
+        if pa.types.is_decimal(kind):
+            whole = kind.scale == 0 and kind.precision <= _INT64_DIGITS
+            numbers = table.column(k).cast(pa.int64() if whole else pa.float64())
+            table = table.set_column(k, name, numbers)
+    return table
 
 
 def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, Messages]:

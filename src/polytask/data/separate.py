@@ -36,6 +36,9 @@ def separate_fields(data: object, y: object, sample_weight: object) -> Fields:
     as_listed = list(given)
     names = [as_listed[position] for position in by_task]
     pairs = [_pair(given[name], y, name) for name in names]
+    for pair in pairs:
+        if tables.warn_of_other_order(pair[0], y=pair[1]):
+            break
     checked = [
         designs.inspect(pair[0], _owner(name)) for pair, name in zip(pairs, names, strict=True)
     ]

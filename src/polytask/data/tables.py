@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
 from polytask.data.missing import is_missing
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage, Text
 
 if TYPE_CHECKING:
@@ -132,6 +133,27 @@ def column_values(column: object) -> NDArray[Any]:
     if series.null_count() or series.dtype in (nw.Categorical, nw.Object):
         values[[is_missing(value) for value in values]] = None
     return values
+
+
+def warn_of_other_order(X: object, **columns: object) -> bool:
+    """Warn of columns whose index names the rows of X in another order; say whether there are."""
+    # Rows are joined by their places, as in scikit-learn.
+    index, found = _pandas_index(X), False
+    for name, column in columns.items():
+        other = None if index is None else _pandas_index(column)
+        if other is None or len(other) != len(index) or other.equals(index):
+            continue
+        if other.isin(index).all() and index.isin(other).all():
+            row, found = int(np.flatnonzero(np.asarray(other != index))[0]), True
+            fields = {"name": name, "row": row, "own": str(other[row]), "of_x": str(index[row])}
+            warnings.warn(DataWarning(LazyMessage("warn.other_order", fields)), stacklevel=5)
+    return found
+
+
+def _pandas_index(values: object) -> Any:  # noqa: ANN401 - an index of pandas, or None
+    asked = nw.dependencies
+    pandas = asked.is_pandas_like_dataframe(values) or asked.is_pandas_like_series(values)
+    return getattr(values, "index", None) if pandas else None
 
 
 def take_column(column: object, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 - what came in

@@ -416,6 +416,25 @@ def test_every_model_is_scored_on_the_rows_that_are_asked_for(run, plain, way, f
     assert here.split(",")[0] != there.split(",")[0]
 
 
+def test_a_score_that_is_not_known_says_why(run, plain):
+    plain["when"] = range(120)
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--time", "when", "--model", "separate")
+    done = run("fit", "a.csv", *words, "--out", "m.polytask")
+    assert done.status == 0
+    assert "R2 against the training mean n/a" in done.out
+    assert "nan" not in done.out
+    assert "in some folds, tasks 'b', 'c' have no row to learn from" in done.err
+
+
+def test_a_column_without_cells_is_left_out(run, plain):
+    plain["nothing"] = None
+    plain.to_parquet("a.parquet")
+    done = run("fit", "a.parquet", "--task", "g", "--target", "y", "--out", "m.polytask")
+    assert done.status == 0
+    assert "'nothing' is missing in every row and was left out" in done.err
+
+
 def test_a_network_says_what_scores_it_by_time(run, plain):
     pytest.importorskip("torch")
     plain.to_csv("a.csv", index=False)

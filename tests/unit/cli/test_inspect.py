@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,27 @@ def test_tasks_without_faults_are_told_without_them(run, plain):
     plain.to_csv("a.csv", index=False)
     done = run("inspect", "a.csv", "--task", "g")
     assert "Tasks by 'g': 3, with 40 rows each.\n" in done.out
+
+
+def test_lists_and_records_are_no_features(run, plain):
+    plain["tags"], plain["place"] = [["a", "b"]] * 120, [{"x": 1}] * 120
+    plain.to_parquet("a.parquet")
+    done = run("inspect", "a.parquet", "--task", "g", "--target", "y")
+    assert done.status == 0
+    assert "tags: not a feature: split it into columns" in done.out
+    assert "--drop tags --drop place" in done.out.splitlines()[-1]
+    done = run("fit", "a.parquet", "--task", "g", "--target", "y", "--out", "m.polytask")
+    assert done.status == 2
+    assert "Column 'tags' holds lists or records" in done.err
+
+
+def test_decimals_are_no_identifiers(run, plain):
+    for name in ("x", "y"):
+        plain[name] = [Decimal(f"{cell:.3f}") for cell in plain[name]]
+    plain.to_parquet("a.parquet")
+    done = run("inspect", "a.parquet", "--task", "g", "--target", "y")
+    assert "identifier" not in done.out
+    assert "--drop" not in done.out.splitlines()[-1]
 
 
 def test_the_next_command_works_as_printed(run, plain):

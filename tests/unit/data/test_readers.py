@@ -7,6 +7,7 @@ import datetime
 import gzip
 import os
 import sys
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -463,6 +464,17 @@ def test_an_index_of_pandas_is_a_column_if_it_has_a_name(tmp_path):
     result = read_table(path)
     assert list(result.table) == list(FRAME)
     assert result.notes == (f"{path}: the row labels without a name were left out.",)
+
+
+def test_decimals_of_databases_are_numbers(tmp_path):
+    cents = pa.array([Decimal("1.50"), None], pa.decimal128(9, 2))
+    whole = pa.array([Decimal(7), Decimal(8)], pa.decimal128(10, 0))
+    long = pa.array([Decimal(10) ** 25, Decimal(1)], pa.decimal128(38, 0))
+    pq.write_table(pa.table({"price": cents, "shop": whole, "n": long}), tmp_path / "t.parquet")
+    frame = read_table(tmp_path / "t.parquet").table
+    assert [str(dtype) for dtype in frame.dtypes] == ["float64", "int64", "float64"]
+    np.testing.assert_array_equal(frame["price"], [1.5, np.nan])
+    assert frame["n"].tolist() == [1e25, 1.0]
 
 
 def test_dates_and_missing_booleans_of_parquet(tmp_path):

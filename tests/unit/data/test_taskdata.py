@@ -34,6 +34,31 @@ def test_long_form_sorts_by_task():
     assert (data.n_rows, data.n_features, data.n_tasks) == (6, 2, 3)
 
 
+ORDERED = pd.DataFrame(X, columns=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (lambda y: TaskData.from_long(ORDERED, y, TASK), "y"),
+        (lambda task: TaskData.from_long(ORDERED, Y1, task), "task"),
+        (lambda w: TaskData.from_long(ORDERED, Y1, TASK, sample_weight=w), "sample_weight"),
+        (lambda y: TaskData.from_targets(ORDERED, y.to_frame()), "y"),
+        (lambda y: TaskData.from_tasks({"a": (ORDERED, y), "b": (ORDERED, y)}), "y"),
+    ],
+)
+def test_columns_whose_index_has_another_order_are_named(read, name):
+    column = pd.Series(Y1, index=[0, 1, 2, 4, 3, 5])
+    with pytest.warns(DataWarning) as found:
+        read(column)
+    said = f"{name} holds the labels of X in another order (row 3, counting from 0, is 3 in X and 4"
+    assert [said in str(one.message) for one in found] == [True]
+    assert f"pass {name}.loc[X.index]" in str(found[0].message)
+    # Neither the same order, nor an index that names other rows, nor an array says anything.
+    for fine in (column.reindex(range(6)), column.set_axis(range(6, 12)), column.to_numpy()):
+        read(fine if name != "y" or isinstance(fine, pd.Series) else pd.Series(fine))
+
+
 def test_no_task_is_one_task():
     data = TaskData.from_long(X, Y1)
     assert data.tasks == (0,)

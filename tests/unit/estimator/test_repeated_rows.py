@@ -40,6 +40,18 @@ def test_honest_rows_are_passed():
     assert not _said(answers, rng.integers(1, 60, 400).astype(float), np.arange(400) % 5)
 
 
+def test_small_cells_beside_large_ones_tell_rows_apart():
+    X, y = _rows(120)
+    task = np.arange(120) % 4
+    # Identifiers of 60 bits, and a cell that is far off.
+    assert not _said(np.column_stack([X, 2.0**60 + np.arange(120)]), y, task)
+    assert not _said(np.column_stack([X, np.full(120, 1e30)]), y, task)
+    # 0.0 and -0.0 are the same cell.
+    signed = np.column_stack([X, np.zeros(120)])
+    both = np.vstack([signed, np.column_stack([X, np.full(120, -0.0)])])
+    assert _said(both, np.tile(y, 2), np.arange(240) % 4)
+
+
 def test_copies_that_groups_keep_together_are_passed():
     X, y = _rows()
     data = TaskData.from_long(np.vstack([X, X]), np.tile(y, 2), np.arange(120) % 4)
