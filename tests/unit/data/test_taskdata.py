@@ -51,7 +51,7 @@ def test_columns_whose_index_has_another_order_are_named(read, name):
     column = pd.Series(Y1, index=[0, 1, 2, 4, 3, 5])
     with pytest.warns(DataWarning) as found:
         read(column)
-    said = f"{name} holds the labels of X in another order (row 3, counting from 0, is 3 in X and 4"
+    said = f"{name} holds the labels of X in another order (row 3, counting from 0, is 3 in X"
     assert [said in str(one.message) for one in found] == [True]
     assert f"pass {name}.loc[X.index]" in str(found[0].message)
     # Neither the same order, nor an index that names other rows, nor an array says anything.
