@@ -169,11 +169,11 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
 
 def is_table_file(path: str) -> bool:
     """Tell by its suffix whether a file is a table."""
-    from polytask.data import readers
+    from polytask.data._excel import EXCEL_SUFFIXES
+    from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
 
     name = path.lower().removesuffix(".gz")
-    tables = readers.PARQUET_SUFFIXES, readers.ARROW_SUFFIXES, readers.EXCEL_SUFFIXES
-    return name.endswith(sum(tables, readers.TEXT_SUFFIXES))
+    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *EXCEL_SUFFIXES))
 
 
 def table_facts(
