@@ -169,11 +169,10 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
 
 def is_table_file(path: str) -> bool:
     """Tell by its suffix whether a file is a table."""
-    from polytask.data._excel import EXCEL_SUFFIXES
     from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
 
-    name = path.lower().removesuffix(".gz")
-    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *EXCEL_SUFFIXES))
+    name, workbooks = path.lower().removesuffix(".gz"), (".xlsx", ".xlsm", ".xls")
+    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *workbooks))
 
 
 def table_facts(
@@ -304,9 +303,8 @@ def _column(
 
 
 def _kind(column: pd.Series[Any]) -> str:
+    import numpy as np
     import pandas as pd
-
-    from polytask.data._cells import NESTED
 
     types = pd.api.types
     if not column.notna().any():
@@ -317,7 +315,7 @@ def _kind(column: pd.Series[Any]) -> str:
         "dates": types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column),
         "whole numbers": types.is_integer_dtype(column),
         "numbers": types.is_numeric_dtype(column),
-        "lists": isinstance(column.dropna().iloc[0], NESTED),
+        "lists": isinstance(column.dropna().iloc[0], list | dict | np.ndarray),
     }
     return next((kind for kind, holds in checks.items() if holds), "text")
 
