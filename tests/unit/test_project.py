@@ -274,6 +274,7 @@ TRANSLATED = (
     "data",
     "datafits",
     "datasets",
+    "deep",
     "io",
     "linear",
     "losses",

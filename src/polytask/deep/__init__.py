@@ -9,10 +9,10 @@ import importlib
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from polytask.messages import LazyMessage
+
 if find_spec("torch") is None:
-    raise ImportError(
-        'polytask.deep needs PyTorch, which is not installed: pip install "polytask[deep]".'
-    )
+    raise ImportError(LazyMessage("deep.refusal.no_torch"))
 
 if TYPE_CHECKING:
     from polytask.deep import adapting, balancing, recording, sampling, sharing

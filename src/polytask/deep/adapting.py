@@ -20,6 +20,7 @@ from polytask.deep.rows import Design, DeviceDtype, design_of
 from polytask.deep.trainable import loss_sums
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.losses import Loss
+from polytask.messages import LazyMessage
 
 __all__ = ["Adapters", "ChangesLayers", "NearSource", "NewHead", "Unfreeze"]
 
@@ -73,10 +74,7 @@ def last_layers(network: Network, count: int | None, owner: str) -> TaskChange:
     """Return a change of the last layers, all for None, one more in each stage; refuse none."""
     chosen = layers_of(network)[::-1][:count]
     if not chosen:
-        raise IncompatibleError(
-            f"{owner} changes layers below the heads; this network has none: its heads are linear "
-            "models of the features. Leave method=None."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.no_layers_below", {"owner": owner}))
     sources = dict(network.named_parameters())
     layers = {name: _copy(sources[name]) for names in chosen for name in names}
     stages = tuple(
@@ -268,10 +266,7 @@ class Adapters:
                 additions[key] = (_copy(left.to(weight)), _copy(right.to(weight)))
                 sources[key] = weight
         if not additions:
-            raise IncompatibleError(
-                "Adapters needs linear layers (nn.Linear) below the heads; this network has none: "
-                "use NearSource or Unfreeze, or method=None."
-            )
+            raise IncompatibleError(LazyMessage("deep.refusal.no_linear_layers"))
         learned = [factor for pair in additions.values() for factor in pair]
         return TaskChange((learned,), sources=sources, additions=additions)
 
@@ -285,7 +280,8 @@ def method_of(method: object, owner: str) -> Method:
         return NewHead()
     if isinstance(method, NewHead | ChangesLayers) and not isinstance(method, type):
         return method
-    allowed = "None or an object of polytask.deep.adapting, such as Unfreeze(2)"
+    fields = {"module": __name__, "example": "Unfreeze(2)"}
+    allowed = LazyMessage("allowed.none_or_object", fields)
     raise ParameterError(sentence("method", owner, allowed, repr(method)))
 
 

@@ -92,10 +92,7 @@ def fit_tables(
     owner = type(model).__name__
     settings = settings_of(model)
     if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
-        raise IncompatibleError(
-            f"task_sampling of {owner} chooses rows by their task; the rows of a target matrix "
-            "belong to all tasks. Leave it at 'proportional'."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.sampling_of_matrix", {"owner": owner}))
     prepared = _prepared(model, data, outcomes)
     own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
     if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
@@ -227,7 +224,8 @@ def _sides(
     if not isinstance(validation, float):
         splits = as_splits(validation, data, "validation", owner)
         if not splits:
-            raise DataError(sentence("validation", owner, "at least one split", "none"))
+            allowed = LazyMessage("allowed.some_pairs")
+            raise DataError(sentence("validation", owner, allowed, LazyMessage("got.none")))
         return splits[0]
     # Rows without a label judge nothing; all of them stay where they do no harm.
     told = np.flatnonzero(data.labelled().any(axis=1)) if data.form is Form.TARGETS else everything
@@ -249,7 +247,7 @@ def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
     try:
         return int(check_random_state(model.random_state).randint(_SEEDS))
     except ValueError as error:
-        allowed, owner = "an integer >= 0, a RandomState or None", type(model).__name__
+        allowed, owner = LazyMessage("allowed.random_state"), type(model).__name__
         got = repr(model.random_state)
         raise ParameterError(sentence("random_state", owner, allowed, got)) from error
 

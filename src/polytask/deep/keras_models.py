@@ -9,9 +9,9 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from polytask._checks import sentence
 from polytask.deep.regularise.matrices import MatrixView
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 _BACKEND = "torch"
 
@@ -27,9 +27,8 @@ def as_module(trunk: nn.Module) -> nn.Module:
         type(part).__name__ for part in trunk.modules() if isinstance(part, keras.layers.Layer)
     ]
     if inside:
-        allowed = "given by itself, as trunk or head"
-        got = f"a {inside[0]} within a {type(trunk).__name__}"
-        raise ParameterError(sentence("A Keras model", "polytask", allowed, got))
+        fields = {"part": inside[0], "whole": type(trunk).__name__}
+        raise ParameterError(LazyMessage("deep.refusal.keras_within", fields))
     return trunk
 
 
@@ -102,15 +101,12 @@ class KerasTrunk(nn.Module):
 def _refuse_unfit(model: Any) -> None:  # noqa: ANN401 - keras comes without types
     backend = sys.modules["keras"].backend.backend()
     if backend != _BACKEND:
-        allowed = 'on the torch backend: set KERAS_BACKEND="torch" before keras is imported'
-        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, backend))
+        raise ParameterError(LazyMessage("deep.refusal.keras_backend", {"backend": backend}))
     if not model.built:
-        allowed = "built: begin it with keras.Input(shape), or call it once"
-        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, "one without weights"))
+        raise ParameterError(LazyMessage("deep.refusal.keras_unbuilt"))
     if model.losses:
-        allowed = 'without regularisers; penalties= does the same by name, as {"input": L2(1e-4)}'
-        got = f"{len(model.losses)} of them"
-        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, got))
+        fields = {"count": len(model.losses)}
+        raise ParameterError(LazyMessage("deep.refusal.keras_regularised", fields))
 
 
 def _convolving(model: Any) -> set[int]:  # noqa: ANN401 - keras comes without types

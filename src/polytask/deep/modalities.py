@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import below_one, nearest, nonnegative, sentence
+from polytask._checks import below_one, listed, nearest, nonnegative, sentence
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 Inputs = Mapping[str, Tensor | None]
 
@@ -78,16 +79,13 @@ class Modalities(nn.Module):
     ) -> None:
         super().__init__()
         if not encoders or set(encoders) != set(widths):
-            got = f"{list(encoders)} and {list(widths)}"
-            allowed = "given for the same inputs, at least one"
-            raise ParameterError(sentence("encoders and widths", "Modalities", allowed, got))
+            fields = {"encoders": str(list(encoders)), "widths": str(list(widths))}
+            raise ParameterError(LazyMessage("deep.refusal.widths_of_inputs", fields))
         self.hide = below_one(hide, "hide", "Modalities")
         self.alignment = nonnegative(alignment, "alignment", "Modalities")
         if self.alignment > 0 and len(set(widths.values())) > 1:
-            raise IncompatibleError(
-                f"alignment of Modalities compares encodings, which must have one width; got "
-                f"{dict(widths)}."
-            )
+            fields = {"widths": str(dict(widths))}
+            raise IncompatibleError(LazyMessage("deep.refusal.alignment", fields))
         self.names = tuple(encoders)
         self.encoders = nn.ModuleList(list(encoders.values()))
         self.stand_ins = nn.ParameterList([torch.zeros(widths[name]) for name in self.names])
@@ -96,11 +94,8 @@ class Modalities(nn.Module):
 
     def input_layers(self) -> list[nn.Module]:
         """Refuse: features of unlike inputs cannot stand in one row of a matrix."""
-        raise IncompatibleError(
-            "The name 'input' in penalties needs one input; this trunk has several: name the "
-            "layers of their encoders by the places of their inputs, as in 'trunk.encoders.0.0', "
-            f"which is of {self.names[0]!r}."
-        )
+        fields = {"name": repr(self.names[0])}
+        raise IncompatibleError(LazyMessage("deep.refusal.several_inputs", fields))
 
     def forward(self, x: Inputs) -> Tensor:
         """Return the representation of every row; x is described in the class.
@@ -129,11 +124,12 @@ class Modalities(nn.Module):
         """Return which inputs of which rows are there, (n, n_inputs)."""
         strangers = [name for name in x if name not in self.names]
         if strangers:
-            told = sentence("The inputs", "Modalities", f"of {list(self.names)}", strangers[0])
+            what, got = LazyMessage("what.one_input"), repr(strangers[0])
+            told = sentence(what, "Modalities", listed(self.names), got)
             raise DataError(told + nearest(strangers[0], self.names))
         given = [value for value in x.values() if value is not None]
         if not given:
-            raise DataError(sentence("The inputs", "Modalities", "one or more", "none"))
+            raise DataError(LazyMessage("deep.refusal.no_input"))
         n = len(given[0])
         there = torch.zeros(n, len(self.names), dtype=torch.bool, device=given[0].device)
         for m, name in enumerate(self.names):
@@ -141,8 +137,9 @@ class Modalities(nn.Module):
             if value is None:
                 continue
             if len(value) != n:
-                told = sentence(f"The input {name!r}", "Modalities", f"of {n} rows", len(value))
-                raise DataError(told)
+                what = LazyMessage("what.input", {"name": repr(name)})
+                allowed = LazyMessage("allowed.of_rows", {"count": n})
+                raise DataError(sentence(what, "Modalities", allowed, len(value)))
             real = value.is_floating_point()
             there[:, m] = ~torch.isnan(value).flatten(1).any(1) if real else True
         return there
@@ -166,20 +163,19 @@ class Modalities(nn.Module):
         except ValueError as error:
             if len(value) > 1 or "more than 1 value" not in str(error):
                 raise
-            allowed = f"of 2 rows or more with the input {self.names[m]!r}, for its batch norm"
-            advice = " Choose a larger batch_size, or another norm for this encoder."
-            told = sentence("A batch", "training", allowed, "1 row") + advice
-            raise DataError(told) from error
+            fields = {"name": repr(self.names[m])}
+            raise DataError(LazyMessage("deep.refusal.one_row_of_input", fields)) from error
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            name, got = f"The input {self.names[m]!r}", f"a batch of shape {tuple(value.shape)}"
-            told = sentence(name, "Modalities", "what its encoder takes", f"{got} ({error})")
+            fields = {"name": repr(self.names[m]), "shape": str(tuple(value.shape))}
+            told = LazyMessage("deep.refusal.input_shape", fields | {"error": str(error)})
             raise DataError(told) from error
         wanted = (len(value), self.stand_ins[m].shape[0])
         if tuple(found.shape) != wanted:
-            name = f"The encoding of {self.names[m]!r}"
-            raise DataError(sentence(name, "Modalities", f"of shape {wanted}", tuple(found.shape)))
+            what = LazyMessage("what.encoding", {"name": repr(self.names[m])})
+            allowed = LazyMessage("allowed.of_shape", {"shape": str(wanted)})
+            raise DataError(sentence(what, "Modalities", allowed, tuple(found.shape)))
         return found
 
     def _kept(self, there: Tensor) -> Tensor:

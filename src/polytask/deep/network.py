@@ -28,6 +28,7 @@ from polytask.deep.sharing.copies import make_copies
 from polytask.deep.trainable import Sums, TaskLosses, Trainable
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.losses import Logistic, Loss, Multinomial
+from polytask.messages import LazyMessage
 
 Block = tuple[int, int]
 _LEVELS = ("text", "category")
@@ -220,7 +221,7 @@ class MLP(BaseEstimator):
             positive_integer(self.embedding, "embedding", "MLP")
         widths: object = self.widths
         if isinstance(widths, str) or not isinstance(widths, Sequence):
-            allowed = "a sequence of integers >= 1, such as (128, 128)"
+            allowed = LazyMessage("allowed.widths")
             raise ParameterError(sentence("widths", "MLP", allowed, repr(self.widths)))
         for units in self.widths:
             positive_integer(units, "widths", "MLP")
@@ -362,8 +363,8 @@ class NetworkPlan:
             trunk = copy.deepcopy(as_module(self.trunk))
             own = precision_of(trunk)
             if own not in (None, self.precision):
-                allowed = f"that of the Keras model, {own!r}"
-                raise ParameterError(sentence("precision", "the network", allowed, self.precision))
+                fields = {"own": repr(own), "got": self.precision}
+                raise ParameterError(LazyMessage("deep.refusal.keras_precision", fields))
             trunk = trunk.to(dtype)
         sharing = self.sharing.build(trunk, n_tasks).to(dtype)
         width = self._width(sharing, dtype)
@@ -392,8 +393,8 @@ class NetworkPlan:
             if isinstance(error, PolytaskError):
                 raise
             told = (str(error).splitlines() or [type(error).__name__])[0]
-            allowed = f"a module that takes rows of {self.n_features} features"
-            raise ParameterError(sentence("trunk", "the network", allowed, f"{told!r}")) from error
+            fields = {"count": self.n_features, "error": told}
+            raise ParameterError(LazyMessage("deep.refusal.trunk_features", fields)) from error
         finally:
             sharing.train(training)
 
@@ -407,9 +408,7 @@ def _refuse_one_row(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
     """Refuse a batch of one row, which has no variance, while training."""
     x = inputs[0]
     if norm.training and x.numel() == x.shape[1]:
-        allowed = "of 2 rows or more in every batch where there is a batch norm"
-        advice = ' Choose another batch_size, or norm="layer".'
-        raise DataError(sentence("A batch", "training", allowed, "1 row") + advice)
+        raise DataError(LazyMessage("deep.refusal.one_row"))
 
 
 def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Module
@@ -417,8 +416,7 @@ def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Modu
     if trunk is None:
         return MLP(dropout=_DROPPED)
     if not isinstance(trunk, MLP | nn.Module):
-        allowed = "None, an MLP of polytask.deep, or an nn.Module"
-        raise ParameterError(sentence("trunk", owner, allowed, repr(trunk)))
+        raise ParameterError(sentence("trunk", owner, LazyMessage("allowed.trunk"), repr(trunk)))
     return trunk
 
 
@@ -426,8 +424,7 @@ def heads_of(heads: object, owner: str) -> MLP | None:
     """Return the layers that each task has of its own, None for linear heads."""
     if heads is None or (isinstance(heads, MLP) and heads.norm in (None, "layer")):
         return heads
-    allowed = 'None, or an MLP whose norm is None or "layer"'
-    raise ParameterError(sentence("heads", owner, allowed, repr(heads)))
+    raise ParameterError(sentence("heads", owner, LazyMessage("allowed.heads"), repr(heads)))
 
 
 def sharing_of(sharing: object, owner: str) -> Sharing:
@@ -435,7 +432,8 @@ def sharing_of(sharing: object, owner: str) -> Sharing:
     if sharing is None:
         return Hard()
     if isinstance(sharing, type) or not isinstance(sharing, Sharing):
-        allowed = "None or a description of polytask.deep.sharing, such as MMoE(4)"
+        fields = {"module": "polytask.deep.sharing", "example": "MMoE(4)"}
+        allowed = LazyMessage("allowed.none_or_object", fields)
         raise ParameterError(sentence("sharing", owner, allowed, repr(sharing)))
     return sharing
 
@@ -449,6 +447,6 @@ def device_of(device: object, owner: str) -> torch.device:
         # A name that torch knows may be that of a card which is not there.
         torch.zeros(1, device=found)
     except (RuntimeError, TypeError, AssertionError) as error:
-        allowed = '"auto" or a device that torch has here, such as "cpu" or "cuda:0"'
+        allowed = LazyMessage("allowed.device")
         raise ParameterError(sentence("device", owner, allowed, repr(device))) from error
     return found

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polytask._checks import sentence
 from polytask._estimator.predictors import (
     labels_from,
     mean_columns,
@@ -27,6 +26,7 @@ from polytask.deep.network import MLP, Network, NetworkPlan, device_of
 from polytask.deep.rows import CachedRows, design_of
 from polytask.exceptions import DataError
 from polytask.losses import Loss
+from polytask.messages import LazyMessage
 
 Array = NDArray[Any]
 # Rows that go through the network at a time.
@@ -132,8 +132,7 @@ class DeepTasks:
             network.load_state_dict(weights)
         except RuntimeError as error:
             told = str(error).partition(":")[2].strip().splitlines()[0]
-            allowed = "a module of the same layers as the one in fit"
-            raise DataError(sentence("trunk", "load", allowed, f"another ({told})")) from error
+            raise DataError(LazyMessage("deep.refusal.other_trunk", {"reason": told})) from error
         return network.eval()
 
     def loss_of(self, task: int) -> Loss:
@@ -246,8 +245,8 @@ class DeepTasks:
             matrix = scaled.matrix
             values = matrix.data if is_sparse(matrix) else np.asarray(matrix)
             largest = float(np.abs(values).max(initial=0.0))
-            allowed = f"of a size at which the network stays finite in {self.plan.precision}"
-            raise DataError(sentence("X", "predict", allowed, f"{largest:.3g} after scaling"))
+            fields = {"precision": self.plan.precision, "largest": f"{largest:.3g}"}
+            raise DataError(LazyMessage("deep.refusal.too_large", fields))
         return computed
 
     @cached_property

@@ -16,6 +16,7 @@ from polytask._registry import saveable
 from polytask.deep.balancing import OwnRows, Shared
 from polytask.deep.trainable import LEVELS, Trainable, task_means
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,11 +172,8 @@ def _at_representation(network: Trainable, batch: Any) -> PairValues:  # noqa: A
     if not len(sums.present):
         return PairValues(torch.zeros(0, 0), sums.present, sums.present)
     if sums.shared is None or isinstance(sums.shared, OwnRows):
-        told = "none is formed" if sums.shared is None else "each row belongs to one task"
-        raise IncompatibleError(
-            "GradientSimilarity(at='representation') needs a representation that tasks "
-            f"share row by row; here {told}. Take at='parameters'."
-        )
+        key = "no_representation" if sums.shared is None else "rows_of_one_task"
+        raise IncompatibleError(LazyMessage(f"deep.refusal.{key}"))
     means = task_means(sums, sums.weights, network.sqrt_loss_mask)
     gramian = sums.shared.measure(means, sums.present).gramian.double()
     return PairValues(cosines(gramian), sums.present, sums.present)
@@ -284,10 +282,7 @@ def _shared(network: Trainable, owner: str) -> list[Tensor]:
     """Return the parameters that tasks share, or refuse a network without."""
     shared = network.shared_parameters()
     if not shared:
-        raise IncompatibleError(
-            f"{owner} needs layers that tasks share; this network has none: its heads read the "
-            "features themselves."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.nothing_shared", {"owner": owner}))
     return shared
 
 
@@ -298,10 +293,8 @@ def recordings_of(record: object, owner: str) -> tuple[Recording, ...]:
     given = tuple(record) if isinstance(record, list | tuple) else (record,)
     for one in given:
         if isinstance(one, type) or not isinstance(one, Recording):
-            allowed = (
-                "None, or one or several objects of polytask.deep.recording, such as "
-                "TaskAffinity(every=10)"
-            )
+            fields = {"module": __name__, "example": "TaskAffinity(every=10)"}
+            allowed = LazyMessage("allowed.none_or_objects", fields)
             raise ParameterError(sentence("record", owner, allowed, repr(one)))
         positive_integer(one.every, "every", type(one).__name__)
     return given

@@ -24,6 +24,7 @@ from polytask.datafits import Features
 from polytask.deep.regularise import mixup
 from polytask.deep.sampling import Rows, Sampling
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 # How many cells, and batches, are gathered at once: few calls, and what they give is still in the
 # processor's cache when the batch is used.
@@ -250,9 +251,6 @@ class FixedBatches:
         yield from self._rows.batches(np.split(rows, starts))
 
 
-_ITEMS = "pairs (x, y), or (x, y, task), with x a vector of numbers"
-
-
 def is_dataset(X: object) -> TypeGuard[Dataset[Any] | DataLoader[Any]]:
     """Say whether X is a dataset or a loader of torch."""
     return isinstance(X, Dataset | DataLoader)
@@ -270,10 +268,12 @@ def dataset_arrays(
     )
     items = [item if isinstance(item, list | tuple) else (item,) for item in read]
     if not items:
-        raise DataError(sentence("X", owner, "a dataset with items", "none"))
+        allowed = LazyMessage("allowed.dataset")
+        raise DataError(sentence("X", owner, allowed, LazyMessage("got.none")))
     sizes = {len(item) for item in items}
     if labelled and sizes not in ({2}, {3}):
-        raise DataError(sentence("The items of X", owner, _ITEMS, f"{sorted(sizes)} parts"))
+        fields = {"owner": owner, "sizes": str(sorted(sizes))}
+        raise DataError(LazyMessage("deep.refusal.items", fields))
     tasks = [_plain(item[2]) for item in items] if sizes == {3} else None
     targets = _stacked([item[1] for item in items]) if labelled else None
     return _stacked([item[0] for item in items]), targets, tasks
@@ -354,8 +354,8 @@ class DeepReading(Reading):
     ) -> tuple[object, object, object]:
         """Return the parts of a dataset, which hold what is None elsewhere."""
         if y is not None:
-            allowed = "None when X is a dataset of torch, which holds it"
-            raise DataError(sentence("y", owner, allowed, "a value"))
+            allowed = LazyMessage("allowed.none_held", {"what": LazyMessage("what.dataset")})
+            raise DataError(sentence("y", owner, allowed, LazyMessage("got.a_value")))
         features, targets, tasks = dataset_arrays(X, owner, labelled=True)
         return features, targets, tasks if task is None else task
 

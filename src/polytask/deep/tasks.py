@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import nearest, sentence
+from polytask._checks import listed, nearest, sentence
 from polytask.deep.balancing import Shared
 from polytask.deep.keras_models import as_module
 from polytask.deep.sharing import Hard, Sharing
 from polytask.deep.trainable import Sums, Trainable
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage, Text
 
 # (output of the head, target) -> losses of elements or samples, or their mean
 LossFunction = Callable[[Any, Any], Tensor]
@@ -118,7 +119,7 @@ class TaskNetwork(Trainable):
         super().__init__()
         names = [task.name for task in tasks]
         if not names or len(set(names)) < len(names):
-            allowed = "at least one, each with a name of its own"
+            allowed = LazyMessage("allowed.named_tasks")
             raise ParameterError(sentence("tasks", "TaskNetwork", allowed, names))
         self.tasks = tuple(tasks)
         self.n_tasks = len(self.tasks)
@@ -197,15 +198,13 @@ class TaskNetwork(Trainable):
         pair = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (None, None)
         inputs, targets = pair
         if not isinstance(targets, Mapping):
-            allowed = "(inputs, mapping of task to target)"
-            raise DataError(sentence("A batch", "TaskNetwork", allowed, type(batch).__name__))
+            what, allowed = LazyMessage("what.batch"), LazyMessage("allowed.inputs_and_targets")
+            raise DataError(sentence(what, "TaskNetwork", allowed, type(batch).__name__))
         strangers = [name for name in targets if name not in self.names]
         if strangers:
-            allowed = f"of the tasks {list(self.names)}"
-            raise DataError(
-                sentence("The targets of a batch", "TaskNetwork", allowed, repr(strangers[0]))
-                + nearest(strangers[0], self.names)
-            )
+            what, got = LazyMessage("what.batch_target"), repr(strangers[0])
+            told = sentence(what, "TaskNetwork", listed(self.names), got)
+            raise DataError(told + nearest(strangers[0], self.names))
         return inputs, targets
 
 
@@ -249,7 +248,7 @@ def _summed(task: Task, output: Any, target: Any) -> tuple[Tensor, int]:  # noqa
         if losses.ndim == 0:
             return losses.mean() * count, count
         if len(losses) != count:
-            allowed = f"a number, or one loss or more for each of the {count} samples"
+            allowed = LazyMessage("allowed.loss_of_samples", {"count": count})
             raise _unlike(task, allowed, losses)
         _refuse_broadcast(task, losses, output, target)
         return _by_label(losses, 1).sum(), count
@@ -260,9 +259,8 @@ def _summed(task: Task, output: Any, target: Any) -> tuple[Tensor, int]:  # noqa
     filler = observed[0] if len(observed) else target.new_zeros(target.shape[mask.ndim :])
     losses = task.loss(output, torch.where(seen, target, filler))
     if losses.shape[: mask.ndim] != mask.shape:
-        allowed = f"one loss for each entry of the mask, a tensor of shape {tuple(mask.shape)}"
-        advice = ' A loss of torch gives one for each with reduction="none".'
-        raise _unlike(task, allowed, losses, advice)
+        allowed = LazyMessage("allowed.loss_of_mask", {"shape": str(tuple(mask.shape))})
+        raise _unlike(task, allowed, losses, LazyMessage("hint.reduction"))
     _refuse_broadcast(task, losses, output, target)
     losses = _by_label(losses, mask.ndim)
     return torch.where(mask, losses, torch.zeros_like(losses)).sum(), int(mask.sum())
@@ -273,15 +271,15 @@ def _refuse_broadcast(task: Task, losses: Tensor, output: Any, target: Any) -> N
     if not (isinstance(output, Tensor) and isinstance(target, Tensor)):
         return
     if losses.numel() > max(output.numel(), target.numel()):
-        shapes = f"{tuple(output.shape)} and {tuple(target.shape)}"
-        allowed = f"no larger than output and target, of shapes {shapes}, whose axes must agree"
-        raise _unlike(task, allowed, losses)
+        fields = {"output": str(tuple(output.shape)), "target": str(tuple(target.shape))}
+        raise _unlike(task, LazyMessage("allowed.loss_within", fields), losses)
 
 
-def _unlike(task: Task, allowed: str, losses: Tensor, advice: str = "") -> ParameterError:
+def _unlike(task: Task, allowed: Text, losses: Tensor, advice: Text = "") -> ParameterError:
     """Return the refusal of losses of another shape."""
-    got = f"shape {tuple(losses.shape)}"
-    return ParameterError(sentence("loss", f"task {task.name!r}", allowed, got) + advice)
+    owner = LazyMessage("what.task", {"task": repr(task.name)})
+    got = LazyMessage("got.shape", {"shape": str(tuple(losses.shape))})
+    return ParameterError(sentence("loss", owner, allowed, got) + advice)
 
 
 def _by_label(losses: Tensor, ndim: int) -> Tensor:

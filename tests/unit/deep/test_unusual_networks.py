@@ -37,6 +37,7 @@ from polytask.exceptions import (  # noqa: E402
     IncompatibleError,
     ParameterError,
 )
+from polytask.messages import Translator  # noqa: E402
 from polytask.penalties import L1, L2, L21, TraceNorm, coupling  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -356,8 +357,9 @@ def test_a_loop_refuses_the_checkpoint_of_other_layers_or_batches(tmp_path: Path
         fit_network(network, batches_of(own), training)
 
     train(nn.ReLU(), torch.Generator(), 1)
-    with pytest.raises(DataError, match="differs in kinds of layers"):
+    with pytest.raises(DataError, match="differs in kinds of layers") as caught:
         train(nn.Tanh(), torch.Generator(), 2)
+    assert "两者的 层的类型 不同" in caught.value.args[0].text(Translator("zh"))
     with pytest.raises(DataError, match="differs in generators of batches"):
         train(nn.ReLU(), None, 2)
 

@@ -27,6 +27,7 @@ from polytask.deep.balancing.routes import (
     route_of,
 )
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 
 
 def backward(
@@ -116,8 +117,7 @@ def backward(
     require_finite(terms.detach(), numbers)
     step = _BalancerStep(balance, terms, present, loss_scale)
     if shared is None:
-        name = type(kind).__name__
-        allowed = f"the shared representation or parameters, for {name} weighs gradients"
+        allowed = LazyMessage("allowed.shared", {"balancer": type(kind).__name__})
         raise IncompatibleError(sentence("shared", "backward", allowed, None))
     every = torch.arange(len(losses)) if numbers is None else numbers
     route, here = route_of(shared), every.to(losses.device)
@@ -161,9 +161,10 @@ class _BalancerStep:
             self.chosen = self.balance.weigh(self.terms, self.present, gramian)
         elif float(self.loss_scale) == 1.0:
             bad = torch.nonzero(~torch.isfinite(gramian.diagonal())).flatten().tolist()
-            where = f"losses at positions {', '.join(map(str, bad))}" if bad else ""
-            got = "infinity or NaN"
-            raise DataError(sentence("gradients of the losses", "backward", "finite", got, where))
+            where = LazyMessage("place.positions", {"positions": list(map(str, bad))})
+            what, allowed = LazyMessage("what.gradients"), LazyMessage("allowed.all_finite")
+            got = LazyMessage("got.infinity_or_nan")
+            raise DataError(sentence(what, "backward", allowed, got, where if bad else ""))
 
     def while_passing(self, listening: Listening) -> Tensor:
         """Take the step in one pass: the weights are found when it reaches the shared tensor."""
@@ -225,7 +226,8 @@ def _at_work(
     """Return the balancer with its state, a new one if it remembers nothing."""
     if isinstance(balancer, StatefulBalancer):
         if n_tasks not in (None, balancer.n_tasks):
-            allowed = f"{balancer.n_tasks}, that of {balancer!r}"
+            fields = {"value": balancer.n_tasks, "owner": repr(balancer)}
+            allowed = LazyMessage("allowed.that_of", fields)
             raise DataError(sentence("n_tasks", "backward", allowed, n_tasks))
         return balancer
     if n_tasks is None:
@@ -233,17 +235,14 @@ def _at_work(
         n_tasks = max(n_losses if present is None else top + 1, 1)
     balance = StatefulBalancer(Equal() if balancer is None else balancer, n_tasks)
     if balance.remembers:
-        told = f"balancing.StatefulBalancer({balance.balancer!r}, n_tasks={n_tasks})"
-        raise IncompatibleError(
-            f"{type(balance.balancer).__name__} remembers earlier steps, "
-            f"so backward needs it with its state: make {told} once, and pass that."
-        )
+        fields = {"balancer": type(balance.balancer).__name__, "made": f"balancing.{balance!r}"}
+        raise IncompatibleError(LazyMessage("deep.refusal.remembers", fields))
     return balance
 
 
 def _as_vector(losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor]) -> Tensor:
     """Return the losses of tasks as one tensor; refuse those that are not one number each."""
-    allowed = "a tensor of shape (k,), or a mapping or sequence of scalar tensors"
+    allowed = LazyMessage("allowed.loss_tensors")
     if not isinstance(losses, Tensor):
         parts: list[Any] = list(losses.values() if isinstance(losses, Mapping) else losses)
         wrong = [part for part in parts if not isinstance(part, Tensor) or part.ndim]
@@ -258,6 +257,6 @@ def _as_vector(losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor]) -> Tens
 def _task_weights(weights: Tensor, losses: Tensor) -> Tensor:
     """Return the task weights like the losses, or refuse."""
     if weights.shape != losses.shape:
-        allowed = f"of shape {tuple(losses.shape)}, as the losses are"
+        allowed = LazyMessage("allowed.of_shape", {"shape": str(tuple(losses.shape))})
         raise DataError(sentence("weights", "backward", allowed, tuple(weights.shape)))
     return weights.detach().to(losses)

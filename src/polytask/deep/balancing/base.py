@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeGuard, cast, runtime_checkable
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from polytask._checks import positive_integer, sentence
 from polytask._linalg import Array
 from polytask.deep.balancing.routes import full
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage, Text
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,10 @@ def weighs_gradients(balancer: object) -> TypeGuard[GradientBalancer]:
 def require_nonnegative(losses: Tensor, owner: object) -> Tensor:
     """Return the losses, or raise :class:`DataError` if one is negative."""
     if bool((losses < 0).any()):
-        at = ", ".join(str(i) for i in torch.nonzero(losses < 0).flatten().tolist())
-        name = type(owner).__name__
-        got = f"{float(losses.min()):.6g}"
-        raise DataError(sentence("losses", name, "zero or more", got, f"positions {at}"))
+        at = [str(i) for i in torch.nonzero(losses < 0).flatten().tolist()]
+        where = LazyMessage("place.positions", {"positions": at})
+        got, allowed = f"{float(losses.min()):.6g}", LazyMessage("allowed.weights")
+        raise DataError(sentence("losses", type(owner).__name__, allowed, got, where))
     return losses
 
 
@@ -280,8 +281,8 @@ class StatefulBalancer:
             If the balancer does not learn from that; FAMO does.
         """
         if not isinstance(self.balancer, Observer):
-            name = type(self.balancer).__name__
-            raise IncompatibleError(f"{name} does not learn from losses after a step; FAMO does.")
+            fields = {"balancer": type(self.balancer).__name__}
+            raise IncompatibleError(LazyMessage("deep.refusal.no_observer", fields))
         seen = full(losses.detach())
         numbers = task_numbers(present, len(seen), self.n_tasks)
         require_finite(seen, numbers)
@@ -300,8 +301,8 @@ class StatefulBalancer:
         if not weighs_gradients(balancer):
             return cast(LossBalancer, balancer).weigh_losses(losses, state)
         if gramian is None:
-            name = type(balancer).__name__
-            raise IncompatibleError(f"{name} needs the Gramian of the task gradients; got None.")
+            fields = {"balancer": type(balancer).__name__}
+            raise IncompatibleError(LazyMessage("deep.refusal.no_gramian", fields))
         return balancer.weigh_gradients(losses, gramian.detach(), state)
 
     def _current(self, losses: Tensor) -> State:
@@ -337,8 +338,8 @@ class StatefulBalancer:
         shapes |= {f"common.{name}": value.shape for name, value in wanted.common.items()}
         got = {name: value.shape for name, value in state.items()}
         if got != shapes:
-            told = _told(got)
-            raise DataError(sentence("state", repr(self), f"entries {_told(shapes)}", told))
+            allowed = LazyMessage("allowed.entries", {"entries": _told(shapes)})
+            raise DataError(sentence("state", repr(self), allowed, _told(got)))
         tasks = {name: state[f"tasks.{name}"].clone() for name in wanted.tasks}
         self._state = State(
             tasks, {name: state[f"common.{name}"].clone() for name in wanted.common}
@@ -354,37 +355,36 @@ def balance_of(
     return StatefulBalancer(balancer, n_tasks)
 
 
-def _told(shapes: Mapping[str, torch.Size]) -> str:
+def _told(shapes: Mapping[str, torch.Size]) -> Text:
     """Return names and shapes as words."""
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items())) or "none"
+    told = ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items()))
+    return told or LazyMessage("got.none")
 
 
 def required_balancer(balancer: object) -> AnyBalancer:
     """Return a balancer, or raise :class:`IncompatibleError`."""
     if weighs_losses(balancer) or weighs_gradients(balancer):
         return balancer
-    allowed = "one with weigh_losses or weigh_gradients, as in polytask.deep.balancing"
+    allowed = LazyMessage("allowed.balancer")
     raise IncompatibleError(sentence("balancer", "StatefulBalancer", allowed, repr(balancer)))
 
 
 def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor | None:
     """Return the numbers of the tasks that the losses belong to, checked."""
     # None stands for all tasks in order, also where their numbers were given.
-    if present is None:
-        if n_losses != n_tasks:
-            allowed = f"the numbers of the tasks that the {n_losses} losses belong to"
-            where = f"there are {n_tasks} tasks"
-            raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, None, where))
+    listed: Any = None if present is None else present.tolist()
+    if n_losses == n_tasks and (listed is None or listed == list(range(n_losses))):
         return None
-    listed = present.tolist()
-    if present.ndim == 1 and listed == list(range(n_losses)) and n_losses == n_tasks:
-        return None
-    whole = present.ndim == 1 and not present.is_floating_point()
-    inside = whole and all(0 <= number < n_tasks for number in listed)
-    if not inside or len(listed) != n_losses or len(set(listed)) < n_losses:
-        allowed = f"{n_losses} different numbers from 0 to {n_tasks - 1}"
-        raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, listed))
-    return present.long()
+    if (
+        present is not None
+        and present.ndim == 1
+        and not present.is_floating_point()
+        and len(listed) == len(set(listed)) == n_losses
+        and all(0 <= number < n_tasks for number in listed)
+    ):
+        return present.long()
+    allowed = LazyMessage("allowed.task_numbers", {"count": n_losses, "last": n_tasks - 1})
+    raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, listed))
 
 
 def require_finite(losses: Tensor, numbers: Tensor | None) -> None:
@@ -395,9 +395,9 @@ def require_finite(losses: Tensor, numbers: Tensor | None) -> None:
     bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
     if bad:
         tasks = bad if numbers is None else numbers[bad].tolist()
-        got = ", ".join(str(float(losses[place])) for place in bad)
-        where = f"tasks {', '.join(map(str, tasks))}"
-        raise DataError(sentence("losses", "a balancer", "finite", got, where))
+        values = [str(float(losses[place])) for place in bad]
+        fields = {"values": values, "tasks": list(map(str, tasks))}
+        raise DataError(LazyMessage("deep.refusal.losses", fields))
 
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

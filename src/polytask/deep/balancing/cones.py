@@ -216,10 +216,8 @@ class UPGrad(GramianRule):
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
         """Return the weights of the sum of the projections."""
         if len(losses) > self.max_tasks:
-            raise IncompatibleError(
-                f"UPGrad solves a quadratic program for each of {len(losses)} tasks, more than "
-                f"max_tasks={self.max_tasks}; MGDA or PCGrad cost less."
-            )
+            fields = {"tasks": len(losses), "most": str(self.max_tasks)}
+            raise IncompatibleError(LazyMessage("deep.refusal.programs", fields))
         return super().weigh_gradients(losses, gramian, state)
 
     def _weights(self, cosines: Cosines) -> Array:

@@ -26,6 +26,7 @@ from polytask.deep.balancing.base import (
 )
 from polytask.deep.balancing.cones import Cosines, GramianRule, solve_positive
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 
 @saveable("deep.balancer.equal")
@@ -58,7 +59,7 @@ class Fixed:
     def start(self, n_tasks: int, like: Tensor) -> State:
         """Return the weights as the state, so that the rows follow the tasks present."""
         if len(self.weights) != n_tasks:
-            allowed = f"as many as there are tasks, {n_tasks}"
+            allowed = LazyMessage("allowed.as_many_as_tasks", {"count": n_tasks})
             raise ParameterError(sentence("weights", "Fixed", allowed, len(self.weights)))
         given = torch.tensor(self.weights, dtype=like.dtype, device=like.device)
         return State({"weights": given}, constant=True)
@@ -306,13 +307,10 @@ class TorchJD(Stateless):
         try:
             aggregation: Any = importlib.import_module("torchjd.aggregation")
         except ImportError as error:
-            raise ImportError(
-                'TorchJD is not installed: run pip install "polytask[torchjd]".'
-            ) from error
+            raise ImportError(LazyMessage("deep.refusal.no_torchjd")) from error
         known = isinstance(self.weighting, aggregation.Weighting)
         if not known or hasattr(self.weighting, "reset"):
-            allowed = "a weighting of torchjd.aggregation that remembers nothing"
-            got = repr(self.weighting)
+            allowed, got = LazyMessage("allowed.weighting"), repr(self.weighting)
             raise IncompatibleError(sentence("weighting", "TorchJD", allowed, got))
 
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:

@@ -13,6 +13,7 @@ from polytask._checks import nonnegative, positive, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.deep.balancing.base import State, Weighed, at_least_tiny, require_nonnegative
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 # The constants of Kingma and Ba (2015), algorithm 1.
 DECAY_MEAN, DECAY_SQUARE, EPSILON = 0.9, 0.999, 1e-8
@@ -82,7 +83,7 @@ class Uncertainty:
         given = self.squared_error
         halves = [given] * n_tasks if isinstance(given, bool) else list(given)
         if len(halves) != n_tasks:
-            allowed = f"as many as there are tasks, {n_tasks}"
+            allowed = LazyMessage("allowed.as_many_as_tasks", {"count": n_tasks})
             raise ParameterError(sentence("squared_error", "Uncertainty", allowed, len(halves)))
         factors = like.new_tensor([0.5 if half else 1.0 for half in halves])
         return State({**start_adam(like.new_zeros(n_tasks)), "factor": factors})

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
 
 # Takes the weights and the gradient of the plain sum, gives the gradient of the weighted one.
 Reweigh = Callable[[Tensor, Tensor], Tensor]
@@ -461,7 +462,7 @@ class Shared:
     def gradients(self, terms: Tensor, present: Tensor) -> Gradients:
         """Return the gradients at the one tensor."""
         if len(self.tensors) != 1:
-            allowed = "one tensor"
+            allowed = LazyMessage("allowed.one_tensor")
             raise IncompatibleError(sentence("through", "Parameters", allowed, len(self.tensors)))
         at, (rows,) = self.tensors[0], self.rows(terms)
         return Gradients(at, rows.reshape(len(terms), *at.shape), _mixed(at, rows)[1])
@@ -518,8 +519,7 @@ class Parameters:
         """Return the Gramian of the gradients with respect to the parameters."""
         stage = route_of(self.through)
         if not isinstance(stage, Stage):
-            allowed = "a tensor, LinearHeads or OwnRows"
-            got = type(self.through).__name__
+            allowed, got = LazyMessage("allowed.route"), type(self.through).__name__
             raise IncompatibleError(sentence("through", "Parameters", allowed, got))
         upper = stage.gradients(terms, present)
         each: Sequence[Tensor | None] = torch.autograd.grad(
@@ -557,17 +557,17 @@ class Parameters:
 
 def route_of(shared: Route | Tensor | Iterable[Tensor]) -> Route:
     """Return the route that `shared` stands for, or raise :class:`DataError`."""
+    allowed = LazyMessage("allowed.with_gradients")
     if hasattr(type(shared), "measure"):
         at = getattr(shared, "shared", None)
         if isinstance(at, Tensor) and not at.requires_grad:
-            allowed = "a representation that requires gradients"
-            raise DataError(sentence("shared", "backward", allowed, "that of a frozen trunk"))
+            frozen = LazyMessage("got.frozen_trunk")
+            raise DataError(sentence("shared", "backward", allowed, frozen))
         return cast(Route, shared)
     tensors = [shared] if isinstance(shared, Tensor) else list(cast(Iterable[Tensor], shared))
     n_learned = sum(tensor.requires_grad for tensor in tensors)
     if not tensors or n_learned < len(tensors):
-        allowed = "tensors that require gradients, at least one"
-        got = f"{len(tensors)}, {n_learned} of them with gradients"
+        got = LazyMessage("got.with_gradients", {"count": len(tensors), "learned": n_learned})
         raise DataError(sentence("shared", "backward", allowed, got))
     return Shared(tuple(tensors))
 

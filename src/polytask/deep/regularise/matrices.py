@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from polytask._checks import nearest, nonnegative, sentence
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 
 @final
@@ -80,9 +81,8 @@ class Matrix:
     def __post_init__(self) -> None:
         widths = [len(layout.matrix(parameter.detach())) for parameter, layout in self.blocks]
         if len(set(widths)) > 1:
-            allowed = "layers with the same number of inputs, whose columns stand side by side"
-            got = f"layers with {', '.join(map(str, widths))} inputs; name them one by one"
-            raise IncompatibleError(sentence(repr(self.name), "Penalties", allowed, got))
+            fields = {"name": repr(self.name), "widths": list(map(str, widths))}
+            raise IncompatibleError(LazyMessage("deep.refusal.unlike_layers", fields))
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:
@@ -98,10 +98,8 @@ class Matrix:
         """Refuse parameters of which some are to be trained and some are not."""
         kinds = {parameter.requires_grad for parameter in self.parameters}
         if len(kinds) > 1:
-            raise IncompatibleError(
-                f"A part of {self.name!r} is frozen, and a penalty with zeros is for the whole of "
-                "it: put penalties on the layers that are trained, by their own names."
-            )
+            fields = {"name": repr(self.name)}
+            raise IncompatibleError(LazyMessage("deep.refusal.partly_frozen", fields))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -209,10 +207,8 @@ def _heads(network: nn.Module) -> list[Matrix]:
     heads = getattr(network, HEADS, None)
     whole = side_by_side(HEADS, [heads]) if isinstance(heads, nn.Module) else None
     if whole is None:
-        raise IncompatibleError(
-            "The name 'heads' in penalties needs a network with an attribute heads that has "
-            f"weights; {type(network).__name__} has none."
-        )
+        fields = {"kind": type(network).__name__}
+        raise IncompatibleError(LazyMessage("deep.refusal.no_heads", fields))
     return [whole]
 
 
@@ -241,10 +237,8 @@ def _input(network: nn.Module) -> list[Matrix]:
     layers = input_layers(body) or [getattr(network, HEADS, network)]
     whole = side_by_side(INPUT, layers)
     if whole is None:
-        raise IncompatibleError(
-            "The name 'input' in penalties needs a trunk or heads with weights; "
-            f"{type(network).__name__} has none."
-        )
+        fields = {"kind": type(network).__name__}
+        raise IncompatibleError(LazyMessage("deep.refusal.no_input_layer", fields))
     return [whole]
 
 
@@ -270,9 +264,9 @@ def _parameters(network: nn.Module, pattern: str) -> list[Matrix]:
 
 def resolve(network: nn.Module, pattern: str) -> list[Matrix]:
     """Return the matrices that a name or pattern stands for."""
+    what, allowed = LazyMessage("what.key"), LazyMessage("allowed.layer_name")
     if not isinstance(pattern, str):
-        allowed = "the name of a layer or a pattern, as text"
-        raise ParameterError(sentence("A key", "penalties", allowed, repr(pattern)))
+        raise ParameterError(sentence(what, "penalties", allowed, repr(pattern)))
     if pattern in _SPECIAL:
         return _SPECIAL[pattern](network)
     # A module stands for all that is in it, so "trunk.*" is "trunk".
@@ -286,8 +280,7 @@ def resolve(network: nn.Module, pattern: str) -> list[Matrix]:
     matrices = _once(found) or _parameters(network, pattern)
     if not matrices:
         known = [HEADS, INPUT, *(name for name, _ in weights_of(network))]
-        allowed = "a name of a layer or a pattern such as 'trunk.*', 'heads' or 'input'"
-        message = sentence("A key", "penalties", allowed, repr(pattern))
+        message = sentence(what, "penalties", allowed, repr(pattern))
         raise ParameterError(message + nearest(pattern, known))
     return matrices
 

@@ -142,9 +142,8 @@ def _innermost(optimizer: object) -> Optimizer:
     if isinstance(inner, Optimizer):
         return _innermost(inner)
     if not isinstance(optimizer, Optimizer) or type(optimizer) not in _RULES:
-        allowed = "SGD, Adam or AdamW, whose metric is known"
-        got = type(optimizer).__name__
-        raise IncompatibleError(sentence("The optimizer", "proximal_step", allowed, got))
+        allowed, got = LazyMessage("allowed.known_metric"), type(optimizer).__name__
+        raise IncompatibleError(sentence("optimizer", "proximal_step", allowed, got))
     return optimizer
 
 
@@ -155,18 +154,14 @@ def _step_of(
         for group in optimizer.param_groups:
             if any(parameter is known for known in group["params"]):
                 if group.get("maximize"):
-                    raise IncompatibleError(
-                        "A proximal step goes with an optimiser that minimises; this one has "
-                        "maximize=True."
-                    )
+                    fields = {"kind": type(optimizer).__name__}
+                    raise IncompatibleError(LazyMessage("deep.refusal.maximize", fields))
                 return _RULES[type(optimizer)](optimizer, parameter, group)
     raise _not_held(name)
 
 
 def _not_held(name: str) -> IncompatibleError:
-    return IncompatibleError(
-        f"The layer {name!r} has a penalty but its parameters are not in the optimiser."
-    )
+    return IncompatibleError(LazyMessage("deep.refusal.not_held", {"name": repr(name)}))
 
 
 def require_held(
@@ -187,16 +182,11 @@ def metric_of(optimizers: Iterable[object], matrix: Matrix) -> tuple[float, Tens
     steps = [step for step in found if step is not None]
     if not steps:
         return None
+    name = {"name": repr(matrix.name)}
     if len(steps) < len(found):
-        raise IncompatibleError(
-            f"Some parameters of {matrix.name!r} have been trained and some have not: let all of "
-            "them take part in the loss."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.partly_trained", name))
     if len({step.size for step in steps}) > 1:
-        raise IncompatibleError(
-            f"The parameters of {matrix.name!r} have different learning rates; one penalty of "
-            "all of them needs one."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.learning_rates", name))
     scales = [step.scale for step in steps if step.scale is not None]
     return steps[0].size, matrix.joined(scales) if scales else None
 
@@ -266,11 +256,7 @@ def in_metric(penalty: Proximable) -> bool:
 
 def no_metric(penalty: Proximable) -> IncompatibleError:
     """Return the refusal of a penalty that `prox_in_metric` does not know."""
-    return IncompatibleError(
-        f"{penalty!r} has no exact proximal step in the metric of Adam: train the layer with SGD "
-        "(optimizer=functools.partial(torch.optim.SGD, lr=0.1) in estimators and Training), or "
-        "leave the penalty out of the steps and end with final_phase (final_phase=1000 there)."
-    )
+    return IncompatibleError(LazyMessage("deep.refusal.no_metric", {"penalty": repr(penalty)}))
 
 
 @singledispatch

@@ -14,6 +14,7 @@ from polytask._linalg import Array, counting, namespace
 from polytask._registry import State, saveable
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.losses import Logistic, Loss, Multinomial
+from polytask.messages import LazyMessage
 
 
 @final
@@ -68,7 +69,7 @@ class SmoothedLabels(Loss):
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Logistic | Multinomial):
-            allowed = "Logistic() or Multinomial(), whose labels can be smoothed"
+            allowed = LazyMessage("allowed.smoothable")
             raise IncompatibleError(sentence("loss", "SmoothedLabels", allowed, repr(self.loss)))
         below_one(self.amount, "amount", "SmoothedLabels")
 
@@ -164,9 +165,8 @@ def _mixed(x: Any, partner: Tensor, share: Tensor) -> Any:  # noqa: ANN401 - inp
     if isinstance(x, list | tuple):
         return type(x)(_mixed(part, partner, share) for part in x)
     if not isinstance(x, Tensor) or not x.is_floating_point():
-        allowed = "real numbers; mix categories after their embedding"
         got = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-        raise DataError(sentence("x", "mixup", allowed, got))
+        raise DataError(LazyMessage("deep.refusal.mixup", {"got": got}))
     across = share.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
     whole = across * x + (1.0 - across) * x[partner]
     return torch.cat([whole, whole])

@@ -22,6 +22,7 @@ from polytask.deep.regularise.metric import (
     require_held,
 )
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage, with_and
 from polytask.penalties import (
     Columns,
     Composed,
@@ -38,22 +39,10 @@ from polytask.penalties.sums import add, merge, parts_of
 
 # Why a penalty has no proximal step, and what to do instead.
 _WITHOUT: tuple[tuple[type, str], ...] = (
-    (Composed, "a norm of differences of columns has a proximal operator by itself only"),
-    (
-        LatentTasks,
-        "it penalises two factors of W: make them two linear layers, the first with as many units "
-        "as there are latent tasks, and give L2 to the first and L1 to the second",
-    ),
-    (
-        Parts,
-        "the division of W into these parts has no proximal operator of W; dirty, with L21 or "
-        "L1Inf beside L1, has one",
-    ),
-    (
-        Nonconvex,
-        "it is known by the convex penalties above it, not by a proximal operator; MCP, SCAD and "
-        "CappedL21 have one",
-    ),
+    (Composed, "composed"),
+    (LatentTasks, "latent"),
+    (Parts, "parts"),
+    (Nonconvex, "nonconvex"),
 )
 
 
@@ -70,21 +59,18 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
     if len(terms) == 1 and isinstance(terms[0], Composed):
         return ByDual(terms[0])
     for term in terms:
-        reason = next((why for kind, why in _WITHOUT if isinstance(term, kind)), None)
         if not isinstance(term, Proximable):
-            because = reason or "it has neither a gradient nor a proximal operator"
-            raise IncompatibleError(f"{penalty!r} cannot be a penalty of a layer: {because}.")
+            why = next((key for kind, key in _WITHOUT if isinstance(term, kind)), "neither")
+            fields = {"penalty": repr(penalty), "reason": LazyMessage(f"deep.why.{why}")}
+            raise IncompatibleError(LazyMessage("deep.refusal.layer_penalty", fields))
     # What is not allowed is not at any strength.
     active = [t for t in terms if t.strength != 0 or t.forbids] or terms[:1]
     whole: Any = merge(active) if active else None
     if whole is None and not active:
         return None
     if not isinstance(whole, Proximable):
-        names = " and ".join(repr(term) for term in active)
-        raise IncompatibleError(
-            f"{names} cannot be penalties of one layer: no proximal operator of their sum is "
-            "known."
-        )
+        names = with_and(list(map(repr, active)))
+        raise IncompatibleError(LazyMessage("deep.refusal.sum_of_penalties", {"names": names}))
     return whole
 
 
@@ -95,10 +81,7 @@ def smooth_prox_split(penalty: Penalty) -> SmoothProxSplit:
     # convex are allowed; what is reached is a stationary point, as for the network itself.
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     if any(member.strength is None for member in members):
-        raise ParameterError(
-            f"{penalty!r} is relative to the strength at which every coefficient vanishes, which "
-            "a layer of a network does not have; give alpha."
-        )
+        raise ParameterError(LazyMessage("deep.refusal.relative", {"penalty": repr(penalty)}))
     terms = [part for member in members for part in parts_of(member)]
     smooth = [term for term in terms if isinstance(term, Smooth)]
     together: Any = add(smooth) if smooth else None
@@ -176,10 +159,8 @@ class PenaltyTerm:
             return 0.0
         gradient = self.matrix.gradient()
         if gradient is None:
-            raise ParameterError(
-                f"residual needs the gradient of {self.matrix.name!r}: call backward() on the "
-                "loss with the smooth terms first."
-            )
+            fields = {"name": repr(self.matrix.name)}
+            raise ParameterError(LazyMessage("deep.refusal.no_gradient", fields))
         W, part = self.matrix.value(), self.split.proximable
         if part is None:
             return float(gradient.norm())
@@ -195,16 +176,18 @@ def term(
 ) -> PenaltyTerm:
     """Return a penalty bound to the features and columns of a matrix."""
     if not isinstance(penalty, Penalty):
-        allowed = "penalties of polytask.penalties, such as L21(1e-3)"
-        raise ParameterError(sentence("The values", "penalties", allowed, repr(penalty)))
+        allowed = LazyMessage("allowed.some_penalty", {"example": "L21(1e-3)"})
+        raise ParameterError(sentence(repr(name), "penalties", allowed, repr(penalty)))
     n_features, n_columns = matrix.shape
     columns = columns or Columns.plain(n_columns)
     if columns.n_columns != n_columns:
-        allowed = f"as many as the columns of {name!r} ({n_columns})"
+        fields = {"name": repr(name), "count": n_columns}
+        allowed = LazyMessage("allowed.as_many_as_columns", fields)
         raise ParameterError(sentence("columns", "Penalties", allowed, columns.n_columns))
     names = None if feature_names is None else tuple(feature_names)
     if names is not None and len(names) != n_features:
-        allowed = f"as many as the inputs of {name!r} ({n_features})"
+        fields = {"name": repr(name), "count": n_features}
+        allowed = LazyMessage("allowed.as_many_as_inputs", fields)
         raise ParameterError(sentence("feature_names", "Penalties", allowed, len(names)))
     space = FeatureSpace(n_features, names, np.ones((n_features, n_columns)))
     return PenaltyTerm(name, matrix, smooth_prox_split(penalty.bind(columns).bind_features(space)))
@@ -219,10 +202,9 @@ def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
         for parameter in found.matrix.parameters:
             other = owner.setdefault(id(parameter), found.name)
             if other is not found.name and other != found.name:
-                raise IncompatibleError(
-                    f"{other!r} and {found.name!r} both put a penalty with zeros on "
-                    f"{found.matrix.name!r}: give the layer one penalty, such as L1(a) + L21(b)."
-                )
+                fields = {"first": repr(other), "second": repr(found.name)}
+                fields["name"] = repr(found.matrix.name)
+                raise IncompatibleError(LazyMessage("deep.refusal.two_penalties", fields))
 
 
 @final

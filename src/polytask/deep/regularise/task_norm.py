@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from polytask._checks import fraction, positive, positive_integer, sentence
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 
 @final
@@ -84,9 +85,8 @@ class TaskBatchNorm1d(nn.Module):
     def forward(self, x: Tensor, task: Tensor) -> Tensor:
         """Return rows x (n, n_features) normalised by task (n,), -1 for an unseen one."""
         if x.ndim != 2 or x.shape[1] != self.n_features:
-            allowed = f"rows of shape (n, {self.n_features})"
-            got = tuple(x.shape)
-            raise ParameterError(sentence("The input", "TaskBatchNorm1d", allowed, got))
+            allowed = LazyMessage("allowed.of_shape", {"shape": f"(n, {self.n_features})"})
+            raise ParameterError(sentence("x", "TaskBatchNorm1d", allowed, tuple(x.shape)))
         # -1 becomes the last row, the common one.
         place = torch.where(task < 0, self.n_tasks, task)
         # Counts and statistics have the precision of the running ones, also where products have

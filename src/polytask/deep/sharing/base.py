@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import positive_integer, sentence
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 # A tensor, or a dictionary, list or tuple of inputs; the first axis counts the rows.
 Inputs = Tensor | dict[str, "Inputs"] | list["Inputs"] | tuple["Inputs", ...] | None
@@ -58,7 +59,7 @@ def count_rows(x: Inputs) -> int:
     """Return the number of rows of inputs."""
     found = leaves(x)
     if not found:
-        raise IncompatibleError("The inputs of a network must hold a tensor; got none.")
+        raise IncompatibleError(LazyMessage("deep.refusal.no_tensor"))
     return len(found[0])
 
 
@@ -75,10 +76,9 @@ def representation(features: object, n: int, trunk: nn.Module) -> Tensor:
     """Return what a trunk gave if it is of shape (n, h), or raise."""
     if isinstance(features, Tensor) and features.ndim == 2 and len(features) == n:
         return features
-    got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-    raise IncompatibleError(
-        sentence("The output", f"the trunk {type(trunk).__name__}", f"of shape ({n}, h)", got)
-    )
+    got = str(tuple(features.shape)) if isinstance(features, Tensor) else type(features).__name__
+    fields = {"trunk": type(trunk).__name__, "shape": f"({n}, h)", "got": got}
+    raise IncompatibleError(LazyMessage("deep.refusal.output", fields))
 
 
 def copied(trunk: nn.Module) -> nn.Module:
@@ -86,10 +86,8 @@ def copied(trunk: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(trunk)
     except Exception as error:
-        raise IncompatibleError(
-            f"The trunk {type(trunk).__name__} cannot be copied ({error}), and this way of "
-            "sharing needs several: use Hard(), which needs one."
-        ) from error
+        fields = {"trunk": type(trunk).__name__, "error": str(error)}
+        raise IncompatibleError(LazyMessage("deep.refusal.not_copied", fields)) from error
 
 
 def redrawn(trunk: nn.Module) -> nn.Module:
@@ -102,11 +100,9 @@ def redrawn(trunk: nn.Module) -> nn.Module:
         if callable(reset):
             reset()
         elif next(module.parameters(recurse=False), None) is not None:
-            place = f"its part {name!r} of type {type(module).__name__}" if name else "it"
-            raise IncompatibleError(
-                f"The trunk {type(trunk).__name__} cannot be drawn anew: {place} has parameters "
-                "but no method reset_parameters(), and experts that start equal stay equal."
-            )
+            part = f"{type(module).__name__} {name!r}" if name else type(module).__name__
+            fields = {"trunk": type(trunk).__name__, "part": part}
+            raise IncompatibleError(LazyMessage("deep.refusal.not_redrawn", fields))
     return fresh
 
 
@@ -118,11 +114,15 @@ def takes_task(trunk: nn.Module) -> bool:
 def checked(trunk: nn.Module, n_tasks: int, owner: str) -> int:
     """Return the number of tasks; refuse a trunk that treats them differently by itself."""
     if takes_task(trunk):
-        raise IncompatibleError(
-            f"{owner} cannot share a trunk that takes the task of each row, as one with "
-            "task-specific batch norm does; use Hard()."
-        )
+        raise IncompatibleError(LazyMessage("deep.refusal.takes_task", {"owner": owner}))
     return positive_integer(n_tasks, "n_tasks", owner)
+
+
+def required_width(width: int | None, owner: str) -> int:
+    """Return the width of a representation, which is given where a trunk does not tell it."""
+    if width is None:
+        raise ParameterError(sentence("width", owner, LazyMessage("allowed.width"), None))
+    return positive_integer(width, "width", owner)
 
 
 def every_task(n: int, n_tasks: int, device: torch.device) -> tuple[Tensor, Tensor]:

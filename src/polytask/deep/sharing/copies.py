@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polytask._checks import sentence
 from polytask.deep.regularise.matrices import (
     COLUMN_PER_COPY,
     ONE_COLUMN,
@@ -23,6 +22,7 @@ from polytask.deep.regularise.matrices import (
 )
 from polytask.deep.sharing.base import Inputs, count_rows, representation, take
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage
 
 
 @final
@@ -288,9 +288,8 @@ class Copies(nn.Module, ABC):
 
 
 def _not_a_table(x: object) -> IncompatibleError:
-    got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-    allowed = "a tensor of shape (n, n_features), as its layers are linear ones and their like"
-    return IncompatibleError(sentence("The input", "this trunk", allowed, got))
+    got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
+    return IncompatibleError(LazyMessage("deep.refusal.no_table", {"got": got}))
 
 
 @final

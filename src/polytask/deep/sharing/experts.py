@@ -9,12 +9,20 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import positive_integer, sentence
+from polytask._checks import positive_integer
 from polytask._registry import saveable
 from polytask.deep.regularise.matrices import input_layers
-from polytask.deep.sharing.base import Inputs, OwnRepresentations, checked, copied, redrawn
+from polytask.deep.sharing.base import (
+    Inputs,
+    OwnRepresentations,
+    checked,
+    copied,
+    redrawn,
+    required_width,
+)
 from polytask.deep.sharing.copies import Copies, first_width, make_copies, stages_of
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage
 
 
 def draw_experts(trunk: nn.Module, count: int, first: bool = True) -> Copies:
@@ -35,13 +43,7 @@ def gate_width(trunk: nn.Module, given: int | None, owner: str) -> tuple[int, bo
     width = first_width(trunk)
     if width is not None:
         return width, True
-    if given is None:
-        allowed = (
-            "the width h of the representation, for a trunk that is not an nn.Sequential with a "
-            "linear layer first"
-        )
-        raise ParameterError(sentence("width", owner, allowed, "None"))
-    return positive_integer(given, "width", owner), False
+    return required_width(given, owner), False
 
 
 @final
@@ -301,9 +303,9 @@ class PLE:
         pairs = itertools.pairwise(cuts)
         parts: list[nn.Module] = [nn.Sequential(*stages[a:b]) for a, b in pairs]
         if any(first_width(part) is None for part in parts):
-            allowed = f"an nn.Sequential with at least {self.n_levels} linear layers"
-            got = f"{type(trunk).__name__} with {len(stages)} stages"
-            raise IncompatibleError(sentence("The trunk", "PLE", allowed, got))
+            fields = {"levels": self.n_levels, "kind": type(trunk).__name__}
+            fields["stages"] = len(stages)
+            raise IncompatibleError(LazyMessage("deep.refusal.levels", fields))
         return parts
 
     def _level(self, part: nn.Module, n_tasks: int, last: bool) -> Level:

@@ -21,11 +21,13 @@ from polytask.deep.sharing.base import (
     every_task,
     leaves,
     representation,
+    required_width,
     take,
     takes_task,
 )
 from polytask.deep.sharing.copies import Copies, layers_of, make_copies, stages_of
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty, toward_mean
 
 
@@ -112,7 +114,7 @@ class Soft:
 
     def __post_init__(self) -> None:
         if not isinstance(self.penalty, Penalty):
-            allowed = "a penalty, such as toward_mean(0.01) or TraceNorm(0.01)"
+            allowed = LazyMessage("allowed.some_penalty", {"example": "toward_mean(0.01)"})
             raise ParameterError(sentence("penalty", "Soft", allowed, repr(self.penalty)))
 
     def build(self, trunk: nn.Module, n_tasks: int) -> SoftSharing:
@@ -271,13 +273,7 @@ class FiLM:
         own = copied(trunk)
         points = _points(own) if type(own) is nn.Sequential else []
         if not any(width for _, width in points):
-            if self.width is None:
-                allowed = (
-                    "the width h of the representation, for a trunk that is not an nn.Sequential "
-                    "with linear layers"
-                )
-                raise ParameterError(sentence("width", "FiLM", allowed, "None"))
-            points = [(own, positive_integer(self.width, "width", "FiLM"))]
+            points = [(own, required_width(self.width, "FiLM"))]
         return ModulatedTrunk(points, count, self.n_dimensions)
 
 

@@ -20,7 +20,7 @@ from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
 from polytask.io.codec import from_node, plain, to_node
 from polytask.io.fingerprint import fingerprints
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Translator
 
 FORMAT = "polytask-checkpoint"
 # 2 told of objects in one text, which every new parameter of theirs changed.
@@ -42,10 +42,8 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -
             return {"$tensor": name}
         if (base := plain(value)) is not value:
             return to_node(base, partial(other, part=part))
-        raise IncompatibleError(
-            f"checkpoint cannot hold the {part}: it has a {type(value).__name__}. Train without a "
-            "checkpoint, or with an optimiser and a schedule whose state is numbers."
-        )
+        fields = {"part": part, "kind": type(value).__name__}
+        raise IncompatibleError(LazyMessage("deep.refusal.checkpoint_state", fields))
 
     rest = {name: held for name, held in content.items() if name != "parts"}
     node = to_node(rest, partial(other, part="training"))
@@ -63,20 +61,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     if not Path(path).exists():
         return None
+    file_name = os.fspath(path)
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
+        with safe_open(file_name, framework="pt") as file:
             document = json.loads((file.metadata() or {})["polytask"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        known = document["format"] == FORMAT and document["version"] == VERSION
-        content = document["content"] if known else None
+        found, known = (document["format"], document["version"]), (FORMAT, VERSION)
+        content = document["content"] if found == known else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise DataError(f"{os.fspath(path)} is no checkpoint of polytask ({error}).") from error
+        fields = {"path": file_name, "error": str(error)}
+        raise DataError(LazyMessage("deep.refusal.no_checkpoint", fields)) from error
     if content is None:
-        raise DataError(
-            f"{os.fspath(path)} is no checkpoint that this version of polytask goes on from "
-            f"(format version {VERSION}): use the version that wrote it, delete it, or give the "
-            "path of a new one."
-        )
+        told = {"found": "{} {}".format(*found), "known": "{} {}".format(*known)}
+        raise DataError(LazyMessage("deep.refusal.checkpoint_version", told | {"path": file_name}))
     decoded: dict[str, Any] = from_node(
         content, {"$tensor": lambda node: tensors[node["$tensor"]]}
     )
@@ -121,16 +118,16 @@ def require_same(
         message = LazyMessage("warn.checkpoint", {"path": os.fspath(path)})
         warnings.warn(DataWarning(message), stacklevel=2)
     elif differs:
-        raise DataError(
-            f"The checkpoint {os.fspath(path)} is of another training: it differs in "
-            f"{', '.join(differs)}. Delete it, or give the path of a new one."
-        )
+        raise DataError(_refusal("other_training", path, differs))
     if unknown := sorted(set(found) - set(identity)):
-        raise DataError(
-            f"The checkpoint {os.fspath(path)} tells of what this training does not have: "
-            f"{', '.join(unknown)}. Go on with the version of polytask and the call that wrote "
-            "it, delete it, or give the path of a new one."
-        )
+        raise DataError(_refusal("unknown_entries", path, unknown))
+
+
+def _refusal(key: str, path: str | os.PathLike[str], entries: list[str]) -> LazyMessage:
+    """Return a refusal that names entries: in words, or as the parameters that they are."""
+    keys, say = {name: f"deep.entry.{name}" for name in entries}, Translator()
+    names = [LazyMessage(word).node if say.has(word) else name for name, word in keys.items()]
+    return LazyMessage(f"deep.refusal.{key}", {"path": os.fspath(path), "names": names})
 
 
 def random_state(batches: object = None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from polytask._checks import sentence
 from polytask._registry import State, fields_of, saveable
 from polytask.deep.recording import Pair, PairValues, Recording, TaskRelation
 from polytask.deep.trainable import Sums, Trainable
@@ -255,8 +254,8 @@ class Recorder:
         """Go on from a state."""
         own, given = [one.measure for one in self._recordings], list(state["measures"])
         if given != own:
-            allowed = f"that of the checkpoint, {given}"
-            raise DataError(sentence("record", "the training", allowed, own))
+            fields = {"given": str(given), "own": str(own)}
+            raise DataError(LazyMessage("deep.refusal.other_record", fields))
         self._sums = [sums.clone() for sums in state["sums"]]
 
 

@@ -51,6 +51,7 @@ from polytask.deep.training.history import (
 )
 from polytask.deep.training.settings import Training
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 _SHOWN = 3
 
@@ -202,10 +203,7 @@ class _TrainingRun:
         if status is StopReason.STILL_IMPROVING and self.engine.rank == 0:
             warn_of_improving(self.training)
         if self.best.weights is None:
-            raise DataError(
-                "Training diverged: the held-out loss was finite in no epoch. Lower the learning "
-                "rate, set clip_norm, or look at the targets held out."
-            )
+            raise DataError(LazyMessage("deep.refusal.diverged_held_out"))
         self.network.load_state_dict(self.best.weights)
         self.network.eval()
         if self.training.final_phase and status is not StopReason.INTERRUPTED:
@@ -297,11 +295,11 @@ class _TrainingRun:
             # The objective is linear in the sums of losses: its slopes need no graph.
             slopes = weights / divisor
             if not math.isfinite(float(torch.dot(losses.detach(), slopes))):
-                self._require_finite(losses / divisor, sums, f"in step {self.steps}")
+                self._require_finite(losses / divisor, sums)
             losses.backward(slopes)  # type: ignore[no-untyped-call]
             return
         means = task_means(sums, divisor, mask)
-        self._require_finite(means, sums, f"in step {self.steps}")
+        self._require_finite(means, sums)
         if self.balance is None:
             (weights * means).sum().backward()  # type: ignore[no-untyped-call]
             return
@@ -311,10 +309,10 @@ class _TrainingRun:
             means, shared=shared, balancer=self.balance, present=sums.present, weights=weights
         )
 
-    def _require_finite(self, means: Tensor, sums: Sums, when: str) -> None:
-        rate = self.optimizer.param_groups[0]["lr"]
-        told = f"{when} (epoch {self.epochs + 1})"
-        require_finite(means, sums.present, self.tasks, rate, told)
+    def _require_finite(self, means: Tensor, sums: Sums, key: str = "diverged") -> None:
+        rate = f"{self.optimizer.param_groups[0]['lr']:g}"
+        place = {"step": str(self.steps), "epoch": str(self.epochs + 1), "rate": rate}
+        require_finite(means, sums.present, self.tasks, key, place)
 
     def _require_finite_end(self, group: list[Any]) -> None:
         """Refuse divergence in the last step, which no step after it would notice."""
@@ -323,7 +321,7 @@ class _TrainingRun:
             for batch in group:
                 sums = self.network.sums(batch)
                 means = task_means(sums, sums.weights, self.network.sqrt_loss_mask)
-                self._require_finite(means, sums, f"after step {self.steps}")
+                self._require_finite(means, sums, "diverged_after")
 
     def _judge(self) -> Tensor | None:
         """Return the mean loss of every task on the rows held out."""

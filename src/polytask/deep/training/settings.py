@@ -33,6 +33,7 @@ from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import BEGINNING
 from polytask.exceptions import ParameterError
 from polytask.io.fingerprint import fingerprints, weights_of
+from polytask.messages import LazyMessage
 
 # From parameters, or groups of them, to an optimiser.
 MakeOptimizer = Callable[[Any], Optimizer]
@@ -40,10 +41,6 @@ MakeSchedule = Callable[[Optimizer], LRScheduler]
 # One kernel for all parameters: with many tasks several times faster than a loop over them.
 FUSED = functools.partial(torch.optim.AdamW, fused=True)
 ADAMW: MakeOptimizer = functools.partial(FUSED, lr=1e-3)
-_TAKES = {
-    "optimizer": "a callable of the parameters",
-    "schedule": "None or a callable of the optimiser",
-}
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ class Training:
     owner: InitVar[str] = "Training"
 
     def __post_init__(self, owner: str) -> None:
-        for name, allowed in _TAKES.items():
-            made = getattr(self, name)
+        for name in ("optimizer", "schedule"):
+            made, allowed = getattr(self, name), LazyMessage(f"allowed.{name}")
             if not callable(made) and (name == "optimizer" or made is not None):
                 raise ParameterError(sentence(name, owner, allowed, repr(made)))
         for name in ("max_epochs", "accumulate", "checkpoint_every"):
@@ -157,7 +154,7 @@ def settings_of(model: Any) -> TrainingSettings:  # noqa: ANN401 - a deep estima
     if isinstance(model.task_weight, str):
         one_of(model.task_weight, "task_weight", owner, ("size", "equal"))
     if model.penalties is not None and not isinstance(model.penalties, Mapping):
-        allowed = 'None or a mapping of names to penalties, such as {"heads": L21(1e-3)}'
+        allowed = LazyMessage("allowed.layer_penalties")
         raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
     one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
     mixup = nonnegative(model.mixup, "mixup", owner)
@@ -208,16 +205,15 @@ def _refuse_unused(model: Any, owner: str) -> None:  # noqa: ANN401 - a deep est
     for name in ("learning_rate", "weight_decay") if model.optimizer is not None else ():
         value, default = getattr(model, name), known[name].default
         if value != default:
-            allowed = f"left at {default!r} beside optimizer=, which has settings of its own"
-            advice = " Give it to the optimiser, as in functools.partial(torch.optim.SGD, lr=0.1)."
-            raise ParameterError(sentence(name, owner, allowed, repr(value)) + advice)
+            fields = {"parameter": name, "owner": owner, "default": repr(default)}
+            raise ParameterError(LazyMessage("deep.refusal.unused", fields | {"got": repr(value)}))
 
 
 def _validation(given: Any, owner: str) -> Any:  # noqa: ANN401 - a share, splitter or pairs
     several = hasattr(given, "split") or isinstance(given, Iterable)
     if several and not isinstance(given, str | bytes):
         return given
-    allowed = "a number between 0 and 1, both excluded, a splitter, or pairs of rows"
+    allowed = LazyMessage("allowed.validation")
     share = number(given, "validation", owner, allowed)
     if not 0 < share < 1:
         raise ParameterError(sentence("validation", owner, allowed, repr(share)))
@@ -228,7 +224,8 @@ def _is_auto(model: Any, name: str, owner: str) -> bool:  # noqa: ANN401 - a dee
     """Say whether a number is left to the data, refusing other words."""
     value = getattr(model, name)
     if isinstance(value, str) and value != "auto":
-        raise ParameterError(sentence(name, owner, '"auto" or an integer >= 1', repr(value)))
+        allowed = LazyMessage("allowed.auto_or_from_one")
+        raise ParameterError(sentence(name, owner, allowed, repr(value)))
     return isinstance(value, str)
 
 
@@ -237,8 +234,7 @@ def _sampling(sampling: Any, owner: str) -> Sampling:  # noqa: ANN401 - a name o
         return SAMPLINGS[sampling]
     if isinstance(sampling, Sampling) and not isinstance(sampling, type):
         return sampling
-    names = ", ".join(repr(name) for name in SAMPLINGS)
-    allowed = f"one of {names}, or an object of polytask.deep.sampling"
+    allowed = LazyMessage("allowed.sampling", {"options": [repr(name) for name in SAMPLINGS]})
     hint = nearest(sampling, SAMPLINGS) if isinstance(sampling, str) else ""
     raise ParameterError(sentence("task_sampling", owner, allowed, repr(sampling)) + hint)
 

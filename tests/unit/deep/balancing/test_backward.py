@@ -436,7 +436,7 @@ REFUSED = {
     "memory": (lambda n: {"balancer": DWA()}, "StatefulBalancer"),
     "kind": (lambda n: {"balancer": "mgda"}, "weigh_losses"),
     "class": (lambda n: {"balancer": MGDA}, "weigh_losses"),
-    "weights": (lambda n: {"weights": torch.ones(2)}, "as the losses are"),
+    "weights": (lambda n: {"weights": torch.ones(2)}, r"of shape \(\d,\); got \(2,\)"),
     "numbers": (lambda n: {"present": torch.tensor([0, 0, 1, 2, 3])}, "different numbers"),
     "range": (lambda n: {"present": torch.arange(1, 6), "n_tasks": 5}, "from 0 to 4"),
     "absent": (lambda n: {"n_tasks": 9}, "belong to"),

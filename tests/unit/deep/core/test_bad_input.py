@@ -87,7 +87,7 @@ CASES = {
     "a trunk of other rows": (fit(trunk=Doubled()), r"trunk Doubled must be of shape \(2, h\)"),
     "a trunk of other features": (
         fit(trunk=torch.nn.Linear(4, 2)),
-        r"trunk of the network must be a module that takes rows of 3 features; got 'mat1 and",
+        "trunk must be a module that takes rows of 3 features; this one failed: mat1 and",
     ),
     "heads": (fit(heads=MLP(norm="batch")), "heads of Deep.* must be None, or an MLP whose norm"),
     "no sharing": (fit(sharing="hard"), "sharing of DeepMultiTaskRegressor must be None or a"),

@@ -124,7 +124,7 @@ def test_what_can_be_iterated_once_is_refused(name):
 
 def test_epochs_without_a_label_are_refused():
     training = Training(SGD, max_epochs=2)
-    told = "must be batches with at least one label in every epoch; got none in epoch 1"
+    told = r"must be batches with at least one label in every epoch; got none \(epoch 1\)"
     with pytest.raises(DataError, match=f"batches of fit_network {told}"):
         fit_network(network(), [], training)
     for empty in ([], [(batch()[0], {"v": None})]):
@@ -277,7 +277,7 @@ def test_settings_of_the_loop_are_checked(name, value):
     ],
 )
 def test_there_is_one_weight_and_name_for_each_task(name, value):
-    told = f"{name} of fit_network must be one for each of the 1 tasks of the network; got shape"
+    told = f"{name} of fit_network must be as many as there are tasks, 1; got shape"
     with pytest.raises(ParameterError, match=told):
         fit_network(network(), [batch()], Training(SGD), **{name: value})
 

@@ -151,7 +151,7 @@ def test_resuming_after_a_kill_gives_the_same_bits(rows, tmp_path, monkeypatch, 
     assert resumed.n_iter_ == whole.n_iter_
 
 
-def test_a_checkpoint_of_other_data_is_refused(rows, tmp_path):
+def test_a_checkpoint_of_other_data_is_refused(rows, tmp_path, monkeypatch):
     X, y, task = rows
     path = tmp_path / "state.ckpt"
     small(checkpoint=path).fit(X, y, task)
@@ -162,6 +162,11 @@ def test_a_checkpoint_of_other_data_is_refused(rows, tmp_path):
             small(checkpoint=path, **changed).fit(X, y, task)
     longer = small(checkpoint=path, max_epochs=9).fit(X, y, task)
     assert_same_weights(longer, small(max_epochs=9).fit(X, y, task))
+    with monkeypatch.context() as newer:
+        newer.setattr("polytask.deep.training.checkpoint.VERSION", 99)
+        told = r"its format is polytask-checkpoint \d, and polytask-checkpoint 99 is needed"
+        with pytest.raises(DataError, match=told):
+            small(checkpoint=path).fit(X, y, task)
     path.write_bytes(b"nothing of ours")
     with pytest.raises(DataError, match="is no checkpoint of polytask"):
         small(checkpoint=path).fit(X, y, task)

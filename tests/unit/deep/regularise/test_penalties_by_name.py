@@ -157,9 +157,13 @@ def test_features_by_name():
 @pytest.mark.parametrize(
     ("penalties", "error", "message"),
     [
-        ({"trunc.0": L2(1.0)}, ParameterError, r"must be a name of a layer.*'trunc.0'"),
+        ({"trunc.0": L2(1.0)}, ParameterError, r"must be the name of a layer.*'trunc.0'"),
         ({"input": L21()}, ParameterError, "give alpha"),
-        ({"input": 0.1}, ParameterError, "must be penalties of polytask.penalties"),
+        (
+            {"input": 0.1},
+            ParameterError,
+            "'input' of penalties must be a penalty from polytask.penalties",
+        ),
         ({"trunk.*": L1(1.0), "input": L21(1.0)}, IncompatibleError, "one penalty, such as"),
     ],
 )

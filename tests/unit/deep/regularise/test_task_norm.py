@@ -119,7 +119,9 @@ def test_tasks_do_not_touch_each_other():
 
 
 def test_rows_of_another_width_are_refused():
-    with pytest.raises(ParameterError, match=r"rows of shape \(n, 5\); got \(2, 4\)"):
+    with pytest.raises(
+        ParameterError, match=r"x of TaskBatchNorm1d must be of shape \(n, 5\); got \(2, 4\)"
+    ):
         TaskBatchNorm1d(H, T)(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long))
 
 
