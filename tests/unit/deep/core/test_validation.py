@@ -106,7 +106,7 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
 REFUSED = {
     "a word": ("half", ParameterError, "validation of Deep.* a splitter, or pairs of rows; got"),
     "all rows": (1.0, ParameterError, "validation of DeepMultiTaskRegressor must be a number"),
-    "nothing": ([], DataError, "validation of DeepMultiTaskRegressor must be at least one split"),
+    "nothing": ([], DataError, "validation of Deep.* must be one or more pairs .*; got none"),
     "rows on both sides": (
         [(np.arange(70), HELD)],
         DataError,
