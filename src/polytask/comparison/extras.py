@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -189,20 +189,23 @@ def ablated_terms(
 _SHARES = (0.125, 0.25, 0.5)
 
 
+# What becomes of the options of a type, so that True, 1 and their like of NumPy are the same.
+_KINDS: dict[Any, Any] = {"bool": bool, "float | None": float}
+
+
 def checked_extras(options: Options) -> Options:
     """Return options with the shares of a learning curve, and numbers as Python knows them."""
     if not isinstance(options.ablation, bool | np.bool_):
         got = repr(options.ablation)
         raise ParameterError(sentence("ablation", OWNER, LazyMessage("allowed.truth"), got))
-    return replace(
-        options,
-        margin=None if options.margin is None else float(options.margin),
-        unseen=bool(options.unseen),
-        quick=bool(options.quick),
-        learning_curve=_shares_of(options.learning_curve),
-        ablation=bool(options.ablation),
-        allow_leak=bool(options.allow_leak),
-    )
+    plain: dict[str, Any] = {"learning_curve": _shares_of(options.learning_curve)}
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if each.type in _KINDS and value is not None:
+            plain[each.name] = _KINDS[each.type](value)
+        elif isinstance(value, np.generic):
+            plain.setdefault(each.name, value.item())
+    return replace(options, **plain)
 
 
 def _shares_of(learning_curve: object) -> list[float] | bool:

@@ -236,6 +236,20 @@ def test_a_time_budget_stops_new_fits() -> None:
     assert "time budget" in result.summary()
 
 
+def test_numbers_of_numpy_are_those_of_python_to_a_journal(tmp_path: Any) -> None:
+    X, y, task = related()
+    journal = tmp_path / "journal"
+    first = {"random_state": 1, "margin": 0, "cv": 3, "quick": True}
+    again = {"random_state": np.int64(1), "margin": np.float32(0), "cv": np.int8(3),
+             "quick": np.True_}  # fmt: skip
+    results = [
+        compare(X, y, task=task, models=FEW, journal=journal, **settings)
+        for settings in (first, again)
+    ]
+    assert results[0].lock["call"] == results[1].lock["call"]
+    assert results[0].lock["seed"] == results[1].lock["seed"]
+
+
 def test_a_journal_of_other_data_is_refused(tmp_path: Any) -> None:
     X, y, task = related(n_tasks=3)
     journal = tmp_path / "journal"
