@@ -29,18 +29,18 @@ _RENAMED = {
 }
 
 
-# Help imports no losses: that takes long.
-LOSSES_OF_NUMBERS = ("squared", "huber", "poisson", "gamma", "quantile", "square_root")
-LOSSES_OF_CLASSES = ("logistic", "multinomial", "squared_hinge")
 CRITERIA = ("aic", "aicc", "bic", "ebic", "gcv", "evidence")
 
 
 def _loss_help() -> LazyMessage:
-    numbers, classes = (
-        [LazyMessage(f"loss_is.{name}") for name in names]
-        for names in (LOSSES_OF_NUMBERS, LOSSES_OF_CLASSES)
-    )
-    return LazyMessage("help.loss", {"numbers": numbers, "classes": classes})
+    # The catalogue names them: to import losses takes long.
+    named = {
+        kind: [
+            LazyMessage(f"loss_is.{kind}.{name}") for name in Translator().words(f"loss_is.{kind}")
+        ]
+        for kind in ("numbers", "classes")
+    }
+    return LazyMessage("help.loss", named)
 
 
 def _model_help() -> LazyMessage:

@@ -14,7 +14,7 @@ import pytest
 from polytask import compare, load
 from polytask._options import option
 from polytask.cli.compare import compare as compare_tables
-from polytask.cli.models import CRITERIA, LOSSES_OF_CLASSES, LOSSES_OF_NUMBERS
+from polytask.cli.models import CRITERIA
 from polytask.cli.options import Vary, command, spoken_words
 from polytask.cli.program import COMMANDS
 from polytask.comparison.options import Options
@@ -84,9 +84,9 @@ def test_every_argument_of_compare_is_an_option_or_given_by_the_command():
 
 
 def test_help_names_every_loss_model_metric_and_criterion(run):
-    assert {*LOSSES_OF_NUMBERS, *LOSSES_OF_CLASSES} == set(LOSSES)
-    assert not any(LOSSES[name]().is_classifier for name in LOSSES_OF_NUMBERS)
-    assert all(LOSSES[name]().is_classifier for name in LOSSES_OF_CLASSES)
+    of_classes = {name for name, loss in LOSSES.items() if loss().is_classifier}
+    assert set(Translator().words("loss_is.classes")) == of_classes
+    assert set(Translator().words("loss_is.numbers")) == set(LOSSES) - of_classes
     assert set(CRITERIA) == set(JUDGES)
     assert set(Translator().words("model_is")) == set(MODELS)
     assert set(Translator().words("short")) == set(METRICS)
