@@ -293,7 +293,7 @@ def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str) -> Fig
     gains = [gain for _, gain in lines]
 
     def draw(ax: Axes) -> None:
-        charts.interval_lines(
+        charts.figures.interval_lines(
             ax,
             [name for name, _ in lines],
             [gain.mean for gain in gains],
@@ -336,7 +336,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
         caption = say.joined([caption, say("tasks.cut", {"half": half, "n": n})])
 
     def draw(ax: Axes) -> None:
-        charts.interval_lines(
+        charts.figures.interval_lines(
             ax,
             [names[number] for number in numbers],
             [task.gain for task in tasks],
@@ -358,7 +358,7 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
     upward = say("size.upward", {"metric": says.metric_word(result.setup, say)})
 
     def draw(ax: Axes) -> None:
-        charts.gain_against_size(
+        charts.figures.gain_against_size(
             ax,
             [task.rows for task in tasks],
             [task.gain for task in tasks],
@@ -376,7 +376,7 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
     caption = {"caption": say("models.scores", {"metric": metric}), "note": say("models.note")}
 
     def draw(ax: Axes) -> None:
-        charts.interval_lines(
+        charts.figures.interval_lines(
             ax,
             [clean(row.name) for row in models],
             [row.score.mean for row in models],
@@ -412,7 +412,7 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
     def draw(ax: Axes) -> None:
         names = [[clean(str(n)) for n in listed] for listed in (found.features, found.columns)]
         values = [row[:_COLUMNS] for row in found.values]
-        charts.heat_map(ax, values, names[0], names[1][:_COLUMNS])
+        charts.figures.heat_map(ax, values, names[0], names[1][:_COLUMNS])
 
     return Figure(
         "features-chart", say("section.features"), say("features.chart"), draw, caption,
@@ -430,7 +430,7 @@ def _strength_figure(result: Findings, say: Translator) -> Figure:
     path = _path(result)
 
     def draw(ax: Axes) -> None:
-        charts.error_curve(
+        charts.figures.error_curve(
             ax,
             path.alphas,
             shown_scores(path),
@@ -449,7 +449,7 @@ def _path_figure(result: Findings, say: Translator) -> Figure:
     lines = [list(at) for at in zip(*path.sizes, strict=True)] or [[]] * len(path.alphas)
 
     def draw(ax: Axes) -> None:
-        charts.coefficient_lines(
+        charts.figures.coefficient_lines(
             ax,
             path.alphas,
             lines,
@@ -473,7 +473,7 @@ def _learning_figure(result: Findings, say: Translator) -> Figure:
     metric = says.metric_word(result.setup, say)
 
     def draw(ax: Axes) -> None:
-        charts.learning_curves(
+        charts.figures.learning_curves(
             ax,
             [point.rows for point in points],
             {name: means for name, means in curves.items() if any(map(math.isfinite, means))},

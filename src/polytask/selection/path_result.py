@@ -198,7 +198,7 @@ class RegularizationPath:
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
         panels = charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
         label = str(self.measure.label)
-        charts.error_curve(
+        charts.figures.error_curve(
             panels[0],
             self.alphas,
             self.value,
@@ -208,7 +208,7 @@ class RegularizationPath:
             greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)
-        charts.coefficient_lines(
+        charts.figures.coefficient_lines(
             panels[1], self.alphas, lines, names, self.marks(), labels=("Strength", _UPWARD[kind])
         )
         return panels

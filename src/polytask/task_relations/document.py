@@ -225,7 +225,7 @@ def map_figure(result: RelatednessFindings, say: Translator) -> Figure:
         notes.append(say("related.map.cut", {"n": result.n_informative, "k": n}))
 
     def draw(ax: Axes) -> None:
-        charts.task_map(ax, drawn.values, drawn.names, drawn.tree)
+        charts.figures.task_map(ax, drawn.values, drawn.names, drawn.tree)
 
     side = 1.2 + 0.16 * max(len(drawn.names), 12)
     return Figure("map-chart", say("related.section.map"), say("related.map.chart"), draw,

@@ -41,7 +41,7 @@ def hostile(ax):
     n = len(NAMES)
     mean = np.linspace(0.2, -0.1, n)
     groups = ["gain", "unclear", "lose"] * n
-    return charts.interval_lines(ax, NAMES, mean, mean - 0.05, mean + 0.05, groups[:n])
+    return charts.figures.interval_lines(ax, NAMES, mean, mean - 0.05, mean + 0.05, groups[:n])
 
 
 def test_any_name_can_be_drawn():
@@ -64,7 +64,7 @@ def only_latin(monkeypatch):
 
 
 def test_name_that_no_font_has_becomes_its_number_with_a_note(only_latin):
-    ax = charts.interval_lines(
+    ax = charts.figures.interval_lines(
         axes(),
         ["a", "两个", "c"],
         [3, 2, 1],
@@ -78,7 +78,7 @@ def test_name_that_no_font_has_becomes_its_number_with_a_note(only_latin):
 
 
 def test_there_is_no_note_where_every_name_can_be_written(only_latin):
-    ax = charts.interval_lines(axes(), ["a", "b"], [2, 1], [1, 0], [3, 2], ["gain"] * 2)
+    ax = charts.figures.interval_lines(axes(), ["a", "b"], [2, 1], [1, 0], [3, 2], ["gain"] * 2)
     assert ax.get_title(loc="left") == ""
 
 
@@ -100,7 +100,7 @@ def test_shortened_names_fit(text, widest):
 
 
 def test_first_name_is_on_top_and_groups_have_colours_and_shapes():
-    ax = charts.interval_lines(
+    ax = charts.figures.interval_lines(
         axes(), ["a", "b"], [0.2, -0.1], [0.1, -0.2], [0.3, -0.05], ["gain", "lose"], label="Gain"
     )
     bottom, top = ax.get_ylim()
@@ -113,7 +113,7 @@ def test_first_name_is_on_top_and_groups_have_colours_and_shapes():
 
 
 def test_recommended_model_is_marked_and_missing_scores_are_left_out():
-    ax = charts.interval_lines(
+    ax = charts.figures.interval_lines(
         axes(),
         ["a", "b", "c"],
         [0.5, NAN, 0.4],
@@ -132,14 +132,14 @@ def test_model_far_off_does_not_squeeze_the_others():
     names = [f"model {j}" for j in range(6)]
     mean = [0.5, 0.48, 0.45, 0.44, 0.4, -8.0]
     groups = ["unclear"] * 6
-    ax = charts.interval_lines(axes(), names, mean, mean, mean, groups, around_zero=False)
+    ax = charts.figures.interval_lines(axes(), names, mean, mean, mean, groups, around_zero=False)
     assert ax.get_xlim()[0] > 0.3
     assert [line.get_marker() for line in ax.lines].count("<") == 1
 
 
 @pytest.mark.parametrize(("rows", "scale"), [([20, 30, 40], "linear"), ([5, 50, 900], "log")])
 def test_sizes_far_apart_get_a_logarithmic_axis(rows, scale):
-    ax = charts.gain_against_size(
+    ax = charts.figures.gain_against_size(
         axes(),
         rows,
         [0.1, 0.0, -0.1],
@@ -154,13 +154,15 @@ def test_sizes_far_apart_get_a_logarithmic_axis(rows, scale):
 
 
 def test_size_of_zero_rows_has_a_place():
-    ax = charts.gain_against_size(axes(), [0, 900], [0, 0], [0, 0], [0, 0], ["unclear"] * 2)
+    ax = charts.figures.gain_against_size(
+        axes(), [0, 900], [0, 0], [0, 0], [0, 0], ["unclear"] * 2
+    )
     assert ax.get_xscale() == "linear"
 
 
 def test_heat_map_is_even_around_zero_and_shows_every_number():
     values = np.array([[1.0, -3.0, NAN], [0.5, 0.0, 2.0]])
-    ax = charts.heat_map(axes(), values, ["两", "$b$"], ["x", "y", "z"])
+    ax = charts.figures.heat_map(axes(), values, ["两", "$b$"], ["x", "y", "z"])
     drawn(ax)
     (mesh,) = ax.collections
     colours = np.asarray(mesh.get_facecolor()).reshape(2, 3, 4)
@@ -172,7 +174,9 @@ def test_heat_map_is_even_around_zero_and_shows_every_number():
 
 
 def test_heat_map_of_zeros_and_of_many_columns():
-    ax = charts.heat_map(axes(), np.zeros((2, 61)), ["a", "b"], [f"task {j}" for j in range(61)])
+    ax = charts.figures.heat_map(
+        axes(), np.zeros((2, 61)), ["a", "b"], [f"task {j}" for j in range(61)]
+    )
     drawn(ax)
     assert len(ax.get_xticklabels()) == 0
 
@@ -180,13 +184,13 @@ def test_heat_map_of_zeros_and_of_many_columns():
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_lines_can_be_drawn(n):
     empty = [0.1] * n
-    drawn(charts.interval_lines(axes(), ["a"] * n, empty, empty, empty, ["gain"] * n))
+    drawn(charts.figures.interval_lines(axes(), ["a"] * n, empty, empty, empty, ["gain"] * n))
     drawn(
-        charts.interval_lines(
+        charts.figures.interval_lines(
             axes(), ["a"] * n, empty, empty, empty, ["gain"] * n, around_zero=False
         )
     )
-    drawn(charts.gain_against_size(axes(), empty, empty, empty, empty, ["gain"] * n))
+    drawn(charts.figures.gain_against_size(axes(), empty, empty, empty, empty, ["gain"] * n))
 
 
 def test_new_axes_belong_to_a_figure_that_a_notebook_knows():
@@ -201,7 +205,9 @@ def test_new_axes_belong_to_a_figure_that_a_notebook_knows():
 
 
 def points(ax) -> None:
-    charts.gain_against_size(ax, [1, 2, 300], [1, 2, 3], [0, 1, 2], [2, 3, 4], ["gain"] * 3)
+    charts.figures.gain_against_size(
+        ax, [1, 2, 300], [1, 2, 3], [0, 1, 2], [2, 3, 4], ["gain"] * 3
+    )
 
 
 def svg(draw, width=4, height=3):
@@ -240,7 +246,9 @@ def test_svg_escapes_what_is_written_in_it():
 
 def test_svg_keeps_names_that_no_font_here_has(only_latin):
     names = ["第一小学", "مدرسة"]
-    text = svg(lambda ax: charts.interval_lines(ax, names, [1, 2], [0, 1], [2, 3], ["gain"] * 2))
+    text = svg(
+        lambda ax: charts.figures.interval_lines(ax, names, [1, 2], [0, 1], [2, 3], ["gain"] * 2)
+    )
     assert all(f">{name}</text>" in text for name in names)
 
 

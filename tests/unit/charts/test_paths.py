@@ -25,7 +25,7 @@ def written(ax) -> list[str]:
 
 
 def test_error_curve_marks_strengths_and_puts_the_strongest_left():
-    ax = charts.error_curve(
+    ax = charts.figures.error_curve(
         axes(), ALPHAS, np.arange(7.0), np.ones(7), {"chosen": 0.1, "other $x": 1.0}
     )
     first, last = ax.get_xlim()
@@ -37,7 +37,7 @@ def test_error_curve_marks_strengths_and_puts_the_strongest_left():
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_an_error_beyond_all_others_does_not_squeeze_the_rest(sign):
     error = np.array([3.0, 2.0, 1.0, 1.2, 1.4, 1.6, 1e9])
-    ax = charts.error_curve(
+    ax = charts.figures.error_curve(
         axes(), ALPHAS, sign * error, np.full(7, 0.1), {}, greater_is_better=sign < 0
     )
     assert max(np.abs(ax.get_ylim())) < 10
@@ -46,19 +46,21 @@ def test_an_error_beyond_all_others_does_not_squeeze_the_rest(sign):
 
 
 def test_undefined_errors_are_left_out():
-    ax = charts.error_curve(axes(), ALPHAS, np.full(7, np.nan), np.full(7, np.nan), {})
+    ax = charts.figures.error_curve(axes(), ALPHAS, np.full(7, np.nan), np.full(7, np.nan), {})
     ax.figure.savefig(io.BytesIO())
 
 
 def test_the_longest_lines_are_named_and_empty_ones_are_not():
     sizes = np.outer(np.arange(7.0), [*range(10), 0.0])
-    ax = charts.coefficient_lines(axes(), ALPHAS, sizes, [f"f{k}" for k in range(11)], {})
+    ax = charts.figures.coefficient_lines(axes(), ALPHAS, sizes, [f"f{k}" for k in range(11)], {})
     assert sorted(written(ax)) == [f"f{k}" for k in range(2, 10)]
     ax.figure.savefig(io.BytesIO())
 
 
 def test_a_path_of_nothing_can_be_drawn():
-    ax = charts.coefficient_lines(axes(), ALPHAS, np.zeros((7, 3)), list("abc"), {"chosen": 1.0})
+    ax = charts.figures.coefficient_lines(
+        axes(), ALPHAS, np.zeros((7, 3)), list("abc"), {"chosen": 1.0}
+    )
     assert written(ax) == []
     ax.figure.savefig(io.BytesIO())
 
@@ -74,7 +76,7 @@ def test_names_are_moved_apart_in_their_order():
 
 
 def test_learning_curves_name_their_lines():
-    ax = charts.learning_curves(
+    ax = charts.figures.learning_curves(
         axes(), [5, 10, 40], {"sharing": [0.1, 0.2, 0.3], "separate": [np.nan, 0.1, 0.3]},
         marked="sharing",
     )  # fmt: skip
@@ -86,7 +88,9 @@ def test_learning_curves_name_their_lines():
 def test_an_image_has_the_same_bytes_again():
     def draw(panels):
         for panel in panels:
-            charts.coefficient_lines(panel, ALPHAS, np.eye(7)[:, :3], list("abc"), {"c": 1.0})
+            charts.figures.coefficient_lines(
+                panel, ALPHAS, np.eye(7)[:, :3], list("abc"), {"c": 1.0}
+            )
 
     for form, head in (("png", b"\x89PNG"), ("svg", b"<?xml")):
         first, second = (charts.image(draw, 4.0, 4.0, 2, form) for _ in range(2))

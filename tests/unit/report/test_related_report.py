@@ -12,7 +12,7 @@ from unit.report import examples
 from unit.report.pages import Page
 
 from polytask import Comparison, Relatedness, relatedness
-from polytask.charts import brackets
+from polytask.charts.figures import brackets
 from polytask.exceptions import DataError
 from polytask.reporting import write_report
 from polytask.task_relations.document import drawn_map

@@ -112,12 +112,12 @@ class History:
 
         Thin lines are tasks, thick ones their mean; a mark is at the smallest held-out objective.
         """
-        from polytask.charts import loss_curves, new_axes
+        from polytask.charts import figures, new_axes
 
         held = self.held_out_objective
         kept = None if held is None else int(np.argmin(held)) + 1
         drawn = new_axes(6.0, 3.6) if ax is None else ax
-        return loss_curves(drawn, self.training, self.held_out, kept=kept)
+        return figures.loss_curves(drawn, self.training, self.held_out, kept=kept)
 
 
 @saveable("deep.training_result")
