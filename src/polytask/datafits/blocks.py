@@ -198,19 +198,24 @@ class ClassesBlock(Block):
         """Return the weighted derivative of the loss."""
         return np.asarray(self.weight[:, None] * self.loss.gradient(self.y, eta))
 
+    def curvature(self, eta: Array) -> Array:
+        """Return the weighted second derivative of each row, shape (n_rows, K, K)."""
+        curvature = self.loss.curvature(self.y, eta)
+        return np.multiply(self.weight[:, None, None], curvature, out=curvature)
+
     def hessian_product(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative."""
-        curvature = self.weight[:, None, None] * self.loss.curvature(self.y, eta)
+        curvature = self.curvature(eta)
         return lambda change: np.einsum(
             "nkl,nl->nk", curvature, np.broadcast_to(change, eta.shape)
         )
 
     def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
         """Return one block per task."""
-        curvature = self.loss.curvature(self.y, eta)
         if isinstance(self.design, Shared):
+            curvature = self.loss.curvature(self.y, eta)
             return [(self.columns, np.tensordot(self.weight, curvature, axes=1))]
-        summed = self.design.sum_tasks(self.weight[:, None, None] * curvature)
+        summed = self.design.sum_tasks(self.curvature(eta))
         return list(zip(self.design.table, summed, strict=True))
 
     def column_curvature(self, eta: Array) -> Array:

@@ -519,6 +519,18 @@ class StackedClasses:
         """Sum values of shape (n_rows, ...) over the rows of each task, (n_tasks, ...)."""
         return self._parts[0].sum_rows(values)
 
+    def class_grams(self, H: Array) -> tuple[Array, Array]:
+        """Return each task's sum of H (x) x x' over its rows, and of H (x) x."""
+        # Shapes: H (n_rows, K, K), symmetric; results (n_tasks, K, d, K, d), (n_tasks, K, d, K).
+        (n_tasks, K), d, rows = self.table.shape, self.features.n_features, self._parts[0]
+        second, first = np.zeros((n_tasks, K, d, K, d)), np.zeros((n_tasks, K, d, K))
+        for k in range(K):
+            for other in range(k + 1):
+                h = np.ascontiguousarray(H[:, k, other])
+                second[:, k, :, other] = second[:, other, :, k] = rows.grams(h)
+                first[:, k, :, other] = first[:, other, :, k] = rows.adjoint(h).T
+        return second, first
+
 
 def _by_column(apply: Callable[[Array], Array], U: Array) -> Array:
     """Apply a linear map to the columns of U, once if they are equal."""

@@ -24,7 +24,7 @@ def same_size(blocks: list[tuple[Groups, Array]]) -> list[tuple[Groups, Array]]:
     for columns, block in blocks:
         by_size.setdefault(len(columns), []).append((columns, block))
     return [
-        (np.stack([c for c, _ in same]), np.stack([h for _, h in same]))
+        (np.array([c for c, _ in same]), np.array([h for _, h in same]))
         for size, same in by_size.items()
         if size
     ]

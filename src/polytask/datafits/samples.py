@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,7 +28,7 @@ from polytask.datafits.blocks import (
     Profile,
     ScalarBlock,
 )
-from polytask.datafits.designs import Features, Index, Shared
+from polytask.datafits.designs import Features, Index, Shared, StackedClasses
 from polytask.datafits.intercepts import Intercepts
 from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.moments import TaskMoments, collect_shared, collect_stacked
@@ -39,6 +40,8 @@ _ROUNDING = 1e-13
 # Exact blocks of the Hessian are formed while they cost no more operations than this.
 _EXACT_COST = 1e8
 _FEW_FEATURES = 32
+# The same for the coefficients of a task that has a column per class.
+_FEW_OF_CLASSES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +304,8 @@ class Samples(Datafit):
     ) -> LinearMap:
         @cache
         def made() -> LinearMap:
+            if self._has_few_classes:
+                return self._by_task(eta)
             found = moments() if self._curvature.in_few_numbers else None
             if found is None:
                 return self._on_rows(eta)
@@ -308,6 +313,38 @@ class Samples(Datafit):
 
         def product(V: Array) -> Array:
             return made()(V)
+
+        return product
+
+    @cached_property
+    def _has_few_classes(self) -> bool:
+        """Whether the Hessian of each task costs about as much as some products on the rows."""
+        return self._stack.dense and all(
+            isinstance(block.design, StackedClasses)
+            and block.design.table.shape[1] * self.n_features <= _FEW_OF_CLASSES
+            for block in self.blocks
+        )
+
+    def _by_task(self, eta: Predictions) -> LinearMap:
+        """Return products with the Hessian of each task, which has a column per class."""
+        solve, parts = self._stack.intercept_solver(eta, self.intercepts), []
+        for block, e in zip(self.blocks, eta, strict=True):
+            design: Any = block.design
+            second, first = design.class_grams(block.curvature(e))  # type: ignore[attr-defined]
+            size = second.shape[1] * second.shape[2]
+            square, tall = second.reshape(-1, size, size), first.reshape(len(first), size, -1)
+            parts.append((design.table, square, tall, np.swapaxes(tall, 1, 2)))
+
+        def product(V: Array) -> Array:
+            moved, out = np.zeros(self.n_columns), np.empty(self.shape)
+            flat = [V.T[table].reshape(len(table), -1, 1) for table, *_ in parts]
+            for (table, _, _, wide), own in zip(parts, flat, strict=True):
+                moved[table] = (wide @ own)[:, :, 0]
+            delta = solve(moved)
+            for (table, square, tall, _), own in zip(parts, flat, strict=True):
+                found = square @ own - tall @ delta[table][:, :, None]
+                out[:, table] = np.moveaxis(found.reshape(*table.shape, -1), 2, 0)
+            return out
 
         return product
 

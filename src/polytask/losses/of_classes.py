@@ -78,6 +78,8 @@ _FEW = 16
 
 def _one_hot(y: Array, eta: Array) -> Array:
     """Return whether each class is the target, of the shape of eta."""
+    if isinstance(eta, np.ndarray):
+        return np.asarray(y)[..., None] == np.arange(eta.shape[-1])
     return as_eta(y, eta)[..., None] == counting(eta.shape[-1], eta)
 
 
@@ -137,14 +139,15 @@ class Multinomial(Loss):
 
     def gradient(self, y: Array, eta: Array) -> Array:
         """Return the class probabilities less the one-hot target, (..., K)."""
-        return _softmax(eta) - as_eta(_one_hot(y, eta), eta)
+        hot = _one_hot(y, eta)
+        return _softmax(eta) - (hot if isinstance(hot, np.ndarray) else as_eta(hot, eta))
 
     def curvature(self, y: Array, eta: Array) -> Array:
         """Return diag(p) - p p' for the class probabilities p, (..., K, K)."""
         p = _softmax(eta)
+        # Here and below NumPy finds the same numbers sooner.
         if isinstance(p, np.ndarray):
-            # The same numbers, sooner.
-            found = p[..., None] * -p[..., None, :]
+            found = np.einsum("...k,...l->...kl", p, -p)
             np.einsum("...kk->...k", found)[...] = p * (1.0 - p)
             return found
         return p[..., None] * (identity(p.shape[-1], p) - p[..., None, :])

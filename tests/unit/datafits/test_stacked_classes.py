@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskClassifier
-from polytask.datafits import ClassesBlock, Features, Samples, StackedClasses, TiedIntercepts
+from polytask.datafits import (
+    ClassesBlock,
+    Features,
+    Samples,
+    StackedClasses,
+    TiedIntercepts,
+    samples,
+)
 from polytask.linear import datafit as _parts
 from polytask.losses import Multinomial
 from polytask.penalties import L2, L21
@@ -34,13 +41,29 @@ def test_one_block_or_one_per_task(
     np.testing.assert_allclose(joint, apart, rtol=1e-6, atol=1e-6)
 
 
-def test_laws() -> None:
+def three_tasks() -> Samples:
+    """Return three classes of three tasks, the last of which has no rows."""
     rng = np.random.default_rng(0)
     offsets, table = np.array([0, 9, 20, 20]), np.array([[0, 1, 2], [5, 4, 3], [6, 7, 8]])
     design = StackedClasses(Features(rng.standard_normal((20, 3))), offsets, table)
     y = rng.integers(0, 3, 20).astype(float)
     block = ClassesBlock(design, Multinomial(), y, rng.uniform(0.2, 1.0, 20) / 20)
-    check_datafit(Samples((block,), TiedIntercepts(np.tile([0, 1, 2], 3)), 3, 9))
+    return Samples((block,), TiedIntercepts(np.tile([0, 1, 2], 3)), 3, 9)
+
+
+def test_laws() -> None:
+    check_datafit(three_tasks())
+
+
+def test_products_with_the_hessian_of_each_task_and_on_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    W, V = np.random.default_rng(1).standard_normal((2, 3, 9))
+    by_task = three_tasks().evaluate(W).hessian(V)
+    monkeypatch.setattr(samples, "_FEW_OF_CLASSES", 8)
+    on_rows = three_tasks().evaluate(W).hessian(V)
+    np.testing.assert_allclose(by_task, on_rows, atol=1e-12 * np.abs(on_rows).max())
+    assert (by_task != on_rows).any()  # by another way
 
 
 def test_adjoint_is_the_transpose() -> None:
