@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polytask.cli.columns import (
     AUTO,
+    NO_SPLITTING,
     ColumnOptions,
     Roles,
     SplitOptions,
@@ -392,6 +393,20 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
         )
 
 
+def _refuse_dates(column: pd.DataFrame, splitting: SplitOptions) -> None:
+    """Refuse a column of dates; a command that can hold rows out by it says so."""
+    from polytask.data.encoder import TableEncoder
+
+    try:
+        TableEncoder().fit(column)
+    except DataError as error:
+        refusal: LazyMessage = error.args[0]
+        if splitting is not NO_SPLITTING and splitting.time is None:
+            held = LazyMessage("column.refusal.dates.held", refusal.fields)
+            error.args = (held if refusal.key == "column.refusal.dates" else refusal,)
+        raise
+
+
 @dataclass
 class _Refusals:
     """What refuses a table, each with the options that answer it, for one command with all."""
@@ -408,7 +423,7 @@ class _Refusals:
             words += options if options and options[0] in in_options(message_of(error)) else ()
             self.found.append((error, tuple(words)))
 
-    def add_features(self, features: pd.DataFrame, columns: ColumnOptions) -> None:
+    def add_features(self, features: pd.DataFrame, tables: Tables) -> None:
         """Keep what is refused of dates and of text as features."""
         from polytask.data.dates import date_columns
         from polytask.data.encoder import TableEncoder
@@ -427,9 +442,9 @@ class _Refusals:
                         if met and fitted.report_.columns[0].joined:
                             # Nearly all numbers would be one level.
                             raise DataError(fitted.report_.messages[0])
-                elif not columns.date_features:
+                elif not tables.columns.date_features:
                     with self.answered_by("--date-features"):
-                        TableEncoder().fit(features[[name]])
+                        _refuse_dates(features[[name]], tables.splitting)
 
     def refuse(self, source: str) -> None:
         """Raise the one refusal, or all of them with the options that answer them."""
@@ -492,7 +507,7 @@ def _long(
         found = target_of(table[target], target, source, override, reading)
         table[target] = found.column
         table = labelled_rows(table, target, source, columns.drop_missing_target)
-    refusals.add_features(table[list(roles.features)], columns)
+    refusals.add_features(table[list(roles.features)], tables)
     refusals.refuse(source)
     counts = table[task].value_counts(sort=False)
     return TrainingData(
@@ -531,7 +546,7 @@ def _targets(
             found = target_of(table[name], name, source, override, reading)
             table[name] = found.column
             kinds.append(found.kind)
-    refusals.add_features(table[list(roles.features)], tables.columns)
+    refusals.add_features(table[list(roles.features)], tables)
     refusals.refuse(source)
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():

@@ -118,6 +118,10 @@ class Speaking:
         rich_utils.OPTIONS_PANEL_TITLE = say("help.panel.options")
         rich_utils.highlighter = folding_highlighter()
         self.get_help_option(ctx).help = say("help.help")
+        for each in ctx.command.get_params(ctx):
+            if getattr(each, "is_flag", False):
+                # Else newer versions name a type, as if a value had to follow.
+                each.metavar = ""
         super().format_help(ctx, formatter)  # type: ignore[misc]
 
 

@@ -90,7 +90,7 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     named = options.get("target") or result.lock.get("target") or []
     targets = [named] if isinstance(named, str) else list(named)
     counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
-              ("models", len(result.models)))  # fmt: skip
+              ("models", sum(row.left_out is None for row in result.models)))  # fmt: skip
     return (
         *([say.name(files)] if files else []),
         *(say("fact.target", {"name": say.name(name)}) for name in targets[:1]),

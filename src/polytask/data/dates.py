@@ -49,9 +49,11 @@ _FULL_MONTHS = {name.lower() for name in calendar.month_name if name} | {"sept"}
 _NAME = r"(?P<name>[A-Za-z]{3,9})\.?"
 _YEAR, _DAY = r"(?P<year>(?:1[5-9]|2[01])\d\d)", r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _MONTH = r"(?P<month>0?[1-9]|1[0-2])"
+# Written without marks: 20240131.
+_TWO_OF_MONTH, _TWO_OF_DAY = r"(?P<month>0[1-9]|1[0-2])", r"(?P<day>0[1-9]|[12]\d|3[01])"
 _CLOCK = (
     r"(?:[T ]\s?(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d+))?)?"
-    r"\s?(?P<half>[AaPp]\.?[Mm]\.?)?\s?(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?"
+    r"\s?(?P<half>[AaPp]\.?[Mm]\.?)?\s?(?P<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?"
 )
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -61,6 +63,9 @@ _PATTERNS = tuple(
         rf"{_YEAR}[-/]{_MONTH}",
         rf"{_YEAR}-?W(?P<week>\d{{2}})(?:-?(?P<weekday>[1-7]))?",
         rf"{_YEAR}[- ]?Q(?P<quarter>[1-4])",
+        rf"Q(?P<quarter>[1-4])[- /]?{_YEAR}",
+        rf"{_YEAR}{_TWO_OF_MONTH}{_TWO_OF_DAY}{_CLOCK}",
+        rf"{_MONTH}/{_YEAR}",
         rf"{_NAME}[ -]{_YEAR}",
         rf"{_DAY}[ -]{_NAME}[ -]{_YEAR}{_CLOCK}",
         rf"{_NAME} {_DAY},? {_YEAR}{_CLOCK}",
@@ -235,7 +240,7 @@ def _zone(text: str | None) -> datetime.tzinfo | None:
     if text in ("Z", "UTC"):
         return datetime.UTC
     sign, digits = (-1 if text[0] == "-" else 1), text[1:].replace(":", "")
-    hours, minutes = int(digits[:2]), int(digits[2:])
+    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
     return datetime.timezone(sign * datetime.timedelta(hours=hours, minutes=minutes))
 
 

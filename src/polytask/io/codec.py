@@ -334,6 +334,9 @@ class Encoder:
         if value.dtype.kind in "OU":
             items = [self.encode(item, where) for item in value.ravel().tolist()]
             return {"$values": items, "dtype": value.dtype.str, "shape": list(value.shape)}
+        if value.dtype.kind in "mM":
+            plain = value.astype(value.dtype.newbyteorder("="))
+            return {"$dates": self._tensor(plain.view(np.int64), where), "dtype": plain.dtype.name}
         return self._tensor(value, where)
 
     def _tensor(self, value: NDArray[Any], where: LazyMessage) -> Node:
@@ -365,6 +368,7 @@ class Decoder:
             "$scalar": lambda node: tensors[node["$scalar"]][()],
             "$tensor": self._tensor,
             "$values": self._values,
+            "$dates": lambda node: self.decode(node["$dates"]).view(node["dtype"]),
             "$object": lambda node: _registry.rebuild(
                 _registry.resolve(node["$object"]), self.decode(node["state"])
             ),

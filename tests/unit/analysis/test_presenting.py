@@ -60,7 +60,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
         "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
         "squared error 9.888 instead of 9.919, in units of the target.",
-        "How sure? With the models chosen on the training rows of each fold: "
+        "How sure? With the models chosen anew on the training rows of each fold, which avoids "
+        "selection bias and gives slightly other differences than above: "
         "learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
@@ -116,7 +117,10 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
-SURE = "How sure? With the models chosen on the training rows of each fold: "
+SURE = (
+    "How sure? With the models chosen anew on the training rows of each fold, which avoids "
+    "selection bias and gives slightly other differences than above: "
+)
 
 
 def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
@@ -263,13 +267,15 @@ def test_a_better_model_than_the_recommended_one_is_explained():
     assert "因此较简单的模型已足够" in settled.summary("zh")
 
 
-def test_what_was_left_out_and_what_other_commands_answer_is_said():
+def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
     reason = LazyMessage("left_out.boosting_sparse")
     row = dataclasses.replace(
         examples.share().models[1], left_out=reason, note=str(reason), score=NAN_INTERVAL
     )
     text = said(models=(examples.share().models[0], row))
     assert "Left out: “pooled boosting, category” (histogram boosting takes no sparse X)." in text
+    left = examples.change(examples.share(), {"models": (examples.share().models[0], row)})
+    assert "<span>1 model</span>" in left.to_html(tmp_path / "a.html").read_text(encoding="utf-8")
     assert "Not compared, since they were not asked for: “separate”" in text
     assert "fit trains one kind of model" in text
     assert "fit 只训练一种模型" in said("zh")

@@ -352,7 +352,10 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     refused = run(*words, "--out", "m.polytask")
     assert refused.status == 2
     assert "Column 'day' holds dates (01/01/2022 in row 2, counting the header as" in refused.err
-    assert "with --date-features, or leave it out (--drop day)." in refused.err
+    options = "with --date-features, hold later rows out by it with --time day, or leave it out"
+    assert f"{options} (--drop day)." in refused.err
+    related = run("inspect", "s.csv", *words[2:6], "--related")
+    assert "with --date-features, or leave it out (--drop day)." in related.err
     done = run(*words, "--date-features", "--out", "m.polytask")
     assert done.status == 0, done.err
     assert "Numbers are read with decimal commas" in done.err

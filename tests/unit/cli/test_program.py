@@ -29,6 +29,7 @@ def test_help(run, arguments):
     done = run(*arguments)
     assert done.status == 0
     assert "Usage: polytask" in done.out
+    assert "bool" not in done.out.lower()  # a flag takes no value
 
 
 def test_every_option_has_a_help_text():
