@@ -393,20 +393,6 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
         )
 
 
-def _refuse_dates(column: pd.DataFrame, splitting: SplitOptions) -> None:
-    """Refuse a column of dates; a command that can hold rows out by it says so."""
-    from polytask.data.encoder import TableEncoder
-
-    try:
-        TableEncoder().fit(column)
-    except DataError as error:
-        refusal: LazyMessage = error.args[0]
-        if splitting is not NO_SPLITTING and splitting.time is None:
-            held = LazyMessage("column.refusal.dates.held", refusal.fields)
-            error.args = (held if refusal.key == "column.refusal.dates" else refusal,)
-        raise
-
-
 @dataclass
 class _Refusals:
     """What refuses a table, each with the options that answer it, for one command with all."""
@@ -414,11 +400,16 @@ class _Refusals:
     found: list[tuple[DataError, tuple[str, ...]]] = field(default_factory=list)
 
     @contextmanager
-    def answered_by(self, *options: str, met: Sequence[str] = ()) -> Iterator[None]:
+    def answered_by(
+        self, *options: str, met: Sequence[str] = (), held_out: bool = False
+    ) -> Iterator[None]:
         """Keep a refusal with the options that it names, and with words that mean missing."""
         try:
             yield
         except DataError as error:
+            if held_out and error.args[0].key == "column.refusal.dates":
+                # The command can hold rows out by the dates.
+                error.args = (LazyMessage("column.refusal.dates.held", error.args[0].fields),)
             words = [word for name in met for word in flag_words("--na", "", name)]
             words += options if options and options[0] in in_options(message_of(error)) else ()
             self.found.append((error, tuple(words)))
@@ -443,8 +434,10 @@ class _Refusals:
                             # Nearly all numbers would be one level.
                             raise DataError(fitted.report_.messages[0])
                 elif not tables.columns.date_features:
-                    with self.answered_by("--date-features"):
-                        _refuse_dates(features[[name]], tables.splitting)
+                    split = tables.splitting
+                    free = split is not NO_SPLITTING and split.time is None
+                    with self.answered_by("--date-features", held_out=free):
+                        TableEncoder().fit(features[[name]])
 
     def refuse(self, source: str) -> None:
         """Raise the one refusal, or all of them with the options that answer them."""
