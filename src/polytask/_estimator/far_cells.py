@@ -26,8 +26,7 @@ _LOST = float(np.finfo(np.float64).eps)
 
 def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
     """Warn of cells of encoded features and of targets that drown their column."""
-    for name, row, cell, usual in _found_in(data, bound <= _LARGE):
-        what = LazyMessage("far.named", {"name": name})
+    for what, row, cell, usual in _found_in(data, bound <= _LARGE):
         message = _drowning(data, what, row, cell, usual)
         warnings.warn(DataWarning(message), stacklevel=4)
 
@@ -61,19 +60,20 @@ def _column(data: TaskData, j: int) -> str:
     return f"{j}" if data.feature_names is None else repr(data.feature_names[j])
 
 
-def _found_in(data: TaskData, fine: bool) -> list[tuple[str, int, float, float]]:
+def _found_in(data: TaskData, fine: bool) -> list[tuple[LazyMessage, int, float, float]]:
     """Return column, row, cell and usual size of the cells that drown others."""
     # X is left out where it is known to be `fine`.
     found = []
     for j in () if fine else _large_columns(data.X):
         column = data.X[:, [j]].toarray().ravel() if is_sparse(data.X) else data.X[:, j]
-        found.append((f"Column {_column(data, j)} of X", *_far(np.asarray(column))))
+        what = LazyMessage("far.column", {"name": _column(data, j)})
+        found.append((what, *_far(np.asarray(column))))
     y = np.asarray(data.y)
-    targets = data.form is Form.TARGETS
+    key = "far.target_named" if data.form is Form.TARGETS else "far.target"
     numbers = y.reshape(len(y), -1) if y.dtype.kind == "f" else np.empty((len(y), 0))
     for t in _large_columns(numbers):
-        name = f"The target {data.tasks[t]!r}" if targets else "The target"
-        found.append((name, *_far(numbers[:, t])))
+        what = LazyMessage(key, {"name": repr(data.tasks[t])})
+        found.append((what, *_far(numbers[:, t])))
     return [one for one in found if one[3] < _LOST * abs(one[2])]
 
 

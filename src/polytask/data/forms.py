@@ -135,10 +135,7 @@ def _take_position(X: object, y: object, task: object) -> tuple[object, object, 
                 "got.name_without_names", {"given": repr(given), "kind": type(X).__name__}
             )
             if name == "task":
-                got += (
-                    "; where a tool of scikit-learn turns a table into an array, give the "
-                    "position of the column, such as task_column=-1"
-                )
+                got += LazyMessage("hint.task_position")
             raise DataError(sentence(name, _OWNER, LazyMessage("allowed.array_unless_frame"), got))
     if not isinstance(task, int | np.integer) or isinstance(task, bool):
         return X, y, task

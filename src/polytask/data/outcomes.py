@@ -24,7 +24,7 @@ from polytask.data.missing import (
     surely_finite,
 )
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 Values = NDArray[Any]
 _LARGEST = sys.float_info.max
@@ -57,7 +57,7 @@ def check_targets(
     if not tables.is_table(Y) and values.ndim == 2:
         names = tuple(range(values.shape[1]))
     if values.ndim != 2 or not names:
-        got = f"shape {values.shape}"
+        got = LazyMessage("got.shape", {"shape": str(values.shape)})
         raise DataError(sentence("Y", owner, LazyMessage("allowed.targets"), got))
     check_length(len(values), n, "Y", owner)
     if surely_finite(values) and len(values):
@@ -65,7 +65,8 @@ def check_targets(
     refuse_infinite(values, "Y", owner)
     empty = np.flatnonzero(missing_mask(values).all(axis=0))
     if len(empty):
-        got = "no label at all in " + ", ".join(f"target {names[t]!r}" for t in empty[:5])
+        fields = {"n": len(empty), "targets": [repr(names[t]) for t in empty[:5]]}
+        got = LazyMessage("got.no_label_in_targets", fields)
         raise DataError(sentence("Y", owner, LazyMessage("allowed.observed"), got))
     return values, names
 
@@ -115,13 +116,12 @@ def refuse_all_zero(weights: NDArray[np.float64], owner: str) -> None:
         raise DataError(sentence("sample_weight", owner, LazyMessage("allowed.some_weight"), got))
 
 
-def check_length(length: int, n: int, parameter: str, owner: str) -> None:
+def check_length(length: int, n: int, parameter: Text, owner: str) -> None:
     """Refuse a `parameter` that is not as long as X."""
     if length != n:
-        got = f"{length} {'row' if length == 1 else 'rows'}"
-        raise DataError(
-            sentence(parameter, owner, LazyMessage("allowed.as_long_as_x", {"n": n}), got)
-        )
+        allowed = LazyMessage("allowed.as_long_as_x", {"n": n})
+        got = LazyMessage("got.rows", {"n": length})
+        raise DataError(sentence(parameter, owner, allowed, got))
 
 
 def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
@@ -148,7 +148,7 @@ def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> 
         _refuse_kind(values, parameter, owner)
         return values
     if sp.issparse(y) or np.ma.is_masked(y) or isinstance(y, str | bytes | dict):
-        got = f"a {type(y).__name__}"
+        got = LazyMessage("got.kind", {"kind": type(y).__name__})
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.array_or_column"), got))
     values = tables.column_values(y) if tables.is_column(y) else _as_array(y, parameter, owner)
     if values.dtype.kind in "OT":
@@ -206,8 +206,7 @@ def _as_array(y: object, parameter: str, owner: str) -> Values:
             sentence(parameter, owner, LazyMessage("allowed.array"), str(error))
         ) from error
     if values.ndim == 0:
-        got = "y is None" if y is None else repr(y)
-        raise DataError(sentence(parameter, owner, LazyMessage("allowed.one_per_row"), got))
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.one_per_row"), repr(y)))
     return values
 
 

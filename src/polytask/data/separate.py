@@ -16,7 +16,7 @@ from polytask.data.forms import Fields, Form
 from polytask.data.labels import factorize, warn_near_misses
 from polytask.data.outcomes import check_target, refuse_all_zero, weight_values
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage, with_and
+from polytask.messages import LazyMessage, Text, with_and
 
 _OWNER = "TaskData"
 
@@ -29,8 +29,8 @@ class _Stacked(NamedTuple):
 
 def separate_fields(data: object, y: object, sample_weight: object) -> Fields:
     """Put the tasks below each other, in the order of their labels."""
-    given = _mapping(data, "the data of the separate form")
-    tasks, codes = factorize(list(given), "the tasks", _OWNER)
+    given = _mapping(data, LazyMessage("what.data"))
+    tasks, codes = factorize(list(given), LazyMessage("what.tasks"), _OWNER)
     warn_near_misses(tasks)
     by_task = np.argsort(codes)  # the position in the mapping of every task
     as_listed = list(given)
@@ -61,7 +61,7 @@ def _owner(name: Hashable) -> str:
     return f"task {name!r}"
 
 
-def _mapping(data: object, what: str) -> Mapping[Hashable, Any]:
+def _mapping(data: object, what: Text) -> Mapping[Hashable, Any]:
     if not isinstance(data, Mapping):
         got: Any = type(data).__name__
         raise DataError(sentence(what, _OWNER, LazyMessage("allowed.mapping_of_tasks"), got))

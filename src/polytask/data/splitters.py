@@ -152,14 +152,9 @@ class WithinTasks(_RowSplitter):
         eligible = int(deck.eligible.sum())
         needed = self.n_splits if self.test_size is None else 1
         if eligible < needed:
-            got = f"{eligible}"
-            if eligible < data.n_rows:
-                got += ": each of the others is the only row of its task or class"
-            raise DataError(
-                LazyMessage(
-                    "data.refusal.too_few_rows", {"needed": needed, "got": got, "data": data}
-                )
-            )
+            key = "only_rows" if eligible < data.n_rows else "too_few_rows"
+            fields = {"needed": needed, "got": eligible, "data": data}
+            raise DataError(LazyMessage(f"data.refusal.{key}", fields))
         rng = np.random.default_rng(self.random_state)
         if self.test_size is None:
             folds = deck.folds(self.n_splits, rng)
@@ -216,7 +211,7 @@ class GroupedRows(_RowSplitter):
     def _pairs(self, data: TaskData) -> Iterator[Split]:
         codes, sizes = self._rows_of_groups(data)
         if int((sizes > 0).sum()) < self.n_splits:
-            got = f"{int((sizes > 0).sum())} groups"
+            got = LazyMessage("got.groups", {"n": int((sizes > 0).sum())})
             allowed = LazyMessage("allowed.groups", {"n_splits": self.n_splits})
             raise DataError(sentence(LazyMessage("what.rows"), str(data), allowed, got))
         folds = _pack(sizes, self.n_splits, np.random.default_rng(self.random_state))[codes]
@@ -402,7 +397,9 @@ class LeaveTasksOut(_RowSplitter):
         strangers = [label for label, code in zip(named, codes, strict=True) if code < 0]
         distinct = len(np.unique(codes))
         if strangers or not 0 < distinct < data.n_tasks:
-            got = f"unknown {strangers[:5]}" if strangers else f"{distinct} of {data.n_tasks}"
+            key, most = ("unknown" if strangers else "some_of"), data.n_tasks
+            fields = {"names": str(strangers[:5]), "count": distinct, "most": most}
+            got = LazyMessage(f"got.{key}", fields)
             allowed = LazyMessage("allowed.some_tasks")
             raise DataError(sentence("tasks", "LeaveTasksOut", allowed, got))
         return codes

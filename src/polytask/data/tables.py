@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, DataWarning
-from polytask.messages import LazyMessage, Text
+from polytask.messages import LazyMessage, Text, with_and
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame, IntoDataFrameT
@@ -226,7 +226,7 @@ def _common_dtype(name: str, dtypes: Sequence[Any]) -> Any:  # noqa: ANN401 - a 
         return nw.Float64
     if len(known) < 2 or all(dtype.is_temporal() for dtype in known):
         return known[0] if known else None
-    got = " and ".join(str(dtype) for dtype in dtypes)
+    got = with_and([str(dtype) for dtype in dtypes])
     raise DataError(
         sentence(
             LazyMessage("what.column", {"column": repr(name)}),

@@ -340,7 +340,7 @@ def read_numbers(values: object, decimal: str | None = None) -> NDArray[np.float
         one_of(decimal, "decimal", "read_numbers", (".", ","))
     cells = outcome_values(values, "values", "read_numbers")
     if cells.ndim != 1:
-        got = f"shape {cells.shape}"
+        got = LazyMessage("got.shape", {"shape": str(cells.shape)})
         raise DataError(sentence("values", "read_numbers", LazyMessage("allowed.one_column"), got))
     found = read_target(cells, python_words(LazyMessage("target.input")), "numbers", decimal)
     return found.values.astype(np.float64)

@@ -271,17 +271,17 @@ class TaskData:
         TaskData
         """
         n, d = designs.shape_of(X)
-        check_length(n, self.n_rows, "the new X", "TaskData")
+        check_length(n, self.n_rows, LazyMessage("what.new", {"name": "X"}), "TaskData")
         present = self.present if present is None else present
         if present is not None and present.shape != (self.n_tasks, d):
-            got = f"shape {present.shape}"
+            got = LazyMessage("got.shape", {"shape": str(present.shape)})
             allowed = LazyMessage("allowed.shape_of_x", {"shape": (self.n_tasks, d)})
             raise DataError(sentence("present", "TaskData", allowed, got))
         return dataclasses.replace(self, X=X, feature_names=feature_names, present=present)
 
     def with_y(self, y: NDArray[Any]) -> TaskData:
         """Return the same rows with other outcomes, such as class codes."""
-        check_length(len(y), self.n_rows, "the new y", "TaskData")
+        check_length(len(y), self.n_rows, LazyMessage("what.new", {"name": "y"}), "TaskData")
         return dataclasses.replace(self, y=y)
 
     def to_long(self) -> TaskData:
@@ -314,7 +314,7 @@ class TaskData:
     def _row_numbers(self, index: ArrayLike) -> NDArray[np.intp]:
         given = np.asarray(index)
         if given.dtype == np.bool_:
-            check_length(len(given), self.n_rows, "the mask", "TaskData.rows")
+            check_length(len(given), self.n_rows, "index", "TaskData.rows")
             return np.flatnonzero(given)
         if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
             got = LazyMessage("got.array_of", {"shape": given.shape, "dtype": given.dtype})

@@ -281,8 +281,9 @@ def model_bytes(model: BaseEstimator) -> bytes:
     """Return what :func:`save` writes."""
     owner = type(model).__name__
     if not _is_model(model):
-        got = f"a {owner}" if isinstance(model, BaseEstimator) else repr(model)
-        raise DataError(sentence("model", "save", LazyMessage("allowed.own_estimator"), got))
+        own, kind = isinstance(model, BaseEstimator), LazyMessage("got.kind", {"kind": owner})
+        allowed = LazyMessage("allowed.own_estimator")
+        raise DataError(sentence("model", "save", allowed, kind if own else repr(model)))
     name = _registry.name_of(model)
     if name is None:
         raise DataError(LazyMessage("io.refusal.not_saveable", {"owner": owner}))
