@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.solvers import Factored, choose
+from polytask import solvers
+from polytask.solvers import Factored, Solver, choose
 from polytask.solvers.candidates import WORTH
 from polytask.solvers.choose import SOLVERS
 from polytask.testing import check_solver
@@ -13,14 +14,23 @@ from polytask.testing.solver_laws import _penalties
 
 # A quick look tries one pair of a problem and a penalty in so many.
 EVERY = [pytest.param(8, id="quick"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)]
+MEMBERS = [getattr(solvers, name) for name in solvers.__all__]
 # What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py.
-OF_W = [solver for solver in SOLVERS if solver != Factored()]
+OF_W = [
+    kind()
+    for kind in MEMBERS
+    if isinstance(kind, type) and issubclass(kind, Solver) and kind not in (Solver, Factored)
+]
 
 
 @pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("solver", OF_W, ids=repr)
 def test_laws(solver, every):
     check_solver(solver, every=every)
+
+
+def test_solvers_that_are_chosen_are_exported():
+    assert {*map(type, SOLVERS)} <= {*map(type, OF_W), Factored}
 
 
 @pytest.mark.parametrize("every", EVERY)
