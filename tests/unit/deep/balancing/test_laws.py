@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -57,6 +58,11 @@ def _exported():
 def test_laws(name, seed):
     balancer = MADE.get(name) or getattr(balancing, name)()
     check_balancer(balancer, **PROMISES.get(name, {}), random_state=seed)
+
+
+def test_the_package_names_them_all():
+    named = set(re.findall(r":class:`(\w+)`", balancing.__doc__))
+    assert named == {*_exported(), "TorchJD"}
 
 
 def test_nothing_is_promised_for_what_is_not_exported():
