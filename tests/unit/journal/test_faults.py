@@ -156,7 +156,9 @@ def test_another_header_is_refused_by_its_entry(written, header, said):
     message = _refused(written, header)
     assert message.startswith(f"compare cannot resume from {written}: ")
     assert said in message
-    assert message.endswith("(--out), or delete the file to start again.")
+    # The same sentence answers Python and the command line.
+    places = "(journal=, or --out on the command line)"
+    assert message.endswith(f"choose another place {places}, or delete the file to start again.")
 
 
 def test_long_entries_are_shown_where_they_differ(tmp_path):
