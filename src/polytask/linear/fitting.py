@@ -177,7 +177,7 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
         raise IncompatibleError(LazyMessage("linear.refusal.shift_shape", fields))
     gradient = null_gradient(problem.datafit, bound)
     curvature = float(np.mean(problem.datafit.feature_scale() ** 2)) or 1.0
-    return bound.at_curvature(curvature).resolved(gradient)
+    return bound.at_curvature(curvature, gradient).resolved(gradient)
 
 
 def chosen_solver(

@@ -226,13 +226,23 @@ class Term(
             bounds = (low, high)
         return Term(self.function, weights, bounds, None if self.by is None else self.by[index])
 
+    def at_curvature(self, curvature: float, gradient: Array) -> Penalty:
+        """Return the same of the function at this curvature."""
+        if self.strength is not None:
+            return self
+        return self.of(self.function.at_curvature(curvature, self._of_function(gradient)))
+
     def resolved(self, gradient: Array) -> Penalty:
         """Return the penalty resolved on the gradient of the data term at the null point."""
         if self.weights is not None and self.strength is not None:
             return self
+        return self.of(self.function.resolved(self._of_function(gradient)))
+
+    def _of_function(self, gradient: Array) -> Array:
+        """Return the gradient in the coefficients that the function knows."""
         if self.weights is not None and isinstance(self, NullStrength):
             finite_limit(self, gradient)
-        return self.of(self.function.resolved(self._divided(self._admitted(gradient, -1.0))))
+        return self._divided(self._admitted(gradient, -1.0))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters of the function, `feature_weights`, `lower` and `upper`."""

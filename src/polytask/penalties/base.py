@@ -249,8 +249,9 @@ class Penalty(Valued):
         """Return a copy that knows the features; itself if it does not name any."""
         return self
 
-    def at_curvature(self, curvature: float) -> Penalty:
-        """Return the penalty with what a fraction shares with the mean curvature of the data."""
+    def at_curvature(self, curvature: float, gradient: Array) -> Penalty:
+        """Resolve what a fraction shares with the mean curvature of the data."""
+        # Shapes: gradient (n_features, n_columns), as in `resolved`.
         return self
 
     @abstractmethod

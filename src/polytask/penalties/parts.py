@@ -211,6 +211,12 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
                 raise IncompatibleError(about(member, "penalty.refusal.free_features"))
         return super().bind_features(space)
 
+    def at_curvature(self, curvature: float, gradient: Array) -> Penalty:
+        """Return the whole of its members at this curvature."""
+        if self.strength is not None:
+            return self
+        return Parts([member.at_curvature(curvature, gradient) for member in self.members])
+
     def resolved(self, gradient: Array) -> Penalty:
         """Return the whole with each member resolved on its own null strength."""
         if self.strength is not None:

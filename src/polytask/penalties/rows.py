@@ -301,13 +301,14 @@ class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRow
         size = largest(gradient)
         return size / self.l1_ratio if self.l1_ratio > 0 else (float("inf") if size else 0.0)
 
-    def at_curvature(self, curvature: float) -> Penalty:
+    def at_curvature(self, curvature: float, gradient: Array) -> Penalty:
         """Return a fraction of the null strength for the L1 term, and of the curvature for L2."""
         # Both terms in one unit would let the squares win where targets are large.
         if self.alpha is not None or not 0 < self.l1_ratio < 1:
             return self
         squares = self.share * curvature * (1 - self.l1_ratio) / self.l1_ratio
-        return L1(fraction=self.share) + L2(squares)
+        absolutes = self.share * largest(gradient)
+        return ElasticNet(absolutes + squares, absolutes / (absolutes + squares))
 
     def parts(self) -> tuple[Penalty, ...]:
         """Return the L1 and the L2 term."""

@@ -215,18 +215,24 @@ class Summed(Joined):
         """Return the sum with every member shifted, a penalty of W - W0."""
         return add(member.shifted(W0) for member in self.members)
 
-    def at_curvature(self, curvature: float) -> Penalty:
+    def at_curvature(self, curvature: float, gradient: Array) -> Penalty:
         """Return the sum of its members at this curvature."""
-        return add(member.at_curvature(curvature) for member in self.members)
+        if not self._is_open():
+            return self
+        return add(member.at_curvature(curvature, gradient) for member in self.members)
 
     def resolved(self, gradient: Array) -> Penalty:
         """Return the sum with each member resolved on its own null strength."""
-        open_members = [m for m in self.members if m.strength is None]
-        if not open_members:
+        if not self._is_open():
             return self
+        return add(member.resolved(gradient) for member in self.members)
+
+    def _is_open(self) -> bool:
+        """Whether a member is a fraction; those that vanish at different points are refused."""
+        open_members = [m for m in self.members if m.strength is None]
         if any(not same_point(m.null_point, self.null_point) for m in open_members):
             raise ParameterError(about(self, "penalty.refusal.vanish_apart"))
-        return add(member.resolved(gradient) for member in self.members)
+        return bool(open_members)
 
     @classmethod
     def from_state(cls, state: State) -> Self:

@@ -11,7 +11,15 @@ from polytask.datasets import load_diabetes_groups
 
 
 @pytest.mark.parametrize(
-    "penalty", [penalties.ElasticNet(), penalties.ElasticNet() + penalties.L1(fraction=0.01)]
+    "penalty",
+    [
+        penalties.ElasticNet(),
+        penalties.ElasticNet() + penalties.L1(fraction=0.01),
+        penalties.weighted(penalties.ElasticNet(), np.linspace(0.5, 2.0, 9)),
+        penalties.bounded(penalties.ElasticNet(fraction=0.05), lower=0.0),
+        penalties.positive(penalties.weighted(penalties.ElasticNet(fraction=0.05), np.ones(9))),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize(("of_target", "of_features"), [(1000.0, 1.0), (1.0, 1e-3), (1e-3, 1e3)])
 def test_an_elastic_net_by_fraction_does_not_depend_on_units(penalty, of_target, of_features):

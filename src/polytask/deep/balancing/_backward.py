@@ -244,14 +244,21 @@ def _as_vector(losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor]) -> Tens
     """Return the losses of tasks as one tensor; refuse those that are not one number each."""
     allowed = LazyMessage("allowed.loss_tensors")
     if not isinstance(losses, Tensor):
-        parts: list[Any] = list(losses.values() if isinstance(losses, Mapping) else losses)
-        wrong = [part for part in parts if not isinstance(part, Tensor) or part.ndim]
-        if wrong:
-            raise DataError(sentence("losses", "backward", allowed, repr(wrong[0])))
+        named: dict[Any, Any] = dict(losses if isinstance(losses, Mapping) else enumerate(losses))
+        parts: list[Any] = list(named.values())
+        for key, part in named.items():
+            if not isinstance(part, Tensor) or part.ndim:
+                value = _shape_of(part) if isinstance(part, Tensor) else repr(part)
+                got = LazyMessage("got.value_for", {"value": value, "key": repr(key)})
+                raise DataError(sentence("losses", "backward", allowed, got))
         return torch.stack(parts) if parts else torch.zeros(0)
     if losses.ndim != 1:
-        raise DataError(sentence("losses", "backward", allowed, tuple(losses.shape)))
+        raise DataError(sentence("losses", "backward", allowed, _shape_of(losses)))
     return losses
+
+
+def _shape_of(value: Tensor) -> LazyMessage:
+    return LazyMessage("got.tensor_shape", {"shape": tuple(value.shape)})
 
 
 def _task_weights(weights: Tensor, losses: Tensor) -> Tensor:

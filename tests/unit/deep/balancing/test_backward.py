@@ -503,6 +503,10 @@ def test_losses_may_have_names_or_stand_in_a_list(kind):
         found.append([weights, *net.gradients()])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     assert not len(backward({}))
-    for wrong in ([torch.ones(2)], {"a": 1.0}):
-        with pytest.raises(DataError, match="a mapping or sequence of scalar tensors"):
+    for wrong, got in (
+        ([torch.ones(2)], r"got a tensor of shape \(2,\) for 0\."),
+        ({"a": 1.0}, r"got 1\.0 for 'a'\."),
+        (torch.ones(()), r"got a tensor of shape \(\)\."),
+    ):
+        with pytest.raises(DataError, match=f"a mapping or sequence of scalar tensors; {got}"):
             backward(wrong)
