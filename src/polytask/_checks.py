@@ -100,14 +100,18 @@ def is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def one_of(value: object, parameter: str, owner: str, options: Iterable[object]) -> None:
-    """Raise :class:`ParameterError` unless `value` is among `options`."""
+def one_of(
+    value: object, parameter: str, owner: str, options: Iterable[object], key: str = ""
+) -> None:
+    """Raise :class:`ParameterError` unless `value` is among `options`; `key` is for others."""
     options = list(options)
     # Arrays compare entry by entry, and equal no option.
     plain = getattr(value, "ndim", 0) == 0
     if any(value is option or (plain and bool(value == option)) for option in options):
         return
-    raise ParameterError(sentence(parameter, owner, listed(options), repr(value)))
+    allowed = listed(options)
+    allowed = LazyMessage(key, {"options": allowed}) if key else allowed
+    raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
 
 
 def listed(options: Iterable[object]) -> LazyMessage:

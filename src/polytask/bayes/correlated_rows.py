@@ -15,6 +15,7 @@ from polytask._checks import sentence
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Chosen, Index, RowSource, Totals
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Mask = NDArray[np.bool_]
 
@@ -77,10 +78,11 @@ def collect_joint(rows: RowSource, p: int, Y: Array, weight: Array) -> JointRows
     labelled = weight > 0
     differs = np.flatnonzero((labelled & (weight != own[:, None])).any(axis=1))
     if len(differs):
-        allowed = "the same for all labels of a row where their noise is correlated"
         at = int(differs[0])
-        got = f"{weight[at][labelled[at]].min():g} and {own[at]:g}"
-        raise DataError(sentence("weight", "collect_joint", allowed, got, f"row {at}"))
+        pair = {"before": f"{weight[at][labelled[at]].min():g}", "after": f"{own[at]:g}"}
+        where, got = LazyMessage("place.row", {"row": str(at)}), LazyMessage("list.and", pair)
+        allowed = LazyMessage("allowed.weight_of_row")
+        raise DataError(sentence("weight", "collect_joint", allowed, got, where))
     used = np.flatnonzero(own > 0)
     patterns, which = np.unique(labelled[used], axis=0, return_inverse=True)
     found = [

@@ -31,6 +31,7 @@ from polytask.bayes.correlated_rows import JointRows
 from polytask.bayes.normal import Learned, learn
 from polytask.bayes.posterior import posterior_covariance, posterior_means
 from polytask.bayes.prior import NoVariation, Prior, Scalar, Structure, factor_of
+from polytask.messages import LazyMessage
 
 _ROUGH = 1e-3
 # Data drawn from the pooled model are fitted in no more than so many evaluations each.
@@ -60,29 +61,13 @@ class Evidence:
 
     def __str__(self) -> str:
         """Return a plain sentence."""
-        return _SENTENCES[self.verdict].format(
-            p=self.p_value,
-            own=self.intercept_p_value,
-            gain=self.related_density - self.separate_density,
-            error=self.density_error,
-        )
-
-
-_SENTENCES = {
-    "pooled": (
-        "The data say pooled: one set of coefficients serves all tasks (differences this large "
-        "come up by chance with probability {p:.3g}; different intercepts: {own:.3g})."
-    ),
-    "related": (
-        "The data say related: tasks differ in their coefficients (p = {p:.3g}) and learn from "
-        "each other ({gain:+.3g} in log density per row over separate models, standard error "
-        "{error:.2g})."
-    ),
-    "separate": (
-        "The data say separate: tasks differ in their coefficients (p = {p:.3g}) and learn "
-        "nothing from each other ({gain:+.3g} in log density per row, standard error {error:.2g})."
-    ),
-}
+        fields = {
+            "p": f"{self.p_value:.3g}",
+            "own": f"{self.intercept_p_value:.3g}",
+            "gain": f"{self.related_density - self.separate_density:+.3g}",
+            "error": f"{self.density_error:.2g}",
+        }
+        return str(LazyMessage(f"evidence.{self.verdict}", fields))
 
 
 def log_densities(

@@ -27,7 +27,6 @@ from polytask.bayes.search import (
     maximise,
     relative_slope,
 )
-from polytask.exceptions import IncompatibleError
 
 # Reduced blocks are kept for the gradient up to this many numbers, else made again.
 _KEPT_ENTRIES = 6e6
@@ -365,11 +364,7 @@ class KernelMarginal(Likelihood[NormalDetail]):
         """Return the likelihood and its gradient; the mean coefficients are left out."""
         marginal, model = self.marginal, self.marginal.model
         own, _, log_mean = marginal.unpack(params)
-        if log_mean is None:
-            raise IncompatibleError(
-                "KernelMarginal needs mean coefficients with a learned variance; this marginal "
-                "likelihood has none."
-            )
+        assert log_mean is not None
         psi = np.sum(model.structure.factor(own, 2) ** 2, axis=1)
         variances = np.array([np.exp(log_mean), *psi])
         S = self._kernel.covariance(variances)

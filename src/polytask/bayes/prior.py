@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nonnegative, positive_integer, sentence
+from polytask._checks import got_shape, nonnegative, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.bayes.blocks import RowSpace, opened_rows, opened_square
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -389,18 +390,18 @@ class Prior:
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
         p, q = len(self.mean), len(self.varying)
-        if np.shape(self.covariance) != (q, q):
-            got = f"shape {np.shape(self.covariance)}"
-            raise DataError(sentence("covariance", "Prior", f"of shape {(q, q)}", got))
-        if self.mean_covariance is not None and np.shape(self.mean_covariance) != (p, p):
-            got = f"shape {np.shape(self.mean_covariance)}"
-            raise DataError(sentence("mean_covariance", "Prior", f"of shape {(p, p)}", got))
+        for name, size in (("covariance", q), ("mean_covariance", p)):
+            given = getattr(self, name)
+            if given is not None and np.shape(given) != (size, size):
+                allowed = LazyMessage("allowed.of_shape", {"shape": (size, size)})
+                raise DataError(sentence(name, "Prior", allowed, got_shape(np.shape(given))))
         if q == 0 or self.varying[0] != 0 or np.any((self.varying < 0) | (self.varying >= p)):
-            allowed = f"column numbers below {p} that begin with 0, the intercept"
+            allowed = LazyMessage("allowed.varying_columns", {"most": p})
             raise DataError(sentence("varying", "Prior", allowed, repr(list(self.varying))))
         if self.space is not None and (p, q) != (self.space.width, self.space.width):
-            allowed = f"of {self.space.width} coordinates that all vary, as space"
-            raise DataError(sentence("mean", "Prior", allowed, f"{p}, of which {q} vary"))
+            allowed = LazyMessage("allowed.varying_as_space", {"n": self.space.width})
+            got = LazyMessage("got.of_which_vary", {"n": p, "varying": q})
+            raise DataError(sentence("mean", "Prior", allowed, got))
 
     @property
     def n_features(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polytask._checks import nearest, sentence
+from polytask._checks import listed, nearest, sentence
 from polytask.exceptions import ParameterError
 from polytask.metrics.catalogue import METRICS, Metric
 from polytask.metrics.held_out import HeldOut
@@ -112,8 +112,7 @@ def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
 
 def _metric(name: str) -> Metric:
     if name not in METRICS:
-        allowed = "one of " + ", ".join(repr(known) for known in METRICS)
-        message = sentence("names", "evaluate", allowed, repr(name))
+        message = sentence("names", "evaluate", listed(METRICS), repr(name))
         raise ParameterError(message + nearest(name, METRICS))
     return METRICS[name]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import got_shape, sentence
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, PiecewiseLinear
 from polytask.messages import LazyMessage
@@ -87,7 +87,8 @@ class HeldOut:
             weight = _numbers(self.weight, "weight")
             _finite(weight, "weight")
             if (weight < 0).any():
-                raise DataError(sentence("weight", OWNER, ">= 0", repr(float(weight.min()))))
+                allowed = LazyMessage("allowed.weights")
+                raise DataError(sentence("weight", OWNER, allowed, repr(float(weight.min()))))
             values["weight"] = _shaped(weight, "weight", shape)
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -189,14 +190,14 @@ def _numbers(values: object, parameter: str) -> Array:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        got = f"values of type {np.asarray(values).dtype}"
-        raise DataError(sentence(parameter, OWNER, "numbers", got)) from None
+        got = LazyMessage("got.values_of_type", {"type": str(np.asarray(values).dtype)})
+        raise DataError(sentence(parameter, OWNER, LazyMessage("allowed.numbers"), got)) from None
 
 
 def _finite(values: Array, parameter: str) -> None:
     if not np.isfinite(values).all():
         got = repr(float(values[~np.isfinite(values)][0]))
-        raise DataError(sentence(parameter, OWNER, "finite", got))
+        raise DataError(sentence(parameter, OWNER, LazyMessage("allowed.all_finite"), got))
 
 
 def _codes(values: object, parameter: str, n_classes: int, least: int = 0) -> NDArray[np.intp]:
@@ -207,12 +208,14 @@ def _codes(values: object, parameter: str, n_classes: int, least: int = 0) -> ND
         codes = given.astype(np.intp)
     wrong = (codes != given) | (codes < least) | (codes >= n_classes)
     if wrong.any():
-        allowed = f"codes of the {n_classes} classes, {least} to {n_classes - 1}"
+        fields = {"n": n_classes, "least": least, "last": n_classes - 1}
+        allowed = LazyMessage("allowed.class_codes", fields)
         raise DataError(sentence(parameter, OWNER, allowed, repr(given[wrong][0].item())))
     return codes
 
 
 def _shaped(values: NDArray[Any], parameter: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if values.shape != shape:
-        raise DataError(sentence(parameter, OWNER, f"of shape {shape}", f"shape {values.shape}"))
+        allowed = LazyMessage("allowed.of_shape", {"shape": shape})
+        raise DataError(sentence(parameter, OWNER, allowed, got_shape(values.shape)))
     return values

@@ -9,6 +9,7 @@ import numpy as np
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,9 @@ def relative_gain(
     own, base = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     better = np.asarray(greater_is_better, dtype=bool)
     if own.ndim != 1 or own.shape != base.shape or better.shape not in ((), own.shape):
-        shapes = ", ".join(str(part.shape) for part in (own, base, better))
-        allowed = "of one length, or greater_is_better one bool"
-        got = f"shapes {shapes}"
-        raise DataError(
-            sentence("scores, reference, greater_is_better", "relative_gain", allowed, got)
-        )
+        got = LazyMessage("got.shapes", {"shapes": [str(a.shape) for a in (own, base, better)]})
+        what, allowed = LazyMessage("what.scores"), LazyMessage("allowed.one_length")
+        raise DataError(sentence(what, "relative_gain", allowed, got))
     usable = ~np.isnan(own) & np.isfinite(base) & (base != 0)
     sign = np.broadcast_to(np.where(better, 1.0, -1.0), own.shape)[usable]
     gains = sign * (own[usable] - base[usable]) / np.abs(base[usable])

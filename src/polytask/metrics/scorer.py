@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import UNUSED
 
-from polytask._checks import nearest, one_of, sentence
+from polytask._checks import got_shape, listed, nearest, one_of, sentence
 from polytask.data import tables
 from polytask.data.labels import factorize
 from polytask.data.missing import missing_mask
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.metrics.scores import Score, accuracy, r2, scores_by_task
 
 Labels = NDArray[Any]
@@ -161,8 +162,11 @@ class TaskScorer(BaseEstimator):
         """
         metric = self._check()
         if isinstance(X, Mapping):
-            got = "a mapping; for the separate form use the task_scores method of the estimator"
-            raise DataError(sentence("X", "task_scorer", "an array or table", got))
+            allowed, got = (
+                LazyMessage("allowed.array_or_table"),
+                LazyMessage("got.mapping_to_score"),
+            )
+            raise DataError(sentence("X", "task_scorer", allowed, got))
         fitted = getattr(estimator, "best_estimator_", estimator)
         predicted = fitted.predict(X) if task is None else fitted.predict(X, task=task)
         labels = _labels_in(fitted, X) if task is None else task
@@ -178,8 +182,7 @@ class TaskScorer(BaseEstimator):
         if isinstance(self.metric, str) and self.metric in METRICS:
             return METRICS[self.metric]
         if not callable(self.metric):
-            known = ", ".join(repr(name) for name in METRICS)
-            allowed = f"one of {known}, or a callable (y_true, y_pred)"
+            allowed = LazyMessage("allowed.metric", {"options": listed(METRICS)})
             message = sentence("metric", "task_scorer", allowed, repr(self.metric))
             raise ParameterError(message + nearest(self.metric, METRICS))
         return _weighted_score(self.metric)
@@ -200,15 +203,14 @@ class _ScoredRows:
         if truth.ndim == 2 and truth.shape[1] == 1 and guess.ndim == 1:
             truth = truth[:, 0]
         if truth.shape != guess.shape:
-            got = f"shape {truth.shape}"
-            allowed = f"of shape {guess.shape}, as the predictions"
-            raise DataError(sentence("y", "task_scorer", allowed, got))
+            allowed = LazyMessage("allowed.shape_of_predictions", {"shape": guess.shape})
+            raise DataError(sentence("y", "task_scorer", allowed, got_shape(truth.shape)))
         if weight is None:
             return cls(truth, guess, None)
         weights = np.asarray(weight, dtype=np.float64)
         if weights.shape != truth.shape[:1]:
-            got = f"shape {weights.shape}"
-            allowed = f"of shape {truth.shape[:1]}, one per row"
+            allowed = LazyMessage("allowed.of_shape", {"shape": truth.shape[:1]})
+            got = got_shape(weights.shape)
             raise DataError(sentence("sample_weight", "task_scorer", allowed, got))
         return cls(truth, guess, weights)
 
@@ -216,8 +218,10 @@ class _ScoredRows:
         """Split by the labels, by the columns of a target matrix, or not at all."""
         if self.y.ndim == 2:
             if labels is not None:
-                got = "labels beside a y whose columns are tasks"
-                raise DataError(sentence("task", "task_scorer", "None for 2-D y", got))
+                allowed = LazyMessage("allowed.none_for_columns")
+                raise DataError(
+                    sentence("task", "task_scorer", allowed, LazyMessage("got.a_value"))
+                )
             return [
                 _ScoredRows(y, p, self.weight).observed()
                 for y, p in zip(self.y.T, self.predicted.T, strict=True)
@@ -226,9 +230,8 @@ class _ScoredRows:
             return [self.observed()]
         tasks, codes = factorize(labels, "task", "task_scorer")
         if len(codes) != len(self.y):
-            got = f"{len(codes)} labels"
-            allowed = f"a label for each of the {len(self.y)} rows"
-            raise DataError(sentence("task", "task_scorer", allowed, got))
+            allowed = LazyMessage("allowed.as_long_as_x", {"n": len(self.y)})
+            raise DataError(sentence("task", "task_scorer", allowed, len(codes)))
         return [self.take(codes == t).observed() for t in range(len(tasks))]
 
     def together(self) -> _ScoredRows:
@@ -281,9 +284,10 @@ def _weighted_score(metric: Callable[..., float]) -> Score:
         if weight is None:
             return float(metric(y, predicted))
         if not _takes_weights(metric):
-            name = getattr(metric, "__name__", repr(metric))
-            got = f"weights, which the metric {name} does not take"
-            raise DataError(sentence("sample_weight", "task_scorer", "None", got))
+            kind = getattr(metric, "__name__", repr(metric))
+            allowed = LazyMessage("allowed.no_weights", {"kind": kind})
+            got = LazyMessage("got.a_value")
+            raise DataError(sentence("sample_weight", "task_scorer", allowed, got))
         return float(metric(y, predicted, sample_weight=weight))
 
     return score

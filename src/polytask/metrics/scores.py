@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss
+from polytask.messages import LazyMessage
 
 # Width of the interval of a best constant, relative to its ends.
 _CLOSE = 1e-12
@@ -87,7 +88,7 @@ def _numbers(y: Labels) -> NDArray[np.float64]:
         return np.asarray(y, dtype=float)
     except (TypeError, ValueError):
         label = next(v for v in np.asarray(y).tolist() if not isinstance(v, numbers.Real))
-        raise DataError(sentence("y", "r2", "numbers", repr(label))) from None
+        raise DataError(sentence("y", "r2", LazyMessage("allowed.numbers"), repr(label))) from None
 
 
 def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:

@@ -429,7 +429,7 @@ def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
 def _scoring(scoring: object, outcomes: Outcomes, owner: str) -> FoldScoring:
     if callable(scoring):
         return HeldOutMetric(scoring)
-    one_of(scoring, "scoring", owner, [*SCORINGS, "a function (y, prediction) -> float"])
+    one_of(scoring, "scoring", owner, SCORINGS, "allowed.scoring")
     if scoring == "accuracy" and any(classes is None for classes in outcomes.classes):
         allowed = LazyMessage("allowed.scoring_of_numbers")
         raise ParameterError(sentence("scoring", owner, allowed, repr(scoring)))

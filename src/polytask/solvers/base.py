@@ -9,7 +9,7 @@ from enum import Enum
 from polytask._registry import State, fields_of, saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
-from polytask.messages import LazyMessage, one_paragraph
+from polytask.messages import LazyMessage, Text, one_paragraph
 from polytask.penalties import Penalty
 
 
@@ -166,22 +166,17 @@ def starting_point(W: Array, intercept: Array) -> Solution:
     return Solution(W, intercept, float("inf"), unknown, Status.MAX_ITER, 0, 0.0)
 
 
-def refuse_kinks(datafit: Datafit) -> str:
+def refuse_kinks(datafit: Datafit) -> Text:
     """Return why a solver that needs gradients does not take a datafit, or an empty string."""
-    if datafit.is_smooth:
-        return ""
-    return (
-        "The loss has kinks, such as that of quantiles, and no gradient there. Use Splitting, or "
-        "solver='auto'."
-    )
+    return "" if datafit.is_smooth else LazyMessage("solver.refusal.kinks")
 
 
 class Solver(ABC):
     """Minimises datafit + penalty."""
 
     @abstractmethod
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
-        """Return why the pair is impossible, in words, or an empty string."""
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
+        """Return why the pair is impossible, a message or words, or an empty string."""
 
     @abstractmethod
     def solve(

@@ -12,7 +12,7 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
-from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import (
     CompiledRows,
     Conjugate,
@@ -120,8 +120,7 @@ class Pool:
 
     def _gram_of(self, positions: Index) -> Array:
         """Return the inner products of some features, the matrix itself if they are all."""
-        if self.gram is None:
-            raise ValueError("There is no Gram matrix.")
+        assert self.gram is not None
         whole = len(positions) == len(self.gram)
         if whole and np.array_equal(positions, np.arange(len(positions))):
             return self.gram
@@ -297,7 +296,7 @@ class BlockDescent(SplitSolver):
     Journal of the Royal Statistical Society B 74 (2012), section 5.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         columns = datafit.shape[1]
         coupled = split.smooth is not None and columns > _MOST_PULLED
@@ -306,22 +305,13 @@ class BlockDescent(SplitSolver):
             or _compiled(split.proximable) is None
             or coupling_of(split.smooth, columns) is None
         ):
-            return (
-                "BlockDescent needs a penalty on rows with a row kernel, with or without a "
-                f"coupling of at most {_MOST_PULLED} tasks; {penalty!r} is not. Use "
-                "AcceleratedGradient, or solver='auto'."
-            )
+            fields = {"most": _MOST_PULLED, "penalty": repr(penalty)}
+            return LazyMessage("solver.refusal.block_penalty", fields)
         data = datafit.derived(shared_data)
         if data is None:
-            return (
-                "BlockDescent needs the squared loss on one design for all tasks, without "
-                "missing labels. Use AcceleratedGradient, or solver='auto'."
-            )
+            return LazyMessage("solver.refusal.block_data")
         if len(data.scale) > _MOST_PULLED and data.pull.size:
-            return (
-                f"BlockDescent takes at most {_MOST_PULLED} tasks with intercepts that depend on "
-                "each other. Use AcceleratedGradient, or solver='auto'."
-            )
+            return LazyMessage("solver.refusal.block_intercepts", {"most": _MOST_PULLED})
         return ""
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
@@ -424,8 +414,7 @@ class _Memory:
 
     def __init__(self, datafit: Datafit) -> None:
         data = datafit.derived(shared_data)
-        if data is None:
-            raise IncompatibleError("BlockDescent keeps nothing of this data.")
+        assert data is not None
         self.pool = Pool(data)
         self.strength: float | None = None
         self.slow = False
@@ -459,8 +448,9 @@ class _Blocks(WorkingSets):
             coupling_of(objective.smooth, datafit.shape[1]),
         )
         data = datafit.derived(shared_data)
-        if found is None or coupling is None or data is None:
-            raise IncompatibleError("BlockDescent has no prox of one row.")
+        assert found is not None
+        assert coupling is not None
+        assert data is not None
         penalty, ridge = found
         self.data = data
         self.quadratic = QuadraticTerms(ridge, coupling)

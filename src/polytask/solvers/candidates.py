@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from polytask.datafits import Datafit, Samples, SquaredStatistics
+from polytask.messages import Text
 from polytask.penalties import Penalty
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
@@ -65,9 +66,9 @@ WORTH: Mapping[type[Solver], Callable[[Datafit, int], bool]] = {
 
 def first_of(
     solvers: Iterable[Solver], datafit: Datafit, penalty: Penalty, repeats: int = 1
-) -> tuple[Solver | None, str]:
+) -> tuple[Solver | None, Text]:
     """Return the first solver that takes a problem and is worth it, or why none does."""
-    reason = ""
+    reason: Text = ""
     for solver in solvers:
         worth = WORTH.get(type(solver))
         if worth is not None and not worth(datafit, repeats):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from polytask.datafits import Datafit
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import Penalty, Sum
-from polytask.penalties.base import OfFactors
+from polytask.penalties.base import OfFactors, about
 from polytask.solvers.base import Solver
 from polytask.solvers.candidates import CONVEX, first_of
 from polytask.solvers.concomitant import Concomitant
@@ -52,21 +53,14 @@ def choose(datafit: Datafit, penalty: Penalty, repeats: int = 1) -> Solver:
     return solver
 
 
-def _why_none(datafit: Datafit, penalty: Penalty) -> str:
+def _why_none(datafit: Datafit, penalty: Penalty) -> Text:
     """Return why no solver takes penalties of a kind and what to use; empty if unknown."""
     # The solvers by themselves know of another solver only, and there is none.
     if not datafit.is_smooth and (isinstance(penalty, OfFactors) or holds_parts(penalty)):
-        return (
-            f"{penalty!r} needs a loss with a gradient, and that of quantiles has kinks: use "
-            "loss='huber', which outliers do not rule either, or a penalty of W as a whole, such "
-            "as L21 or TraceNorm."
-        )
+        return about(penalty, "solver.refusal.gradient_needed")
     if holds_parts(penalty):
         # No other solver says what is wrong with parts.
         return PartsGradient().accepts(datafit, penalty)
     if isinstance(penalty, Sum) and any(isinstance(m, OfFactors) for m in penalty.members):
-        return (
-            "LatentTasks penalises the factors of W, and nothing can be added to it: use it "
-            "alone, or TraceNorm in its place, which other penalties can be added to."
-        )
+        return LazyMessage("solver.refusal.latent_alone")
     return ""

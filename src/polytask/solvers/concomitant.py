@@ -11,6 +11,7 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, SquareRootDatafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import Penalty, Split
 from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver, Status
@@ -147,13 +148,10 @@ class Concomitant(SplitSolver):
     regression", Journal of Physics: Conference Series 904 (2017), section 2.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         if not isinstance(datafit, SquareRootDatafit):
-            return (
-                "Concomitant is for the square-root loss, which gives every task a noise level. "
-                "Use solver='auto'."
-            )
+            return LazyMessage("solver.refusal.not_square_root")
         return _chosen(datafit.squared, penalty, False)[1]
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
@@ -166,7 +164,7 @@ class Concomitant(SplitSolver):
         return AcceleratedGradient()
 
 
-def _chosen(squared: Datafit, penalty: Penalty, uneven: bool) -> tuple[Solver | None, str]:
+def _chosen(squared: Datafit, penalty: Penalty, uneven: bool) -> tuple[Solver | None, Text]:
     """Return what solves a squared loss with a penalty, or why nothing does."""
     compiled = uneven or numbers(squared) >= 1 / _REPEATS
     others = [s for s in CONVEX if type(s) not in WORTH or compiled]
@@ -180,8 +178,7 @@ class _Alternation(ProximalMethod):
     progress = 0.99
 
     def __init__(self, objective: Objective, tol: float) -> None:
-        if not isinstance(objective.datafit, SquareRootDatafit):
-            raise IncompatibleError("Concomitant needs the square-root loss.")
+        assert isinstance(objective.datafit, SquareRootDatafit)
         self.square_root = objective.datafit
         self.tol = tol
         self.fine = _FORCING

@@ -26,6 +26,7 @@ from polytask.datafits import (
 from polytask.datafits.base import Array, LinearMap
 from polytask.datafits.blocks import BlockStack
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
 from polytask.solvers._free_rows import hessian_of
 from polytask.solvers.objective import Objective, with_smooth
@@ -103,7 +104,7 @@ def _intercept_response(datafit: Datafit, W: Array) -> _InterceptResponse:
         )
     if isinstance(datafit, Samples):
         return _of_samples(datafit, W)
-    raise IncompatibleError("The data term does not tell how its intercepts are curved.")
+    raise IncompatibleError(LazyMessage("solver.refusal.intercepts_unknown"))
 
 
 def _of_samples(datafit: Samples, W: Array) -> _InterceptResponse:
@@ -265,7 +266,7 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     # own target; where tied or pulled intercepts couple the data of tasks, the split between
     # columns is close. The sum is that of :func:`degrees_of_freedom`.
     if not datafit.is_smooth:
-        raise IncompatibleError("The loss has no curvature: degrees of freedom are not known.")
+        raise IncompatibleError(LazyMessage("solver.refusal.degrees_unknown"))
     objective = Objective(datafit, penalty)
     local = with_moments(datafit, W)
     data, at = data_hessian(local, W), local.evaluate(W)

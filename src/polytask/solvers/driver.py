@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
+from polytask.messages import Text, message_of
 from polytask.penalties import Penalty, RowSeparable, Split, decompose
 from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
 from polytask.solvers.objective import Minimand, Objective, first_violation
@@ -233,7 +234,7 @@ class SplitSolver(Solver):
     """A solver of problems with one smooth part and one part with a prox."""
 
     @abstractmethod
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
 
     @abstractmethod
@@ -255,18 +256,18 @@ class SplitSolver(Solver):
         """Go from a start that is near at one go; None where this cannot be done."""
         return None
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
         return self._split(datafit, penalty)[1]
 
-    def _split(self, datafit: Datafit, penalty: Penalty) -> tuple[Split | None, str]:
+    def _split(self, datafit: Datafit, penalty: Penalty) -> tuple[Split | None, Text]:
         """Return the parts of the penalty, or why the pair is impossible."""
         if not datafit.is_smooth:
             return None, refuse_kinks(datafit)
         try:
             split = decompose(penalty)
         except IncompatibleError as error:
-            return None, str(error)
+            return None, message_of(error)
         return split, self.refusal(datafit, penalty, split)
 
     def solve(

@@ -15,8 +15,9 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap, diagonal_preconditioner
 from polytask.datafits.lanczos import largest_eigenvalue
 from polytask.exceptions import IncompatibleError
+from polytask.messages import Text
 from polytask.penalties import L1, L2, Penalty
-from polytask.penalties.base import OfFactors
+from polytask.penalties.base import OfFactors, about
 from polytask.solvers.base import (
     Certificate,
     Solution,
@@ -180,11 +181,11 @@ class Factored(Solver):
     starts: int = 5
     seed: int = 0
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
         if isinstance(penalty, OfFactors):
             return refuse_kinks(datafit)
-        return f"Factored is for LatentTasks alone, not for {penalty!r}. Use solver='auto'."
+        return about(penalty, "solver.refusal.no_factors")
 
     def solve(
         self,

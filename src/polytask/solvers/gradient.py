@@ -10,7 +10,9 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
+from polytask.messages import Text
 from polytask.penalties import Conjugate, Parts, Penalty, RowSeparable, Split
+from polytask.penalties.base import about
 from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
@@ -48,7 +50,7 @@ class AcceleratedGradient(SplitSolver):
     Foundations of Computational Mathematics 15 (2015), gradient scheme.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return an empty string: all that is needed is a prox."""
         return ""
 
@@ -169,17 +171,13 @@ class ExtrapolatedGradient(SplitSolver):
     (2020), algorithm 2.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         nonsmooth = split.proximable
         rows = isinstance(nonsmooth, RowSeparable) and not isinstance(nonsmooth, Parts)
         whole = isinstance(nonsmooth, Conjugate) and not rows
         if not whole or not datafit.is_quadratic or not penalty.strength:
-            return (
-                "ExtrapolatedGradient needs the squared loss and a convex penalty that is not a "
-                "sum over rows, unless of parts, and has a strength > 0; got "
-                f"{penalty!r}. Use AcceleratedGradient, or solver='auto'."
-            )
+            return about(penalty, "solver.refusal.not_extrapolated")
         return ""
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:

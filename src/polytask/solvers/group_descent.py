@@ -20,9 +20,10 @@ from polytask.datafits import (
     narrowed,
 )
 from polytask.datafits.base import Array
-from polytask.exceptions import IncompatibleError
 from polytask.losses import Squared
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import L2, BlockSeparable, Penalty, Proximable, Split, Sum
+from polytask.penalties.base import about
 from polytask.penalties.decomposition import Ridged
 from polytask.solvers.base import Solver, starting_point
 from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
@@ -55,22 +56,16 @@ class GroupDescent(SplitSolver):
     extrapolation", ICML (2018), section 3.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         if _parts(split.proximable) is None or not _rowwise(split.smooth):
-            return (
-                f"GroupDescent needs a norm of groups of features; {penalty!r} is not. "
-                "Use AcceleratedGradient, or solver='auto'."
-            )
+            return about(penalty, "solver.refusal.no_groups")
         known = isinstance(datafit, Samples) and all(
             isinstance(block, ScalarBlock | ClassesBlock) for block in datafit.blocks
         )
-        if not known and not isinstance(datafit, SquaredStatistics):
-            return (
-                "GroupDescent needs the features of the data. Use AcceleratedGradient, or "
-                "solver='auto'."
-            )
-        return ""
+        if known or isinstance(datafit, SquaredStatistics):
+            return ""
+        return LazyMessage("solver.refusal.no_features")
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
         """Prepare the minimisation of an objective."""
@@ -108,8 +103,7 @@ def _of_features(datafit: Datafit, rows: Index) -> Datafit:
         second = s.second[:, rows[:, None], rows[None, :]]
         parts = TaskMoments(second, s.cross[rows], s.spread, s.x_mean[rows], s.y_mean, s.scale)
         return SquaredStatistics(parts, datafit.intercepts)
-    if not isinstance(datafit, Samples):
-        raise TypeError("features were accepted")
+    assert isinstance(datafit, Samples)
     part = narrowed(datafit, rows)
     block = part.blocks[0]
     if len(part.blocks) > 1 or not isinstance(block, ScalarBlock):
@@ -131,8 +125,7 @@ class _Groups(WorkingSets):
 
     def __init__(self, objective: Objective) -> None:
         found = _parts(objective.nonsmooth)
-        if found is None:
-            raise IncompatibleError("GroupDescent needs a norm of groups of features.")
+        assert found is not None
         self.norm, self.ridge = found
         self.groups = [np.asarray(block, dtype=np.intp) for block in self.norm.blocks]
         d = objective.datafit.shape[0]

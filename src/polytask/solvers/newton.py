@@ -12,7 +12,9 @@ from scipy.linalg import lapack
 from polytask._registry import saveable
 from polytask.datafits import Datafit, SquaredStatistics
 from polytask.datafits.base import Array
+from polytask.messages import Text
 from polytask.penalties import Penalty, Quadratic, Split
+from polytask.penalties.base import about
 from polytask.solvers._block_data import misfit_curvature
 from polytask.solvers._conjugate_gradients import conjugate_gradients
 from polytask.solvers._separate_terms import Coupling, strong_coupling
@@ -46,16 +48,13 @@ class Newton(SplitSolver):
     J. Nocedal and S. Wright, "Numerical Optimization" (2006), algorithm 7.1.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         smooth, nonsmooth = split.smooth, split.proximable
         is_quadratic = smooth is None or isinstance(smooth, Quadratic)
         if is_quadratic and (nonsmooth is None or isinstance(nonsmooth, Quadratic)):
             return ""
-        return (
-            f"Newton needs a quadratic penalty; {penalty!r} is not. "
-            "Use AcceleratedGradient, or solver='auto'."
-        )
+        return about(penalty, "solver.refusal.not_quadratic")
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
         """Prepare the minimisation of an objective."""

@@ -11,7 +11,9 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text, message_of
 from polytask.penalties import NullStrength, Parts, Penalty, Proximable, Smooth, Sum
+from polytask.penalties.base import about
 from polytask.penalties.parts_stack import stacked
 from polytask.penalties.sums import add
 from polytask.solvers.base import Solution, Solver, refuse_kinks
@@ -61,7 +63,7 @@ class PartsGradient(Solver):
 
     inner: Solver | None = None
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
         refusal = _refusal(penalty) or refuse_kinks(datafit)
         if refusal:
@@ -69,7 +71,7 @@ class PartsGradient(Solver):
         try:
             task = _task(datafit, penalty)
         except IncompatibleError as error:
-            return str(error)
+            return message_of(error)
         refusals = [s.accepts(task.datafit, task.penalty) for s in self._able]
         return "" if not all(refusals) else refusals[-1]
 
@@ -136,26 +138,19 @@ def holds_parts(penalty: Penalty) -> bool:
     return bool(_members(penalty)[0])
 
 
-def _refusal(penalty: Penalty) -> str:
+def _refusal(penalty: Penalty) -> Text:
     """Return why a penalty is not one of parts, or an empty string."""
     parts, others = _members(penalty)
     nonsmooth = [term for term in others if not isinstance(term, Smooth)]
     if len(parts) == 1 and not isinstance(parts[0], Proximable) and not nonsmooth:
         return ""
     if len(parts) == 1 and nonsmooth:
-        return (
-            f"{parts[0]!r} can be added to smooth penalties only, not to {nonsmooth[0]!r}. Make "
-            "it a member of the parts, or leave it."
-        )
+        fields = {"parts": repr(parts[0]), "other": repr(nonsmooth[0])}
+        return LazyMessage("solver.refusal.parts_and_nonsmooth", fields)
     if len(parts) > 1:
-        return (
-            f"{parts[0]!r} and {parts[1]!r} both take W apart, and only one penalty of a sum can: "
-            "make one Parts([...]) of all their members."
-        )
-    return (
-        "PartsGradient needs one penalty of parts without a proximal operator of its own, and "
-        f"smooth terms; got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
-    )
+        fields = {"parts": repr(parts[0]), "other": repr(parts[1])}
+        return LazyMessage("solver.refusal.parts_twice", fields)
+    return about(penalty, "solver.refusal.no_parts")
 
 
 def _task(datafit: Datafit, penalty: Penalty) -> _Task:

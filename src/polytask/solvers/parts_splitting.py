@@ -10,7 +10,7 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.datafits import Datafit, SquaredStatistics
 from polytask.datafits.base import Array
-from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import Conjugate, Penalty, Split
 from polytask.penalties.decomposition import SplitPenalty
 from polytask.solvers._conjugate_gradients import conjugate_gradients
@@ -42,15 +42,12 @@ class PartsSplitting(SplitSolver):
     # conditioning of the features hardly matters. The turns (Douglas and Rachford) are
     # extrapolated. For parts on top of each other, from sufficient statistics.
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         whole = isinstance(penalty, SplitPenalty) and isinstance(split.proximable, Conjugate)
         if whole and split.smooth is None and _decomposable(datafit):
             return ""
-        return (
-            "PartsSplitting needs the squared loss of few features from sufficient statistics, "
-            "and parts without smooth terms. Use PartsGradient, or solver='auto'."
-        )
+        return LazyMessage("solver.refusal.not_parts_splitting")
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
         """Prepare the minimisation of an objective."""
@@ -88,8 +85,7 @@ class _Turns(ProximalMethod):
 
     def __init__(self, objective: Objective) -> None:
         data = objective.datafit
-        if not isinstance(data, StackedDatafit):
-            raise IncompatibleError("PartsSplitting needs parts on top of each other.")
+        assert isinstance(data, StackedDatafit)
         super().__init__(objective, objective.row_curvature(SHORTFALL))
         self.data = data
         self.step = _STEP / float(np.mean(data.datafit.feature_scale() ** 2))

@@ -10,7 +10,7 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Samples
 from polytask.datafits.base import Array
 from polytask.datafits.samples import has_local_quadratic, local_quadratic
-from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import Penalty, Split
 from polytask.solvers.base import Solver, starting_point
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
@@ -53,22 +53,16 @@ class ProximalNewton(SplitSolver):
 
     compiled: bool = False
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         rows = datafit.datafit if isinstance(datafit, StackedDatafit) else datafit
         if not isinstance(rows, Samples) or not has_local_quadratic(rows):
-            return (
-                "ProximalNewton needs curved losses, one prediction per row and task, samples. "
-                "Use AcceleratedGradient, or solver='auto'."
-            )
+            return LazyMessage("solver.refusal.no_curvature")
         if datafit.is_quadratic:
-            return "ProximalNewton is for losses that are not squared. Use AcceleratedGradient."
+            return LazyMessage("solver.refusal.squared")
         d, columns = rows.shape
         if d > _MOST_FEATURES or columns * d * d > _MOST_ENTRIES:
-            return (
-                f"ProximalNewton keeps a {d} x {d} matrix for each of {columns} columns, which "
-                "is too much here. Use AcceleratedGradient, or solver='auto'."
-            )
+            return LazyMessage("solver.refusal.newton_memory", {"d": d, "columns": columns})
         return ""
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
@@ -111,12 +105,10 @@ class _ProximalNewton(ProximalMethod):
 
 def _model(datafit: Datafit, W: Array, b: Array) -> Datafit:
     """Return the local quadratic of a data term that is made of samples."""
-    match datafit:
-        case StackedDatafit(datafit=Samples() as rows):
-            return replace(datafit, datafit=local_quadratic(rows, datafit.summed(W), b))
-        case Samples():
-            return local_quadratic(datafit, W, b)
-    raise IncompatibleError("ProximalNewton needs samples.")
+    if isinstance(datafit, StackedDatafit):
+        return replace(datafit, datafit=_model(datafit.datafit, datafit.summed(W), b))
+    assert isinstance(datafit, Samples)
+    return local_quadratic(datafit, W, b)
 
 
 def _solver(model: Datafit, penalty: Penalty, compiled: bool) -> Solver:

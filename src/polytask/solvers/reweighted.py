@@ -11,7 +11,9 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
+from polytask.messages import Text
 from polytask.penalties import Nonconvex, Penalty, Sum
+from polytask.penalties.base import about
 from polytask.penalties.sums import add
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.candidates import CONVEX, first_of
@@ -56,14 +58,11 @@ class Reweighted(Solver):
     inner: Solver | None = None
     stages: int = 100
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
         members = penalty.members if isinstance(penalty, Sum) else (penalty,)
         if not any(isinstance(member, Nonconvex) for member in members):
-            return (
-                f"Reweighted is for penalties that are not convex, such as MCP; {penalty!r} is "
-                "convex. Use solver='auto'."
-            )
+            return about(penalty, "solver.refusal.convex")
         first = tangents(penalty, self._origin(datafit, penalty))
         return self._solver(datafit, first)[1]
 
@@ -72,7 +71,7 @@ class Reweighted(Solver):
         null = penalty.null_point
         return np.zeros(datafit.shape) if null is None else np.asarray(null, dtype=float)
 
-    def _solver(self, datafit: Datafit, stage: Penalty) -> tuple[Solver | None, str]:
+    def _solver(self, datafit: Datafit, stage: Penalty) -> tuple[Solver | None, Text]:
         """Return what solves a stage, or why nothing does."""
         if self.inner is None:
             return first_of(_STAGE, datafit, stage)

@@ -13,6 +13,7 @@ from polytask.datafits import Datafit, Samples, ScalarBlock, SquaredStatistics, 
 from polytask.datafits.base import Array
 from polytask.datafits.designs import Index
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text
 from polytask.penalties import Penalty, Split
 from polytask.solvers._separate_terms import (
     LimitedTerms,
@@ -74,7 +75,7 @@ class SeparateDescent(SplitSolver):
     algorithm 2.
     """
 
-    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         columns = datafit.shape[1]
         coupled = split.smooth is not None and columns > _MOST_COUPLED
@@ -83,12 +84,8 @@ class SeparateDescent(SplitSolver):
             or plain_terms(split.proximable) is None
             or coupling_of(split.smooth, columns) is None
         ):
-            return (
-                "SeparateDescent needs L1, L21, SparseGroup or ElasticNet, with or without L2, "
-                "weights of features, bounds, and a coupling of at most "
-                f"{_MOST_COUPLED} tasks; got {penalty!r}. Use AcceleratedGradient, or "
-                "solver='auto'."
-            )
+            fields = {"most": _MOST_COUPLED, "penalty": repr(penalty)}
+            return LazyMessage("solver.refusal.separate_penalty", fields)
         return _refusal(datafit)
 
     def method(self, objective: Objective, tol: float) -> ProximalMethod:
@@ -102,22 +99,17 @@ class SeparateDescent(SplitSolver):
         return AcceleratedGradient()
 
 
-def _refusal(datafit: Datafit) -> str:
-    advice = "Use AcceleratedGradient, or solver='auto'."
+def _refusal(datafit: Datafit) -> Text:
     if isinstance(datafit, SquaredStatistics):
-        if len(datafit.statistics.second) == datafit.shape[1]:
-            return ""
-        return f"SeparateDescent needs a Gram matrix per task. {advice}"
+        own = len(datafit.statistics.second) == datafit.shape[1]
+        return "" if own else LazyMessage("solver.refusal.separate_moments")
     found = _only_block(datafit)
     if found is None:
-        return (
-            "SeparateDescent needs tasks with rows of their own, one prediction per row and one "
-            f"loss for all. {advice}"
-        )
+        return LazyMessage("solver.refusal.separate_rows")
     _, block, design = found
     most = _MOST_SPARSE_ENTRIES if sp.issparse(design.features.matrix) else _MOST_ENTRIES
     if block.y.size * float(datafit.shape[0]) > most:
-        return f"SeparateDescent would keep too many numbers in memory here. {advice}"
+        return LazyMessage("solver.refusal.separate_memory")
     return ""
 
 

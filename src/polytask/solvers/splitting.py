@@ -11,8 +11,9 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, FreeFeatures, PiecewiseLinearSamples
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
+from polytask.messages import LazyMessage, Text, message_of
 from polytask.penalties import Composed, Conjugate, Penalty, Quadratic, RowSeparable
-from polytask.penalties.base import NO_ROWS
+from polytask.penalties.base import NO_ROWS, about
 from polytask.penalties.decomposition import Ridged, separate
 from polytask.solvers._free_rows import FreeRows, Index
 from polytask.solvers._splitting_map import (
@@ -192,18 +193,15 @@ class Splitting(Solver):
     Set-Valued and Variational Analysis 25 (2017), algorithm 1.
     """
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
         try:
             split = separate(penalty)
         except IncompatibleError as error:
-            return f"Splitting needs convex terms: {error}"
+            return LazyMessage("solver.refusal.convex_terms", {"reason": message_of(error)})
         if split.others or not datafit.is_smooth:
             return ""
-        return (
-            "Splitting is for penalties that have no proximal operator as a whole; "
-            f"{penalty!r} has one. Use AcceleratedGradient, or solver='auto'."
-        )
+        return about(penalty, "solver.refusal.not_split")
 
     def solve(
         self,

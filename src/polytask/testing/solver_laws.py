@@ -260,7 +260,7 @@ _LAWS: tuple[Callable[[_SolverCase], None], ...] = (
 
 def _refused(solver: Solver, datafit: Datafit, penalty: Penalty) -> None:
     """Require a refusal in words, before any work."""
-    reason = solver.accepts(datafit, penalty)
+    reason = str(solver.accepts(datafit, penalty))
     counted = _Counted(datafit)
     require(reason.strip().endswith("."), solver, "a refusal is a sentence", repr(reason))
     try:

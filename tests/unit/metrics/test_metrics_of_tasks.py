@@ -308,7 +308,7 @@ def test_a_failed_model_shows():
         ({"y": ["a", "b"]}, "y of HeldOut must be numbers; got values of type <U1"),
         ({"prediction": [1.0]}, r"prediction of HeldOut must be of shape \(2,\)"),
         ({"baseline": [1.0, 2.0]}, r"baseline of HeldOut must be of shape \(\)"),
-        ({"weight": [1.0, -1.0]}, "weight of HeldOut must be >= 0; got -1.0"),
+        ({"weight": [1.0, -1.0]}, "weight of HeldOut must be finite numbers >= 0; got -1.0"),
         ({"weight": [1.0, NAN]}, "weight of HeldOut must be finite"),
         ({"weight": [1.0]}, r"weight of HeldOut must be of shape \(2,\)"),
     ],

@@ -182,7 +182,7 @@ def test_callable_error_with_and_without_weights():
     assert scorer(model, X, y, task, weight) == pytest.approx(-np.mean(errors))
     plain = task_scorer(lambda truth, guess: float(np.abs(truth - guess).max()))
     assert plain(model, X, y, task) > 0
-    with pytest.raises(DataError, match="which the metric <lambda> does not take"):
+    with pytest.raises(DataError, match="None, for <lambda> takes no weights"):
         plain(model, X, y, task, weight)
 
 
@@ -220,13 +220,13 @@ def test_bad_data():
         scorer(model, X, y, task, np.ones(5))
     with pytest.raises(DataError, match="task_scores method"):
         scorer(model, {0: X}, y)
-    with pytest.raises(DataError, match="a label for each of the 90 rows"):
+    with pytest.raises(DataError, match=r"as long as X \(90 rows\); got 2"):
         scorer(_Anything().fit(X, y), X, y, task=[1, 2])
     wide = MultiTaskRegressor().fit(X, np.column_stack([y, y]))
     with pytest.raises(DataError, match="task"):
         scorer(wide, X, np.column_stack([y, y]), task=task)
     pair = _Anything().fit(X, np.column_stack([y, y]))
-    with pytest.raises(DataError, match="None for 2-D y"):
+    with pytest.raises(DataError, match="None for a y whose columns are tasks"):
         scorer(pair, X, np.column_stack([y, y]), task=task)
 
 
