@@ -10,6 +10,7 @@ import numpy as np
 from polytask._estimator.training import is_task_mapping
 from polytask.data import Form, TaskData, tables
 from polytask.data.dates import DATE_PARTS, add_date_features, date_columns, day_comes_first
+from polytask.messages import LazyMessage
 
 
 def with_dates(X: Any, others: Container[object]) -> tuple[Any, dict[str, bool]]:  # noqa: ANN401
@@ -22,7 +23,9 @@ def with_dates(X: Any, others: Container[object]) -> tuple[Any, dict[str, bool]]
     if not tables.is_table(table):
         return X, {}
     found = {
-        name: day_comes_first(tables.get_column(table, name), f"column {name!r}")
+        name: day_comes_first(
+            tables.get_column(table, name), LazyMessage("what.column", {"column": repr(name)})
+        )
         for name in date_columns(table)
         if name not in others
     }

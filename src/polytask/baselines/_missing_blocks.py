@@ -456,9 +456,11 @@ class MissingBlocks(Baseline):
             fields = {"task": repr(label), "owner": owner}
             return DataError(LazyMessage("baselines.refusal.no_rows_in_fit", fields))
         fields = {"row": str(row), "owner": owner, "task": repr(label)}
-        fields["lacking"] = with_and([repr(name) for name in self._blocks.chosen(~groups)])
-        fields["patterns"] = ", ".join(self._blocks.label(own) for own in trained)
-        return DataError(LazyMessage("baselines.refusal.pattern", fields))
+        lacking = with_and([repr(name) for name in self._blocks.chosen(~groups)])
+        none = LazyMessage("got.no_group").node
+        patterns = [" + ".join(self._blocks.chosen(own)) or none for own in trained]
+        more = {"lacking": lacking, "patterns": patterns}
+        return DataError(LazyMessage("baselines.refusal.pattern", fields | more))
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - IncompleteRows
         parts = self._parts(X, task)

@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -267,10 +268,13 @@ class PreparedRows:
     y: Labels
 
 
+def _said(key: str, fields: Mapping[str, str | int] = MappingProxyType({})) -> str:
+    return str(LazyMessage(f"effect.{key}", dict(fields)))
+
+
 def no_effect(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     """Tell nothing about the task."""
-    sentence = "No task effect: the estimator sees the features only."
-    return PreparedRows(NoEffect(sentence), estimator, rows.X, rows.y)
+    return PreparedRows(NoEffect(_said("none")), estimator, rows.X, rows.y)
 
 
 def own_intercepts(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
@@ -282,10 +286,7 @@ def own_intercepts(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa:
     inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
     if isinstance(inner, _LINEAR):
         return _long_columns(estimator, rows)
-    sentence = (
-        f"One 0/1 column per task: {type(inner).__name__} is not known to be linear, so that its "
-        "own intercept and penalty, if any, act as usual."
-    )
+    sentence = _said("columns_beside", {"kind": type(inner).__name__})
     return _with_indicators(estimator, rows, 1.0, sentence)
 
 
@@ -294,20 +295,16 @@ def task_category(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: 
     if rows.n_tasks == 1:
         return _one_task(estimator, rows)
     if not isinstance(estimator, _BOOSTING):
-        sentence = "The task is a category: one 0/1 column per task."
-        return _with_indicators(estimator, rows, 1.0, sentence)
+        return _with_indicators(estimator, rows, 1.0, _said("columns"))
     if rows.n_tasks <= min(estimator.max_bins, 255):
         mask = category_mask(estimator.categorical_features, rows.X.shape[1])
         copy = clone(estimator).set_params(categorical_features=mask)
-        sentence = f"The task is a category of {type(estimator).__name__}."
+        sentence = _said("category", {"kind": type(estimator).__name__})
         codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
         effect = TaskColumns(codes, sentence)
         return PreparedRows(effect, copy, effect.apply(rows.X, rows.tasks), rows.y)
     values, crossed = mean_targets(rows, not is_classifier(estimator))
-    sentence = (
-        f"The task is given as the mean target of its rows, cross-fitted: {rows.n_tasks} tasks "
-        "are too many for one category."
-    )
+    sentence = _said("means", {"n": rows.n_tasks})
     return PreparedRows(TaskColumns(values, sentence), estimator, beside(rows.X, crossed), rows.y)
 
 
@@ -332,13 +329,12 @@ def as_matrix(X: Any) -> Any:  # noqa: ANN401 - what a transformer returns
 
 
 def _one_task(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
-    return PreparedRows(NoEffect("No task effect: there is one task."), estimator, rows.X, rows.y)
+    return PreparedRows(NoEffect(_said("one_task")), estimator, rows.X, rows.y)
 
 
 def _centred(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
     means, levels = _with_overall(rows, rows.X), _with_overall(rows, rows.y[:, None])[:, 0]
-    sentence = "One intercept per task, free of any penalty: X and y are centred within tasks."
-    effect = Centred(means.astype(rows.X.dtype, copy=False), levels, sentence)
+    effect = Centred(means.astype(rows.X.dtype, copy=False), levels, _said("centred"))
     X = rows.X - effect.means[rows.tasks]
     return PreparedRows(effect, estimator, X, rows.y - levels[rows.tasks])
 
@@ -383,10 +379,7 @@ def _long_columns(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: 
     if isinstance(inner, _NEWTON) and inner.solver == "lbfgs" and size <= _NEWTON_COLUMNS:
         # Same optimum, and unlike lbfgs not slowed down by columns of unequal length.
         copy.set_params(**{f"{prefix}solver": "newton-cholesky"})
-    sentence = (
-        "One intercept per task, as a column so long that the penalty on it is negligible "
-        f"({1 / _LONG**2:g} of that on the longest feature)."
-    )
+    sentence = _said("long_columns", {"share": f"{1 / _LONG**2:g}"})
     return _with_indicators(copy, rows, _LONG * _longest(rows), sentence)
 
 

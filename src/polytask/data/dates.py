@@ -16,7 +16,7 @@ from polytask._checks import sentence
 from polytask.data import tables
 from polytask.data.missing import missing_mask, rows_text
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -80,11 +80,14 @@ def looks_like_dates(words: Sequence[str]) -> bool:
     return bool(found) and sum(found) >= _MOSTLY * len(found)
 
 
+_TABLE = LazyMessage("what.table")
+
+
 def read_dates(
     values: Any,  # noqa: ANN401 - array, column or list
     day_first: bool | None = None,
-    parameter: str = "values",
-    owner: str = "read_dates",
+    parameter: Text = "values",
+    owner: Text = "read_dates",
 ) -> NDArray[np.datetime64]:
     """Read dates and times in the usual ways of writing them.
 
@@ -144,10 +147,10 @@ def read_dates(
     return out
 
 
-def day_comes_first(values: Any, parameter: str = "values") -> bool:  # noqa: ANN401
+def day_comes_first(values: Any, parameter: Text = "values") -> bool:  # noqa: ANN401
     """Tell whether dates such as 31/12/2024 begin with the day; True if there are none."""
     cells = tables.column_values(values) if tables.is_column(values) else np.asarray(values)
-    return cells.dtype.kind == "M" or _day_first(cells, parameter, "the table")
+    return cells.dtype.kind == "M" or _day_first(cells, parameter, _TABLE)
 
 
 def _matched(word: str) -> re.Match[str] | None:
@@ -159,7 +162,7 @@ def _matched(word: str) -> re.Match[str] | None:
     return None
 
 
-def _day_first(cells: NDArray[Any], parameter: str, owner: str) -> bool:
+def _day_first(cells: NDArray[Any], parameter: Text, owner: Text) -> bool:
     """Tell whether the day stands before the month; ask where nothing in the column tells."""
     words = dict.fromkeys(cell for cell in cells.tolist() if isinstance(cell, str))
     seen = [found for found in map(_matched, words) if found is not None]
@@ -173,7 +176,7 @@ def _day_first(cells: NDArray[Any], parameter: str, owner: str) -> bool:
     if bool(day) != bool(month):
         return bool(day)
     if day:
-        got = f"{day[0][0]!r} and {month[0][0]!r}"
+        got = LazyMessage("list.and", {"before": repr(day[0][0]), "after": repr(month[0][0])})
         allowed = LazyMessage("allowed.one_order")
         raise DataError(sentence(parameter, owner, allowed, got))
     word = open_ones[0][0]
@@ -298,7 +301,8 @@ def add_date_features(
     chosen = date_columns(table) if columns is None else tuple(columns)
     for name in chosen:
         cells = tables.get_column(table, name)
-        moments = read_dates(cells, day_first, f"column {name!r}", "the table")
+        column = LazyMessage("what.column", {"column": repr(name)})
+        moments = read_dates(cells, day_first, column, _TABLE)
         parts = {f"{name}={part}": values for part, values in _parts(moments).items()}
         extra = tables.open_frame(tables.table_like(table, parts))
         frame = frame.with_columns(*(extra[label] for label in parts))

@@ -13,10 +13,12 @@ from polytask.data.forms import Form
 from polytask.data.labels import factorize
 from polytask.data.missing import missing_mask, surely_finite
 from polytask.data.outcomes import infer
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from polytask.data.taskdata import TaskData
 
+_SPLITS = LazyMessage("what.splits")
 KEPT = -1  # the fold of a row that is always trained on
 
 
@@ -102,7 +104,7 @@ def deck_of(data: TaskData, stratify: bool | None) -> Deck:
 def _task_deck(tasks: NDArray[np.intp], y: NDArray[Any] | None, stratify: bool | None) -> Deck:
     strata = tasks
     if y is not None and _by_class(y, stratify):
-        classes = factorize(y, "y", "the splits")[1]
+        classes = factorize(y, "y", _SPLITS)[1]
         cells = tasks * (int(classes.max()) + 1) + classes
         strata = np.unique(cells, return_inverse=True)[1]
     return Deck(tasks, strata, (np.bincount(strata) > 1)[strata])
@@ -129,7 +131,7 @@ def _members(Y: NDArray[Any], stratify: bool | None) -> Any:  # noqa: ANN401 - a
         values = infer(column[labelled]) if column.dtype.kind == "O" else column[labelled]
         codes = np.zeros(len(labelled), dtype=np.intp)
         if _by_class(values, stratify):
-            codes = factorize(values, "Y", "the splits")[1]
+            codes = factorize(values, "Y", _SPLITS)[1]
         rows.append(labelled)
         cells.append(codes + n_cells)
         n_cells += int(codes.max()) + 1 if len(codes) else 1

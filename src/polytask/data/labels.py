@@ -24,13 +24,13 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 def label_list(
-    labels: object, parameter: Text = "task", owner: str = "TaskData"
+    labels: object, parameter: Text = "task", owner: Text = "TaskData"
 ) -> list[Hashable]:
     """Return labels as a list of Python values, each of the type that it has."""
     # Shapes: labels (n,).
     refuse_lazy(labels, parameter, owner)
     if is_table(labels) or isinstance(labels, str | bytes | dict) or np.ma.is_masked(labels):
-        got: Text = f"a {type(labels).__name__}"
+        got = LazyMessage("got.kind", {"kind": type(labels).__name__})
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.label_per_row"), got))
     if isinstance(labels, list | tuple):
         return _python_values(list(labels))
@@ -44,7 +44,7 @@ def label_list(
 
 
 def factorize(
-    labels: object, parameter: Text = "task", owner: str = "TaskData"
+    labels: object, parameter: Text = "task", owner: Text = "TaskData"
 ) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
     """Turn labels into integers. Shapes: labels (n,), codes (n,)."""
     entries = label_list(labels, parameter, owner)

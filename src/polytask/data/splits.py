@@ -21,7 +21,7 @@ from polytask.data.splitters import (
 )
 from polytask.data.taskdata import TaskData
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 __all__ = [
     "GroupedRows",
@@ -35,8 +35,11 @@ __all__ = [
 ]
 
 
+SEARCH = LazyMessage("what.search")
+
+
 def as_splits(
-    cv: object, data: TaskData, parameter: str = "cv", owner: str = "the search"
+    cv: object, data: TaskData, parameter: str = "cv", owner: Text = SEARCH
 ) -> list[Split]:
     """Turn what the user gave as `cv` into pairs of training and test rows of `data`.
 
@@ -118,7 +121,7 @@ def train_test_split_tasks(
     return parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
 
 
-def _tagged(fold: NDArray[np.intp], cv: object, told: tuple[str, str]) -> list[Split]:
+def _tagged(fold: NDArray[np.intp], cv: object, told: tuple[Text, Text]) -> list[Split]:
     """Return the folds that statistics were collected with."""
     if not is_whole(cv):
         allowed = LazyMessage("allowed.number_of_folds")
@@ -139,7 +142,7 @@ def _foreign(cv: Any, data: TaskData) -> Iterator[Split]:  # noqa: ANN401 - of s
         yield np.sort(back[train]), np.sort(back[test])
 
 
-def _from_input(rows: object, data: TaskData, told: tuple[str, str]) -> NDArray[np.intp]:
+def _from_input(rows: object, data: TaskData, told: tuple[Text, Text]) -> NDArray[np.intp]:
     """Turn row numbers of the input into those of `data`, repeated as often as given."""
     given = np.asarray(rows)
     if given.dtype == np.bool_:
@@ -157,7 +160,7 @@ def _within(rows: NDArray[Any], last: int) -> bool:
     return not rows.size or (int(rows.min()) >= 0 and int(rows.max()) <= last)
 
 
-def _both_sides(pair: Split, told: tuple[str, str]) -> Split:
+def _both_sides(pair: Split, told: tuple[Text, Text]) -> Split:
     """Refuse a split with an empty side, or with a row on both."""
     for side, name in zip(pair, ("training", "test"), strict=True):
         if not len(side):

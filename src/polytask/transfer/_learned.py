@@ -37,10 +37,6 @@ __all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
 
 Array = NDArray[np.float64]
 _FOLDS = 5
-_ONE_CLASS = (
-    "The new rows are all of one class: a model of them alone is right about each that is left "
-    "out, whatever other rows are like."
-)
 # Of coefficients of scaled features: less changes no prediction that anyone could see.
 _NO_VARIANCE = 1e-6
 # Student's t has no variance with less than two degrees of freedom.
@@ -73,7 +69,7 @@ def learned_domain(model: Any, given: NewRows, source: TaskData | None) -> Any: 
     untried: dict[str, str] = {}
     parts = [entry.rows for entry in given.tasks]
     if parts[0].loss.is_classifier and len(np.unique(np.concatenate([r.y for r in parts]))) < 2:
-        untried["target"] = _ONE_CLASS
+        untried["target"] = str(LazyMessage("adapt.one_class"))
     elif not getattr(model._tasks, "several", False):
         # Several classes are one against the others here: no line of one model says that.
         losses["target"] = held_out(given, work.alone)
