@@ -121,7 +121,7 @@ def listed(options: Iterable[object]) -> LazyMessage:
 
 def got_shape(shape: Iterable[int]) -> LazyMessage:
     """Return that an array of some shape came."""
-    return LazyMessage("got.array_shape", {"shape": tuple(shape)})
+    return LazyMessage("got.shape", {"shape": str(tuple(shape))})
 
 
 def of_system(what: str, path: object, error: OSError) -> LazyMessage:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import got_shape, sentence
 from polytask.data import tables
 from polytask.data.missing import (
     distinct_values,
@@ -57,7 +57,7 @@ def check_targets(
     if not tables.is_table(Y) and values.ndim == 2:
         names = tuple(range(values.shape[1]))
     if values.ndim != 2 or not names:
-        got = LazyMessage("got.shape", {"shape": str(values.shape)})
+        got = got_shape(values.shape)
         raise DataError(sentence("Y", owner, LazyMessage("allowed.targets"), got))
     check_length(len(values), n, "Y", owner)
     if surely_finite(values) and len(values):
@@ -98,7 +98,7 @@ def weight_values(sample_weight: object, n: int, owner: str) -> NDArray[np.float
             sentence(name, owner, LazyMessage("allowed.array_of_numbers"), str(error))
         ) from error
     if weights.ndim != 1:
-        got = LazyMessage("got.array_shape", {"shape": weights.shape})
+        got = got_shape(weights.shape)
         raise DataError(sentence(name, owner, LazyMessage("allowed.weight_per_row"), got))
     check_length(len(weights), n, name, owner)
     bad = ~(np.isfinite(weights) & (weights >= 0))

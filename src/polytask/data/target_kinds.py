@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import one_of, sentence
+from polytask._checks import got_shape, one_of, sentence
 from polytask.data.dates import looks_like_dates
 from polytask.data.missing import missing_mask, row_of_table
 from polytask.data.text_hints import MISSING_MARKERS
@@ -340,7 +340,7 @@ def read_numbers(values: object, decimal: str | None = None) -> NDArray[np.float
         one_of(decimal, "decimal", "read_numbers", (".", ","))
     cells = outcome_values(values, "values", "read_numbers")
     if cells.ndim != 1:
-        got = LazyMessage("got.shape", {"shape": str(cells.shape)})
+        got = got_shape(cells.shape)
         raise DataError(sentence("values", "read_numbers", LazyMessage("allowed.one_column"), got))
     found = read_target(cells, python_words(LazyMessage("target.input")), "numbers", decimal)
     return found.values.astype(np.float64)

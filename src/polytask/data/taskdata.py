@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polytask._checks import sentence
+from polytask._checks import got_shape, sentence
 from polytask.data import designs
 from polytask.data.designs import Design
 from polytask.data.forms import (
@@ -274,7 +274,7 @@ class TaskData:
         check_length(n, self.n_rows, LazyMessage("what.new", {"name": "X"}), "TaskData")
         present = self.present if present is None else present
         if present is not None and present.shape != (self.n_tasks, d):
-            got = LazyMessage("got.shape", {"shape": str(present.shape)})
+            got = got_shape(present.shape)
             allowed = LazyMessage("allowed.shape_of_x", {"shape": (self.n_tasks, d)})
             raise DataError(sentence("present", "TaskData", allowed, got))
         return dataclasses.replace(self, X=X, feature_names=feature_names, present=present)

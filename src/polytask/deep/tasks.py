@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import listed, nearest, sentence
+from polytask._checks import got_shape, listed, nearest, sentence
 from polytask.deep.balancing import Shared
 from polytask.deep.keras_models import as_module
 from polytask.deep.sharing import Hard, Sharing
@@ -278,7 +278,7 @@ def _refuse_broadcast(task: Task, losses: Tensor, output: Any, target: Any) -> N
 def _unlike(task: Task, allowed: Text, losses: Tensor, advice: Text = "") -> ParameterError:
     """Return the refusal of losses of another shape."""
     owner = LazyMessage("what.task", {"task": repr(task.name)})
-    got = LazyMessage("got.shape", {"shape": str(tuple(losses.shape))})
+    got = got_shape(losses.shape)
     return ParameterError(sentence("loss", owner, allowed, got) + advice)
 
 

@@ -204,8 +204,8 @@ def test_tasks_that_are_in_no_pair_have_no_neighbours():
 @pytest.mark.parametrize(
     ("adjacency", "got"),
     [
-        (np.ones((2, 3)), r"a symmetric matrix.* got an array of shape \(2, 3\)"),
-        (np.ones(3), r"a symmetric matrix.* got an array of shape \(3,\)"),
+        (np.ones((2, 3)), r"a symmetric matrix.* got shape \(2, 3\)"),
+        (np.ones(3), r"a symmetric matrix.* got shape \(3,\)"),
         (np.array([[0.0, 2.0], [1.0, 0.0]]), "got 2 from 0 to 1 and 1 from 1 back"),
         (np.array([[0.0, -2.0], [-2.0, 0.0]]), "got -2 between 0 and 1"),
         (np.array([[0.0, np.nan], [np.nan, 0.0]]), "NaN"),
