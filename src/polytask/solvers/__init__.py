@@ -3,11 +3,10 @@
 from polytask.solvers._free_rows import null_gradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
-from polytask.solvers.choose import choose
+from polytask.solvers.choose import choose, on_samples
 from polytask.solvers.concomitant import Concomitant
 from polytask.solvers.degrees import degrees_of_freedom
 from polytask.solvers.factored import Factored
-from polytask.solvers.fallback import on_samples
 from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
 from polytask.solvers.group_descent import GroupDescent
 from polytask.solvers.newton import Newton

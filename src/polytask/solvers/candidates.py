@@ -9,6 +9,7 @@ from polytask.messages import Text
 from polytask.penalties import Penalty
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.driver import SplitSolver, split_of
 from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
 from polytask.solvers.group_descent import GroupDescent
 from polytask.solvers.newton import Newton
@@ -68,12 +69,18 @@ def first_of(
     solvers: Iterable[Solver], datafit: Datafit, penalty: Penalty, repeats: int = 1
 ) -> tuple[Solver | None, Text]:
     """Return the first solver that takes a problem and is worth it, or why none does."""
-    reason: Text = ""
+    split, undivided = split_of(datafit, penalty)
+    reason = undivided
     for solver in solvers:
         worth = WORTH.get(type(solver))
         if worth is not None and not worth(datafit, repeats):
             continue
-        reason = solver.accepts(datafit, penalty)
+        if not isinstance(solver, SplitSolver):
+            reason = solver.accepts(datafit, penalty)
+        elif split is not None:
+            reason = solver.refusal(datafit, penalty, split)
+        else:
+            reason = undivided
         if not reason:
             many = isinstance(solver, ProximalNewton) and repeats >= MANY
             return ProximalNewton(compiled=True) if many else solver, ""

@@ -230,6 +230,16 @@ def minimise(method: Method, tol: float, max_iter: int, start: Solution | None) 
     return method.answer(best, Status.CONVERGED if best.relative <= tol else status, n_iter)
 
 
+def split_of(datafit: Datafit, penalty: Penalty) -> tuple[Split | None, Text]:
+    """Return the parts of the penalty, None with the reason where no solver here can do."""
+    if not datafit.is_smooth:
+        return None, refuse_kinks(datafit)
+    try:
+        return decompose(penalty), ""
+    except IncompatibleError as error:
+        return None, message_of(error)
+
+
 class SplitSolver(Solver):
     """A solver of problems with one smooth part and one part with a prox."""
 
@@ -258,17 +268,8 @@ class SplitSolver(Solver):
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
-        return self._split(datafit, penalty)[1]
-
-    def _split(self, datafit: Datafit, penalty: Penalty) -> tuple[Split | None, Text]:
-        """Return the parts of the penalty, or why the pair is impossible."""
-        if not datafit.is_smooth:
-            return None, refuse_kinks(datafit)
-        try:
-            split = decompose(penalty)
-        except IncompatibleError as error:
-            return None, message_of(error)
-        return split, self.refusal(datafit, penalty, split)
+        split, refusal = split_of(datafit, penalty)
+        return refusal if split is None else self.refusal(datafit, penalty, split)
 
     def solve(
         self,
@@ -284,17 +285,18 @@ class SplitSolver(Solver):
         if near is not None and near.status.ok:
             return near
         start = near or start
-        split, refusal = self._split(datafit, penalty)
-        if split is None or refusal:
+        refusal = self.accepts(datafit, penalty)
+        if refusal:
             raise IncompatibleError(refusal)
         # Overflow is found in the values and said in a sentence.
         with np.errstate(over="ignore", invalid="ignore"):
-            objective = Objective(datafit, penalty, split)
+            objective = Objective(datafit, penalty)
             if objective.is_trivial:
                 return objective.trivial_solution()
             found = minimise(self.method(objective, tol), tol, max_iter, start)
-        other = self.fallback(datafit, penalty)
-        if found.status is not Status.STALLED or other is None:
+        stalled = found.status is Status.STALLED
+        other = self.fallback(datafit, penalty) if stalled else None
+        if other is None:
             return found
         left = max(max_iter - found.n_iter, 1)
         return nearer(found, other.solve(datafit, penalty, tol=tol, max_iter=left, start=found))

@@ -18,13 +18,12 @@ from polytask.penalties import (
     Quadratic,
     RowSeparable,
     Smooth,
-    Split,
     decompose,
 )
 from polytask.penalties.base import NO_ROWS
 from polytask.penalties.decomposition import Ridged, ridge_of
 from polytask.penalties.sums import Sum
-from polytask.solvers._free_rows import FreeRows, Index, hessian_of, null_gradient
+from polytask.solvers._free_rows import Evaluate, FreeRows, Index, hessian_of, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
 # An objective at W = 0 below this share of that without intercepts is rounding.
@@ -110,16 +109,22 @@ class Objective(Minimand):
     """Datafit plus penalty, split into a smooth part and one with a prox."""
 
     # What is said of W = 0 holds for `null`, where rows that the penalty leaves alone are fitted;
-    # `zero` is the evaluation there.
+    # `zero` is the evaluation there. Evaluations are of the data term plus the smooth part.
 
-    def __init__(self, datafit: Datafit, penalty: Penalty, split: Split | None = None) -> None:
+    def __init__(self, datafit: Datafit, penalty: Penalty) -> None:
         super().__init__(datafit, penalty)
-        split = decompose(penalty) if split is None else split
+        split = decompose(penalty)
         self.smooth = split.smooth
         self.nonsmooth = split.proximable
         self.hessian = None if self.smooth is None else hessian_of(self.smooth)
         self.null = np.zeros(datafit.shape)
-        self.zero = self._with_smooth(datafit.origin, self.null)
+        smooth, self.zero = self.smooth, datafit.origin
+        self.evaluate: Evaluate = datafit.evaluate
+        if smooth is not None:
+            self.zero = with_smooth(self.zero, smooth, self.null, self.hessian)
+            self.evaluate = lambda W, start: with_smooth(
+                datafit.evaluate(W, start), smooth, W, self.hessian
+            )
         self.free = self._free()
         self.unbounded = self._fit_null()
         reference = self.zero.value + self.nonsmooth_value(self.null)
@@ -180,13 +185,6 @@ class Objective(Minimand):
         """Return where to begin: a copy of the start, if it is allowed, or the null model."""
         allowed = np.isfinite(self.nonsmooth_value(start.W))
         return start.W.copy() if allowed else self.null.copy()
-
-    def evaluate(self, W: Array, start: Array | None) -> Evaluation:
-        """Evaluate the data term plus the smooth part of the penalty."""
-        return self._with_smooth(self.datafit.evaluate(W, start), W)
-
-    def _with_smooth(self, data: Evaluation, W: Array) -> Evaluation:
-        return data if self.smooth is None else with_smooth(data, self.smooth, W, self.hessian)
 
     def nonsmooth_value(self, W: Array) -> float:
         """Value of the part with a prox."""
