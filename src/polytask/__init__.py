@@ -124,7 +124,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name not in _HOMES:
         raise AttributeError(f"module 'polytask' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"polytask.{_HOMES[name]}"), name)
+    found = getattr(importlib.import_module(f"polytask.{_HOMES[name]}"), name)
+    return globals().setdefault(name, found)
 
 
 def __dir__() -> list[str]:

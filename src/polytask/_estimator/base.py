@@ -21,7 +21,7 @@ from polytask._estimator.dates import dates_again, dates_of_features, names_befo
 from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
-from polytask._estimator.reading import Reading, ReadingComplete
+from polytask._estimator.scored import Reading
 from polytask._estimator.scoring import ConstantBaseline, LossTasks, Scoring
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
@@ -48,7 +48,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
     task_column: str | int | None
     unseen_tasks: str
-    _reading: ClassVar[Reading] = ReadingComplete()
+    _reading: ClassVar[Reading] = Reading()
     # Comparisons judge networks apart from linear models.
     _is_network: ClassVar[bool] = False
 
@@ -183,7 +183,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         if task is None and column is None:
             warn_of_key(raw, owner)
         data, encoder = self._reading.encoded(raw)
-        dates = dates or dates_of_features(raw.feature_names)
+        if raw.feature_names is not None:
+            dates = dates or dates_of_features(raw.feature_names)
         width, names = given_columns(given, raw, column, dates)
         return Given(data, raw, encoder, width, names, column, dates)
 

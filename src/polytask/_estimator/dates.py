@@ -52,10 +52,10 @@ def dates_again(X: Any, found: Mapping[str, bool]) -> Any:  # noqa: ANN401 - wha
     return _replaced(X, lacking, keep=True)
 
 
-def dates_of_features(names: tuple[str, ...] | None) -> dict[str, bool]:
+def dates_of_features(names: tuple[str, ...]) -> dict[str, bool]:
     """Return the dates that features of a table were made of before `fit`."""
-    known = set(names or ())
-    heads = [name.removesuffix("=year") for name in names or () if name.endswith("=year")]
+    known = set(names)
+    heads = [name.removesuffix("=year") for name in names if name.endswith("=year")]
     return {n: True for n in heads if all(f"{n}={part}" in known for part in DATE_PARTS)}
 
 

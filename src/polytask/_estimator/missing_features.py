@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask._estimator.places import rows_as_given
 from polytask._estimator.query import InputSchema, Query, read_query
-from polytask._estimator.reading import Reading
-from polytask._estimator.scored import scored_data
+from polytask._estimator.scored import Reading, scored_data
 from polytask._estimator.training import TaskColumn, encode, is_task_mapping, training_data
 from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.missing import missing_mask
@@ -64,59 +63,6 @@ class MissingCells:
     def numbers(self, data: TaskData) -> Rows:
         """Return the number in the input of each row of data that was read from it."""
         return data.order if self.order is None else self.order[data.order]
-
-
-class ReadingMissing(Reading):
-    """NaN marks what is missing: nothing is filled in; rows come as :class:`IncompleteRows`."""
-
-    # Only the rows of a query do; those of `fit` are an array with NaN.
-
-    def training(
-        self,
-        X: object,
-        y: object,
-        task: object,
-        sample_weight: object,
-        column: TaskColumn,
-        owner: str,
-    ) -> TaskData:
-        """Read what `fit` is given."""
-        filled, holes = _without_holes(X, task if column is None else column, owner)
-        return _put_back(training_data(filled, y, task, sample_weight, column, owner), holes)
-
-    def encoded(self, raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
-        """Fit an encoder to the cells that are there; features of the others are NaN."""
-        if not tables.is_table(raw.X):
-            return raw, None
-        holes = _of_table(raw.X)
-        with rows_as_given(raw):
-            encoder = TableEncoder().fit(
-                raw.X, sample_weight=raw.sample_weight, present=~holes.missing
-            )
-        data = dataclasses.replace(encode(raw, encoder), present=None)
-        missing = holes.of_columns(_sources(encoder))
-        return data.with_X(_with_nan(data.X, missing), data.feature_names), encoder
-
-    def query(self, schema: InputSchema, X: object, task: object, unseen: str) -> Query:
-        """Read what `predict` is given."""
-        labels = task if schema.task_column is None else schema.task_column
-        filled, holes = _without_holes(X, labels, schema.owner)
-        if schema.encoder is None and tables.is_table(X):
-            filled = _filled_table(X, holes)
-        query = read_query(schema, filled, task, unseen)
-        data, numbers = query.data, holes.numbers(query.data)
-        missing = holes.of_columns(_features(schema, data))[data.order]
-        rows = IncompleteRows(_with_nan(data.X, missing), numbers)
-        data = dataclasses.replace(data, X=rows, order=numbers, present=None)
-        return dataclasses.replace(query, data=data)
-
-    def scored(
-        self, schema: InputSchema, X: object, y: object, task: object, sample_weight: object
-    ) -> TaskData:
-        """Read what `score` is given."""
-        labels = task if schema.task_column is None else schema.task_column
-        filled, holes = _without_holes(X, labels, schema.owner)
-        return _put_back(scored_data(schema, filled, y, task, sample_weight), holes)
 
 
 def _features(schema: InputSchema, data: TaskData) -> Sequence[str] | None:
@@ -214,3 +160,50 @@ def _position(labels: object, n_columns: int) -> int | None:
     if not isinstance(labels, int | np.integer) or isinstance(labels, bool):
         return None
     return int(labels) % n_columns if -n_columns <= labels < n_columns else None
+
+
+def _training(
+    X: object, y: object, task: object, sample_weight: object, column: TaskColumn, owner: str
+) -> TaskData:
+    filled, holes = _without_holes(X, task if column is None else column, owner)
+    return _put_back(training_data(filled, y, task, sample_weight, column, owner), holes)
+
+
+def _encoded(raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
+    """Fit an encoder to the cells that are there; features of the others are NaN."""
+    if not tables.is_table(raw.X):
+        return raw, None
+    holes = _of_table(raw.X)
+    with rows_as_given(raw):
+        encoder = TableEncoder().fit(
+            raw.X, sample_weight=raw.sample_weight, present=~holes.missing
+        )
+    data = dataclasses.replace(encode(raw, encoder), present=None)
+    missing = holes.of_columns(_sources(encoder))
+    return data.with_X(_with_nan(data.X, missing), data.feature_names), encoder
+
+
+def _query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
+    labels = task if schema.task_column is None else schema.task_column
+    filled, holes = _without_holes(X, labels, schema.owner)
+    if schema.encoder is None and tables.is_table(X):
+        filled = _filled_table(X, holes)
+    query = read_query(schema, filled, task, unseen)
+    data, numbers = query.data, holes.numbers(query.data)
+    missing = holes.of_columns(_features(schema, data))[data.order]
+    rows = IncompleteRows(_with_nan(data.X, missing), numbers)
+    data = dataclasses.replace(data, X=rows, order=numbers, present=None)
+    return dataclasses.replace(query, data=data)
+
+
+def _scored(
+    schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+) -> TaskData:
+    labels = task if schema.task_column is None else schema.task_column
+    filled, holes = _without_holes(X, labels, schema.owner)
+    return _put_back(scored_data(schema, filled, y, task, sample_weight), holes)
+
+
+# NaN marks what is missing: nothing is filled in. Only the rows of a query come as
+# :class:`IncompleteRows`; those of `fit` are an array with NaN.
+READING_MISSING = Reading(_training, _encoded, _query, _scored)

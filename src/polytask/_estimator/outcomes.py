@@ -40,8 +40,10 @@ class Outcomes:
     @cached_property
     def n_outputs(self) -> tuple[int, ...]:
         """Number of columns of W that each task owns."""
-        pairs = zip(self.losses, self.classes, strict=True)
-        return tuple(loss.n_outputs(0 if c is None else len(c)) for loss, c in pairs)
+        sizes = [0 if c is None else len(c) for c in self.classes]
+        pairs = list(zip(self.losses, sizes, strict=True))
+        known = {pair: pair[0].n_outputs(pair[1]) for pair in dict.fromkeys(pairs)}
+        return tuple(known[pair] for pair in pairs)
 
 
 def loss_object(loss: object, owner: str) -> Loss:

@@ -1,18 +1,25 @@
-"""From what `score` is given to labelled data in the order of the model's tasks."""
+"""What `score` is given as labelled data in the order of the tasks, and how all calls are read."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
-from polytask._estimator.query import InputSchema, check_columns
-from polytask._estimator.training import is_task_mapping, is_wide, names_targets, training_data
-from polytask.data import Form, TaskData, tables
+from polytask._estimator.query import InputSchema, Query, check_columns, read_query
+from polytask._estimator.training import (
+    TaskColumn,
+    encode_training,
+    is_task_mapping,
+    is_wide,
+    names_targets,
+    training_data,
+)
+from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data.missing import missing_mask
 from polytask.data.outcomes import outcome_values
 from polytask.exceptions import DataError
@@ -80,3 +87,17 @@ def _one_task(schema: InputSchema, data: TaskData) -> TaskData:
         raise DataError(sentence("y", schema.owner, allowed, LazyMessage("got.flat_y")))
     fields = {"owner": schema.owner, "n": len(schema.index.labels)}
     raise DataError(LazyMessage("estimator.refusal.which_task", fields))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How an estimator reads what it is given: arrays are complete, gaps of tables are filled."""
+
+    # Of X, y, task, sample_weight, the task column and the owner: rows to fit, not encoded yet.
+    training: Callable[[Any, Any, Any, object, TaskColumn, str], TaskData] = training_data
+    # Of such rows: the same as numbers, and the encoder, None for arrays.
+    encoded: Callable[[TaskData], tuple[TaskData, TableEncoder | None]] = encode_training
+    # Of X, task and what to do with unseen tasks: rows to predict.
+    query: Callable[[InputSchema, Any, Any, str], Query] = read_query
+    # Of X, y, task and sample_weight: rows to score, not encoded.
+    scored: Callable[[InputSchema, Any, Any, Any, object], TaskData] = scored_data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -162,9 +163,13 @@ class Scoring:
     targets: bool
     owner: str
 
+    @cached_property
+    def _units(self) -> list[_Unit]:
+        return [_unit(self.known, t) for t in range(self.n_tasks)]
+
     def baseline(self, parts: Sequence[LabelledTask]) -> ConstantBaseline:
         """Learn what a constant predicts, on the rows of all tasks where these are alike."""
-        units = [_unit(self.known, t) for t in range(self.n_tasks)]
+        units = self._units
         if not self.targets and len(set(units)) == 1:
             groups = [(units[0], list(parts))]
         else:
@@ -175,7 +180,7 @@ class Scoring:
     def baseline_of(self, data: TaskData) -> ConstantBaseline:
         """Learn what a constant predicts, on the rows of some data."""
         y, weight = np.asarray(data.y), data.sample_weight
-        units = {_unit(self.known, t) for t in range(self.n_tasks)}
+        units = set(self._units)
         means = not any(is_class or isinstance(loss, PiecewiseLinear) for is_class, loss in units)
         if not (data.form is Form.TARGETS and means and y.dtype.kind == "f" and surely_finite(y)):
             return self.baseline(labelled_rows(data))

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator, Outcomes
-from polytask._estimator.missing_features import IncompleteRows, ReadingMissing
+from polytask._estimator.missing_features import READING_MISSING, IncompleteRows
 from polytask._registry import saveable
 from polytask.baselines._base import Baseline, class_columns
 from polytask.data import Form, TaskData
@@ -331,7 +331,7 @@ class MissingBlocks(Baseline):
     [3.0]
     """
 
-    _reading = ReadingMissing()
+    _reading = READING_MISSING
 
     def __init__(
         self,

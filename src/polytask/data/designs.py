@@ -68,14 +68,6 @@ def take_rows(X: Design, rows: Rows) -> Design:
     return tables.take_rows(X, rows) if tables.is_table(X) else _rows_of(X, rows)
 
 
-def shape_of(X: Design) -> tuple[int, int]:
-    """Return the numbers of rows and columns of a design of any kind."""
-    if tables.is_table(X):
-        frame = tables.open_frame(X)
-        return frame.shape
-    return X.shape[0], X.shape[1]
-
-
 def without_column(X: NDArray[Any], position: int) -> NDArray[Any]:
     """Return an array without one column: a view where the column is the first or last."""
     last = X.shape[1] - 1

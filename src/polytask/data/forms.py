@@ -49,7 +49,7 @@ def long_fields(X: object, y: object, task: object, sample_weight: object) -> Fi
     tables.warn_of_other_order(X, y=y, task=task, sample_weight=sample_weight)
     X, y, task = _take_named(X, y, task)
     checked = designs.inspect(X, _OWNER)
-    n = designs.shape_of(checked.X)[0]
+    n = checked.X.shape[0]
     distinct, codes = _tasks(task, n)
     values = None if y is None else check_target(y, n, owner=_OWNER)
     weights = check_weights(sample_weight, n, _OWNER)
@@ -76,7 +76,7 @@ def targets_fields(X: object, Y: object, sample_weight: object) -> Fields:
         X, Y = tables.drop_columns(X, names), tables.select(X, names)
     tables.warn_of_other_order(X, y=Y, sample_weight=sample_weight)
     checked = designs.inspect(X, _OWNER)
-    n = designs.shape_of(checked.X)[0]
+    n = checked.X.shape[0]
     values, targets = check_targets(Y, n, _OWNER)
     return Fields(
         X=designs.arrange(checked),

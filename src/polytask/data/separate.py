@@ -42,7 +42,7 @@ def separate_fields(data: object, y: object, sample_weight: object) -> Fields:
     checked = [
         designs.inspect(pair[0], _owner(name)) for pair, name in zip(pairs, names, strict=True)
     ]
-    sizes = np.array([designs.shape_of(part.X)[0] for part in checked], dtype=np.intp)
+    sizes = np.array([part.X.shape[0] for part in checked], dtype=np.intp)
     stacked = _stack(checked, np.argsort(by_task))
     return Fields(
         X=stacked.X,
@@ -161,7 +161,7 @@ def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
         )
     if kinds == {"data frame"}:
         return _stack_tables([part.X for part in checked], as_given)
-    widths = sorted({designs.shape_of(part.X)[1] for part in checked})
+    widths = sorted({part.X.shape[1] for part in checked})
     if len(widths) > 1:
         got = LazyMessage("got.widths", {"widths": widths})
         raise DataError(

@@ -179,7 +179,7 @@ class TaskData:
     @property
     def n_features(self) -> int:
         """The number of columns of X."""
-        return designs.shape_of(self.X)[1]
+        return int(self.X.shape[1])
 
     def task_slice(self, t: int) -> slice:
         """Return the rows of task number `t`, not in the targets form."""
@@ -270,7 +270,7 @@ class TaskData:
         -------
         TaskData
         """
-        n, d = designs.shape_of(X)
+        n, d = X.shape
         check_length(n, self.n_rows, LazyMessage("what.new", {"name": "X"}), "TaskData")
         present = self.present if present is None else present
         if present is not None and present.shape != (self.n_tasks, d):

@@ -38,7 +38,7 @@ from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
-from polytask.deep.rows import DeepReading
+from polytask.deep.rows import DEEP_READING
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import CGC, PLE, Hard, MMoE, Sharing
 from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
@@ -235,7 +235,7 @@ class DeepEstimator(MultiTaskEstimator):
     random_state: Any = None  # int, RandomState or None
     date_features: bool = False
 
-    _reading = DeepReading()
+    _reading = DEEP_READING
     _is_network = True
 
     @abstractmethod

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from polytask._checks import sentence
-from polytask._estimator.query import InputSchema, Query
-from polytask._estimator.reading import Reading, ReadingComplete
-from polytask._estimator.training import TaskColumn
+from polytask._estimator.query import InputSchema, Query, read_query
+from polytask._estimator.scored import Reading, scored_data
+from polytask._estimator.training import TaskColumn, training_data
 from polytask._linalg import is_sparse
-from polytask.data import TableEncoder, TaskData
+from polytask.data import TaskData
 from polytask.datafits import Features
 from polytask.deep.regularise import mixup
 from polytask.deep.sampling import Rows, Sampling
@@ -328,54 +328,38 @@ class CachedRows:
         return self._known
 
 
-class DeepReading(Reading):
-    """Reads as all estimators do, and torch datasets; rows of a query are :class:`CachedRows`."""
+def _of_dataset(X: object, y: object, task: object, owner: str) -> tuple[object, object, object]:
+    """Return the parts of a dataset, which hold what is None elsewhere; others as they are."""
+    if not is_dataset(X):
+        return X, y, task
+    if y is not None:
+        allowed = LazyMessage("allowed.none_held", {"what": LazyMessage("what.dataset")})
+        raise DataError(sentence("y", owner, allowed, LazyMessage("got.a_value")))
+    features, targets, tasks = dataset_arrays(X, owner, labelled=True)
+    return features, targets, tasks if task is None else task
 
-    # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
 
-    _plain = ReadingComplete()
+def _training(
+    X: object, y: object, task: object, sample_weight: object, column: TaskColumn, owner: str
+) -> TaskData:
+    return training_data(*_of_dataset(X, y, task, owner), sample_weight, column, owner)
 
-    def training(
-        self,
-        X: object,
-        y: object,
-        task: object,
-        sample_weight: object,
-        column: TaskColumn,
-        owner: str,
-    ) -> TaskData:
-        """Read what `fit` is given; NaN in an array is refused."""
-        if is_dataset(X):
-            X, y, task = self._of_dataset(X, y, task, owner)
-        return self._plain.training(X, y, task, sample_weight, column, owner)
 
-    def _of_dataset(
-        self, X: Dataset[Any] | DataLoader[Any], y: object, task: object, owner: str
-    ) -> tuple[object, object, object]:
-        """Return the parts of a dataset, which hold what is None elsewhere."""
-        if y is not None:
-            allowed = LazyMessage("allowed.none_held", {"what": LazyMessage("what.dataset")})
-            raise DataError(sentence("y", owner, allowed, LazyMessage("got.a_value")))
-        features, targets, tasks = dataset_arrays(X, owner, labelled=True)
-        return features, targets, tasks if task is None else task
+def _query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
+    if is_dataset(X):
+        X, _, own = dataset_arrays(X, schema.owner, labelled=False)
+        task = own if task is None else task
+    query = read_query(schema, X, task, unseen)
+    kept: Any = CachedRows(query.data.X)
+    return dataclasses.replace(query, data=dataclasses.replace(query.data, X=kept))
 
-    def encoded(self, raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
-        """Fit an encoder that fills missing cells."""
-        return self._plain.encoded(raw)
 
-    def query(self, schema: InputSchema, X: object, task: object, unseen: str) -> Query:
-        """Read what `predict` is given; NaN in an array is refused."""
-        if is_dataset(X):
-            X, _, own = dataset_arrays(X, schema.owner, labelled=False)
-            task = own if task is None else task
-        query = self._plain.query(schema, X, task, unseen)
-        kept: Any = CachedRows(query.data.X)
-        return dataclasses.replace(query, data=dataclasses.replace(query.data, X=kept))
+def _scored(
+    schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+) -> TaskData:
+    return scored_data(schema, *_of_dataset(X, y, task, schema.owner), sample_weight)
 
-    def scored(
-        self, schema: InputSchema, X: object, y: object, task: object, sample_weight: object
-    ) -> TaskData:
-        """Read what `score` is given; NaN in an array is refused."""
-        if is_dataset(X):
-            X, y, task = self._of_dataset(X, y, task, schema.owner)
-        return self._plain.scored(schema, X, y, task, sample_weight)
+
+# Torch datasets are read into memory (for one that does not fit there is :func:`fit_network`);
+# rows of a query are :class:`CachedRows`.
+DEEP_READING = Reading(training=_training, query=_query, scored=_scored)

@@ -126,7 +126,9 @@ class LinearEstimator(LinearModel, ABC):
         """Return the choices about the data term."""
         owner = type(self).__name__
         # `get_params` would read the signature again, which takes as long as a step of a fit.
-        settings = Settings(**self._choices(), source=source_of(self.transfer_from, owner))
+        known = self.transfer_from
+        source = None if known is None else source_of(known, owner)
+        settings = Settings(**self._choices(), source=source)
         settings.check(owner)
         return settings
 

@@ -171,10 +171,8 @@ def _origins(features: tuple[str, ...]) -> dict[str, None]:
     return dict.fromkeys(name.partition("=")[0] for name in features)
 
 
-def source_of(estimator: Any, owner: str) -> Source | None:  # noqa: ANN401 - what users give
+def source_of(estimator: Any, owner: str) -> Source:  # noqa: ANN401 - what users give
     """Return what a fitted linear estimator knows."""
-    if estimator is None:
-        return None
     name, linear = type(estimator).__name__, linear_of(estimator)
     if linear is None:
         own = isinstance(estimator, MultiTaskEstimator)

@@ -72,7 +72,8 @@ class Single(Operators):
             value = getattr(self, item.name)
             if check := item.metadata.get("check"):
                 value = check(value, item.name, self.label)
-            object.__setattr__(self, item.name, frozen(value))
+            value = frozen(value) if isinstance(value, np.ndarray) else value
+            object.__setattr__(self, item.name, value)
         relative = getattr(self, "fraction", None) is not None
         if self.radius is not None and self.alpha is None and not relative:
             object.__setattr__(self, "alpha", 0.0)
