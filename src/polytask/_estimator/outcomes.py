@@ -1,4 +1,4 @@
-"""From labels to numbers: the loss of every task, its classes, and coded targets."""
+"""From labels to numbers: loss, classes and coded targets of every task, and its columns of W."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 from polytask.losses.parse import parse as parse_loss
 from polytask.messages import LazyMessage, Text
+from polytask.penalties import Columns
 
 Labels = NDArray[Any]
 # Above it not every whole number is a float.
@@ -44,6 +45,35 @@ class Outcomes:
         pairs = list(zip(self.losses, sizes, strict=True))
         known = {pair: pair[0].n_outputs(pair[1]) for pair in dict.fromkeys(pairs)}
         return tuple(known[pair] for pair in pairs)
+
+    @cached_property
+    def all_roots(self) -> bool:
+        """Whether every task counts by the root of its mean square."""
+        return bool(self.losses) and all(loss.takes_root for loss in set(self.losses))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which columns of W each task owns."""
+
+    columns: Columns
+    slices: tuple[slice, ...]
+
+
+def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
+    """Lay out one column per task, or one per task and class."""
+    ends = np.cumsum(outcomes.n_outputs)
+    pairs = zip(ends, outcomes.n_outputs, strict=True)
+    slices = tuple(slice(int(end - k), int(end)) for end, k in pairs)
+    owners: list[Hashable] = []
+    labels: list[Hashable | None] = []
+    for task, part, loss, classes in zip(
+        tasks, slices, outcomes.losses, outcomes.classes, strict=True
+    ):
+        owners += [task] * (part.stop - part.start)
+        several = isinstance(loss, Multinomial) and classes is not None
+        labels += classes.tolist() if several else [None]  # type: ignore[union-attr]
+    return Layout(Columns(tuple(owners), tuple(labels)), slices)
 
 
 def loss_object(loss: object, owner: str) -> Loss:

@@ -137,7 +137,7 @@ def is_wide(y: Any) -> bool:  # noqa: ANN401 - any container
 
 def names_targets(X: object, y: object) -> bool:
     """Say whether y lists columns of the table X."""
-    if not tables.is_table(X) or not isinstance(y, list | tuple) or not y:
+    if not isinstance(y, list | tuple) or not y or not tables.is_table(X):
         return False
     known = set(tables.column_names(X))
     return all(isinstance(name, str) and name in known for name in y)

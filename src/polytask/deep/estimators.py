@@ -30,8 +30,8 @@ from polytask._estimator.classes import (
     probabilities,
 )
 from polytask._estimator.documentation import documented
-from polytask._estimator.layout import make_layout
 from polytask._estimator.nested import strengths
+from polytask._estimator.outcomes import make_layout
 from polytask._estimator.ranges import Between
 from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable

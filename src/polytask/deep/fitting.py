@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.card import checksum
-from polytask._estimator.layout import Layout, make_layout
+from polytask._estimator.outcomes import Layout, make_layout
 from polytask._estimator.scaling import (
     FeatureScaling,
     TargetScaling,

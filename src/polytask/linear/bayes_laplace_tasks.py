@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
 from polytask._estimator import Outcomes, Query
-from polytask._estimator.layout import make_layout
+from polytask._estimator.outcomes import make_layout
 from polytask._estimator.predictors import labels_from
 from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scaling import FeatureScaling, refuse_huge_values

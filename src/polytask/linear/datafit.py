@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
-from polytask._estimator.layout import Layout
+from polytask._estimator.outcomes import Layout
 from polytask._estimator.scaling import (
     FAR,
     MOMENT_SCALES,
@@ -204,13 +204,8 @@ def suits_statistics(data: TaskData, outcomes: Outcomes, labels: float) -> bool:
     d, columns = data.n_features, data.n_tasks
     cheap = columns * d <= _STATISTICS_PASSES * labels
     small = columns * d * d <= _STATISTICS_ENTRIES
-    alike = all(isinstance(loss, Squared) for loss in outcomes.losses) or all_roots(outcomes)
+    alike = all(isinstance(loss, Squared) for loss in outcomes.losses) or outcomes.all_roots
     return bool(cheap and small and alike)
-
-
-def all_roots(outcomes: Outcomes) -> bool:
-    """Say whether every task counts by the root of its mean square."""
-    return bool(outcomes.losses) and all(loss.takes_root for loss in outcomes.losses)
 
 
 def on_moments(found: TaskMoments, square_root: bool, intercepts: Intercepts) -> Datafit:
@@ -241,7 +236,7 @@ class RowParts:
     def datafit(self, intercepts: Intercepts) -> Datafit:
         """Choose statistics or samples by cost."""
         if self.suit_statistics:
-            return on_moments(self._statistics(), all_roots(self.outcomes), intercepts)
+            return on_moments(self._statistics(), self.outcomes.all_roots, intercepts)
         return self.samples(intercepts)
 
     def samples(self, intercepts: Intercepts) -> Datafit:
@@ -462,7 +457,7 @@ def moment_term(moments: Moments, data: TaskData, outcomes: Outcomes, owner: str
     if not within_reach(moments, data):
         refuse_huge(data, outcomes, owner)
     rows = partial(row_term, data, outcomes, owner)
-    return MomentTerm(moments, data, rows, all_roots(outcomes))
+    return MomentTerm(moments, data, rows, outcomes.all_roots)
 
 
 def row_term(data: TaskData, outcomes: Outcomes, owner: str) -> RowTerm:

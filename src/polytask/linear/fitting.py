@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
-from polytask._estimator.layout import Layout
+from polytask._estimator.outcomes import Layout
 from polytask._linalg import Array
 from polytask.data import TaskData
 from polytask.exceptions import (

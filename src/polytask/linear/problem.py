@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, one_of
 from polytask._estimator import Outcomes
-from polytask._estimator.layout import Layout, make_layout
+from polytask._estimator.outcomes import Layout, make_layout
 from polytask._estimator.scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import task_scales
@@ -25,7 +25,6 @@ from polytask.linear.datafit import (
     RowParts,
     Scaled,
     Term,
-    all_roots,
     effective_mode,
     free_shifts,
     intercept_groups,
@@ -201,7 +200,7 @@ def _size(term: Term, outcomes: Outcomes, settings: Settings) -> float:
     """Return the divisor of the intercepts' pull: the size of unscaled targets."""
     # Roots of mean squares grow with their targets and the square of a pull with their square, so
     # that units would decide what it does.
-    if settings.scale_targets is not None or not all_roots(outcomes):
+    if settings.scale_targets is not None or not outcomes.all_roots:
         return 1.0
     return float(np.max(term.targets("common", True).scale))
 

@@ -23,7 +23,6 @@ from polytask.linear.datafit import (
     MomentTerm,
     RowTerm,
     Term,
-    all_roots,
     collect,
     collectable,
     moment_term,
@@ -78,7 +77,7 @@ class MomentFold:
         name = repr(settings)
         if name not in self._last:
             rows = partial(self._term, owner)
-            term = MomentTerm(self.train, self.like, rows, all_roots(self.outcomes))
+            term = MomentTerm(self.train, self.like, rows, self.outcomes.all_roots)
             self._last.clear()
             self._last[name] = build_problem(self.like, self.outcomes, settings, owner, term)
         return self._last[name]

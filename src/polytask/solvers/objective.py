@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Minimand(ABC):
             raise too_large()
         return value
 
+    @cached_property
     def is_flat(self) -> bool:
         """Whether every feature is constant, so that intercepts do all that W could do."""
         # The gradient is then rounding, and so is any fraction of the null strength.
@@ -76,7 +78,7 @@ class Minimand(ABC):
     ) -> Solution:
         """Return the solution; an answer of zeros tells where coefficients appear."""
         null, value = None, self.value(W, at)
-        if status is not Status.UNBOUNDED and not self.is_flat():
+        if status is not Status.UNBOUNDED and not self.is_flat:
             null = null_strength_at(self.datafit, self.penalty, W, self.free_rows)
         # What the datafit remembers does not belong to the caller.
         found = Solution(W, at.intercept.copy(), value, certificate, status, n_iter, 0.0, null)
@@ -132,7 +134,7 @@ class Objective(Minimand):
         least = NOTHING if self.free is None else _FREE_NOTHING
         nothing = reference <= least * datafit.magnitude
         self.reference = 0.0 if nothing else reference
-        self.is_trivial = nothing or self.unbounded or self.is_flat()
+        self.is_trivial = nothing or self.unbounded or self.is_flat
         self.conjugate = self._conjugate()
         self.certifiable = self.conjugate is not None
 

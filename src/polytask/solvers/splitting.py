@@ -43,7 +43,7 @@ class SplitObjective(Minimand):
         reference = datafit.origin.value + self.penalty_value(zero)
         nothing = reference <= NOTHING * datafit.magnitude
         self.reference = 0.0 if nothing else reference
-        self.is_trivial = nothing or self.is_flat()
+        self.is_trivial = nothing or self.is_flat
         self.free = self._free_features()
         quadratic = self.split.smooth is None or isinstance(self.split.smooth, Quadratic)
         self.certifiable = quadratic and isinstance(self.first, Conjugate)
