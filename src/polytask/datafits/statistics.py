@@ -40,10 +40,13 @@ class Counted:
         The moments.
     counts : ndarray of shape (n_columns,)
         Sum of the weights of each column.
+    labels : float, default=0.0
+        How many labels with a weight.
     """
 
     statistics: TaskMoments
     counts: Array
+    labels: float = 0.0
 
 
 def joined(one: Counted, other: Counted) -> Counted:
@@ -84,7 +87,7 @@ def joined(one: Counted, other: Counted) -> Counted:
         y_mean=p * a.y_mean + q * b.y_mean,
         scale=np.ones_like(counts),
     )
-    return Counted(whole, counts)
+    return Counted(whole, counts, one.labels + other.labels)
 
 
 def all_but_one(parts: Sequence[Counted]) -> tuple[Counted, list[Counted]]:

@@ -228,23 +228,13 @@ class RowParts:
     scale: Array
     counts: Array
 
-    @property
-    def suit_statistics(self) -> bool:
-        """Whether statistics are cheaper than rows; the choice is the same in every form."""
-        return suits_statistics(self.data, self.outcomes, count_labels(self.weight))
-
-    def datafit(self, intercepts: Intercepts) -> Datafit:
-        """Choose statistics or samples by cost."""
-        if self.suit_statistics:
-            return on_moments(self._statistics(), self.outcomes.all_roots, intercepts)
-        return self.samples(intercepts)
-
     def samples(self, intercepts: Intercepts) -> Datafit:
         """Return the data term on samples."""
         shape = self.data.n_features, self.layout.columns.n_columns
         return on_rows(tuple(self.blocks()), intercepts, *shape)
 
-    def _statistics(self) -> TaskMoments:
+    def statistics(self) -> TaskMoments:
+        """Return the moments of the rows, which hold numbers."""
         columns = np.arange(self.data.n_tasks)
         if self.data.form is Form.TARGETS:
             shared = Shared(self.rows, columns)
@@ -384,8 +374,11 @@ class RowTerm:
     def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples if it is not."""
         parts = self._parts(scaled)
-        samples = partial(parts.samples, scaled.intercepts) if parts.suit_statistics else None
-        return parts.datafit(scaled.intercepts), samples
+        samples = partial(parts.samples, scaled.intercepts)
+        # The choice is the same in every form.
+        if not suits_statistics(self.data, self.outcomes, count_labels(self.weight)):
+            return samples(), None
+        return on_moments(parts.statistics(), self.outcomes.all_roots, scaled.intercepts), samples
 
     def samples(self, scaled: Scaled) -> Datafit:
         """Return the datafit on samples."""
@@ -396,7 +389,7 @@ class RowTerm:
 class MomentTerm:
     """The data term of squared residuals from moments: no choice looks at the rows again."""
 
-    moments: Moments
+    moments: Counted
     data: TaskData
     rows: Callable[[], RowTerm]
     square_root: bool
@@ -415,7 +408,8 @@ class MomentTerm:
         if not standardize and not level:
             d = self.data.n_features
             return FeatureScaling(np.zeros(d), np.ones(d), active=False)
-        return scaling_of(*self.moments.feature_moments(), standardize, centre)
+        m = self.moments
+        return scaling_of(*pooled_moments(m.statistics, m.counts), standardize, centre)
 
     def targets(self, choice: str | None, centre: bool) -> TargetScaling:
         """Return the scaling of the targets, which are all numbers."""
@@ -431,7 +425,7 @@ class MomentTerm:
 
     def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples."""
-        found = self.moments.scaled(scaled.features, scaled.targets, scaled.scale)
+        found = scaled_moments(self.moments, scaled.features, scaled.targets, scaled.scale)
         return on_moments(found, self.square_root, scaled.intercepts), partial(
             self._samples, scaled
         )
@@ -452,7 +446,7 @@ def term_of(data: TaskData, outcomes: Outcomes, class_weight: object, owner: str
     return RowTerm(data, outcomes, weight, owner)
 
 
-def moment_term(moments: Moments, data: TaskData, outcomes: Outcomes, owner: str) -> MomentTerm:
+def moment_term(moments: Counted, data: TaskData, outcomes: Outcomes, owner: str) -> MomentTerm:
     """Return the data term of rows whose moments are known."""
     if not within_reach(moments, data):
         refuse_huge(data, outcomes, owner)
@@ -468,34 +462,12 @@ def row_term(data: TaskData, outcomes: Outcomes, owner: str) -> RowTerm:
 Index = NDArray[np.intp]
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """What some rows say about the squared loss, whatever the settings."""
-
-    counted: Counted
-    labels: float
-
-    @property
-    def statistics(self) -> TaskMoments:
-        """The moments."""
-        return self.counted.statistics
-
-    @property
-    def counts(self) -> Array:
-        """Sums of the weights of the labels of each task."""
-        return self.counted.counts
-
-    def feature_moments(self) -> tuple[Array, Array]:
-        """Return mean and variance of each feature over the labels of all tasks."""
-        return pooled_moments(self.statistics, self.counts)
-
-    def scaled(
-        self, features: FeatureScaling, targets: TargetScaling, scale: Array
-    ) -> TaskMoments:
-        """Return the moments of scaled features and targets. Shapes: scale (n_tasks,)."""
-        units = Units(features.mean, features.scale, targets.mean, targets.scale)
-        held = np.where(self.counts > 0, scale, 0.0)
-        return in_units(self.statistics, units, held)
+def scaled_moments(
+    moments: Counted, features: FeatureScaling, targets: TargetScaling, scale: Array
+) -> TaskMoments:
+    """Return the moments of scaled features and targets. Shapes: scale (n_tasks,)."""
+    units = Units(features.mean, features.scale, targets.mean, targets.scale)
+    return in_units(moments.statistics, units, np.where(moments.counts > 0, scale, 0.0))
 
 
 def pooled_moments(s: TaskMoments, counts: Array) -> tuple[Array, Array]:
@@ -513,7 +485,7 @@ def collectable(data: TaskData, outcomes: Outcomes, weight: Array) -> bool:
     return cell_mask(data) is None and suits_statistics(data, outcomes, count_labels(weight))
 
 
-def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) -> Moments:
+def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) -> Counted:
     """Collect the moments of some rows. Shapes: y, weight (n_rows,)."""
     features, ones = Features(data.X), np.ones(data.n_tasks)
     columns = np.arange(data.n_tasks)
@@ -522,7 +494,7 @@ def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) 
         Y = y if complete else np.where(np.isnan(y), 0.0, y)
         found = collect_shared(Shared(features, columns), Y, weight, ones, rows)
         chosen = weight if rows is None else weights_of(weight, rows)
-        return Moments(Counted(found, sum_by_task(chosen, data)), count_labels(chosen))
+        return Counted(found, sum_by_task(chosen, data), count_labels(chosen))
     offsets = np.asarray(data.offsets)
     if rows is not None:
         offsets = np.searchsorted(rows, offsets).astype(np.intp)
@@ -530,10 +502,10 @@ def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) 
     stacked = Stacked(features, offsets, columns)
     counts = stacked.collect(weight)
     found = collect_stacked(stacked, y, weight, ones)
-    return Moments(Counted(found, counts), count_labels(weight))
+    return Counted(found, counts, count_labels(weight))
 
 
-def within_reach(moments: Moments, data: TaskData) -> bool:
+def within_reach(moments: Counted, data: TaskData) -> bool:
     """Say whether the moments prove that no value is too large to be squared and summed."""
     s = moments.statistics
     lightest = 1.0 if data.sample_weight is None else float(data.sample_weight.min())
@@ -552,9 +524,9 @@ def _largest_square(values: Array) -> float:
     return float(np.square(np.maximum(values.max(initial=0.0), -values.min(initial=0.0))))
 
 
-def far_apart(moments: Moments, data: TaskData) -> bool:
+def far_apart(moments: Counted, data: TaskData) -> bool:
     """Say whether the mean of some dense feature dwarfs what it varies by."""
     if is_sparse(data.X) or data.present is not None:
         return False
-    mean, variance = moments.feature_moments()
+    mean, variance = pooled_moments(moments.statistics, moments.counts)
     return bool(np.any((variance > 0) & (mean**2 > FAR**2 * variance)))

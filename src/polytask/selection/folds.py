@@ -16,10 +16,9 @@ from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
 from polytask._estimator.weights import label_weights
 from polytask.data import TaskData, WithinTasks, as_splits, tables
-from polytask.datafits import all_but_one
+from polytask.datafits import Counted, all_but_one
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.linear.datafit import (
-    Moments,
     MomentTerm,
     RowTerm,
     Term,
@@ -59,8 +58,8 @@ class RowFold:
 class MomentFold:
     """What training and held-out rows say about the squared loss; nothing grows with them."""
 
-    train: Moments
-    test: Moments
+    train: Counted
+    test: Counted
     like: TaskData
     outcomes: Outcomes
     make_rows: Callable[[], RowFold]
@@ -196,11 +195,7 @@ def _moment_folds(
         trains, tests = [pair[0] for pair in sides], [pair[1] for pair in sides]
     else:
         tests = [collect(data, outcomes.y, weight, rows) for rows in apart]
-        total, others = all_but_one([part.counted for part in tests])
-        labels = sum(part.labels for part in tests)
-        whole = Moments(total, labels)
-        pairs = zip(others, tests, strict=True)
-        trains = [Moments(rest, labels - own.labels) for rest, own in pairs]
+        whole, trains = all_but_one(tests)
     parts = [
         MomentFold(train, test, data, outcomes, partial(_row_fold, data, outcomes, *split))
         for train, test, split in zip(trains, tests, splits, strict=False)

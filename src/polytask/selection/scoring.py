@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from polytask._estimator.scoring import labelled_rows
 from polytask._estimator.weights import label_weights
 from polytask.data import Form
-from polytask.datafits import TaskMoments
+from polytask.datafits import Counted, TaskMoments
 from polytask.datafits.base import moments_times
-from polytask.linear.datafit import Moments
+from polytask.linear.datafit import scaled_moments
 from polytask.linear.problem import Problem, held_out, tasks_of
 from polytask.metrics import r2
 from polytask.selection.folds import Fold, MomentFold, RowFold
@@ -150,10 +150,10 @@ class Residual:
     statistics: TaskMoments
 
     @classmethod
-    def of(cls, moments: Moments, problem: Problem) -> Residual:
+    def of(cls, moments: Counted, problem: Problem) -> Residual:
         """Take the moments in the scaling of a problem."""
         ones = np.ones(len(moments.counts))
-        return cls(moments.scaled(problem.features, problem.targets, ones))
+        return cls(scaled_moments(moments, problem.features, problem.targets, ones))
 
     def at(self, W: Array, intercept: Array) -> tuple[Array, Array]:
         """Return the mean of each task, and how large the terms are whose sum it is."""
