@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from polytask._anderson import Anderson
 from polytask._linalg import host, inner
 from polytask.exceptions import PolytaskError
 from polytask.messages import LazyMessage, with_and
@@ -23,7 +24,6 @@ _STILL = 1e-13
 _MOST_STEPS = 20_000
 _CHECK_EVERY = 5
 _MEMORY = 20
-_RIDGE = 1e-12
 # The step, in units of (size of W) / (size of the slopes).
 _STEP = 0.6
 # After so many steps, go on with this share of it.
@@ -31,30 +31,23 @@ _STAGE = 300
 _SHARES = (0.1, 0.1, 0.1, 1000.0)
 
 
-@dataclass
-class _Mixed:
-    """Steps of a fixed-point iteration, combined so that they cancel (Anderson)."""
+class _Move(NamedTuple):
+    """A point z, its parts, the slope common to them, and where z goes."""
 
-    moves: list[np.ndarray] = field(default_factory=list)
-    points: list[np.ndarray] = field(default_factory=list)
+    z: np.ndarray
+    parts: np.ndarray
+    common: np.ndarray
+    move: np.ndarray
 
-    def add(self, point: np.ndarray, move: np.ndarray) -> np.ndarray | None:
-        """Remember a step and where it led; return the combination, None at the first."""
-        self.moves = [*self.moves, move.ravel()][-_MEMORY:]
-        self.points = [*self.points, point][-_MEMORY:]
-        steps = np.array(self.moves)
-        products = steps @ steps.T
-        size = float(np.trace(products))
-        if len(steps) < 2 or not 0 < size < np.inf:
-            return None
-        ridge = _RIDGE * size * np.eye(len(steps))
-        weights = np.linalg.solve(products + ridge, np.ones(len(steps)))
-        combined: np.ndarray = np.tensordot(weights / weights.sum(), np.array(self.points), 1)
-        return combined
+    @property
+    def plain(self) -> list[np.ndarray]:
+        """Where z goes."""
+        return [self.z + self.move]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.moves, self.points = [], []
+    @property
+    def length(self) -> float:
+        """How far z moves."""
+        return float(np.linalg.norm(self.move))
 
 
 class _Division:
@@ -100,14 +93,15 @@ class _Division:
             [s.smooth.gradient(part) if s.smooth else np.zeros_like(part) for s, part in pairs]
         )
 
-    def move(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the parts, the slope common to all of them, and the step of z."""
+    def move(self, where: list[np.ndarray]) -> _Move:
+        """Return the step from a point."""
+        z = where[0]
         parts = self.prox(z)
         slopes = self.slopes(parts)
         ahead = 2 * parts - z - self.step * slopes
         summing = ahead + (self.W - ahead.sum(axis=0)) / len(z)
         common = ((z - parts) / self.step + slopes).mean(axis=0)
-        return parts, common, summing - parts
+        return _Move(z, parts, common, summing - parts)
 
     def completed(self, parts: np.ndarray) -> list[np.ndarray]:
         """Return parts that sum to W: one takes the rest."""
@@ -147,47 +141,28 @@ def divide(members: Sequence[Penalty], W: np.ndarray) -> tuple[list[np.ndarray],
 
 def _iterate(task: _Division) -> tuple[list[np.ndarray], float]:
     """Step until the cost is known to rounding, or nothing moves any more."""
-    z, mixed = task.begin, _Mixed()
+    mixed, now = Anderson(_MEMORY), task.move([task.begin])
     best, cost, below = task.first, task.whole, -np.inf
-    now = task.move(z)
     for step in range(_MOST_STEPS):
-        parts, common, move = now
+        z, parts, common, _ = now
         if step % _CHECK_EVERY == 0:
             found = task.completed(parts)
             value, bound = task.cost(found), task.bound(common)
             best, cost = (found, value) if value < cost else (best, cost)
             below = below if bound is None else max(below, bound)
-            still = bound is None and _size(move) <= _STILL * _size(task.W)
+            still = bound is None and now.length <= _STILL * float(np.linalg.norm(task.W))
             if still or cost - below <= task.wanted * cost:
                 return best, cost
         if step % _STAGE == _STAGE - 1:
             # Entries of very different sizes need steps of different sizes.
             share = _SHARES[step // _STAGE % len(_SHARES)]
             task.step *= share
-            z, mixed = parts + share * (z - parts), _Mixed()
-            now = task.move(z)
-            continue
-        z, now = _advanced(task, mixed, z, move)
+            mixed.clear()
+            now = task.move([parts + share * (z - parts)])
+        else:
+            now, _ = mixed.next(now, task.move, now.length)
     if cost - below <= _REFUSED * task.wanted * cost:
         return best, cost
     members = with_and([repr(member) for member in task.members])
     fields = {"members": members, "wanted": f"{_REFUSED * task.wanted:.0e}", "steps": _MOST_STEPS}
     raise PolytaskError(LazyMessage("penalty.refusal.value_of_parts", fields))
-
-
-def _advanced(
-    task: _Division, mixed: _Mixed, z: np.ndarray, move: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the next point and what follows from it, extrapolated where that is shorter."""
-    plain = z + move
-    jump = mixed.add(plain, move)
-    if jump is not None:
-        ahead = task.move(jump)
-        if _size(ahead[2]) <= _size(move):
-            return jump, ahead
-        mixed.clear()
-    return plain, task.move(plain)
-
-
-def _size(values: np.ndarray) -> float:
-    return float(np.linalg.norm(values))

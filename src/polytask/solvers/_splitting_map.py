@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
+from polytask._anderson import Anderson
 from polytask.datafits import Datafit, Evaluation, PiecewiseLinearSamples
 from polytask.datafits.base import Array
 from polytask.penalties import Composed, Proximable, Smooth
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.gradient import SHORTFALL
 
 
@@ -418,15 +418,8 @@ class Extrapolated:
         if self.plain >= 0:
             return self._ahead(now)
         self._look(now)
-        self.memory.add(now.plain, now.move)
-        jump = self.memory.combined()
-        if jump is not None:
-            new = self.steps.step_from(jump)
-            if new.length <= min(_WORSE * now.length, _FAR * self.shortest):
-                return new
-            if new.length > now.length:
-                self.memory.clear()
-        return self.steps.step_from(now.plain)
+        most = min(_WORSE * now.length, _FAR * self.shortest)
+        return self.memory.next(now, self.steps.step_from, most)[0]
 
     def _ahead(self, now: Step) -> Step:
         """Go on in the direction of a step as far as steps stay the same."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from polytask._anderson import Anderson
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
@@ -37,7 +38,6 @@ from polytask.solvers._block_data import (
 )
 from polytask.solvers._separate_terms import coupling_of, row_terms, whole_terms
 from polytask.solvers._support_newton import NewtonSteps
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
 from polytask.solvers.gradient import AcceleratedGradient

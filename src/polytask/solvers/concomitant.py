@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._anderson import Anderson
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, SquareRootDatafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.messages import LazyMessage, Text
 from polytask.penalties import Penalty, Split
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver, Status
 from polytask.solvers.candidates import CONVEX, MANY, WORTH, first_of, numbers
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from polytask._anderson import Anderson
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.messages import Text
 from polytask.penalties import Conjugate, Parts, Penalty, RowSeparable, Split
 from polytask.penalties.base import about
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
 from polytask.solvers.objective import Objective
@@ -194,7 +194,7 @@ class _Step(NamedTuple):
 
     W: Array
     at: Evaluation
-    plain: Array
+    plain: list[Array]
     move: Array
     length: float
 
@@ -212,11 +212,11 @@ class _Extrapolated(ProximalMethod):
     def _from(self, point: Array, W: Array, at: Evaluation) -> _Step:
         plain = self.forward(W, at.gradient, _LONG)
         move = (plain - point) * np.sqrt(self.curvature)[:, None]
-        return _Step(W, at, plain, move, float(np.linalg.norm(move)))
+        return _Step(W, at, [plain], move, float(np.linalg.norm(move)))
 
-    def _step(self, point: Array) -> _Step:
-        W = self.prox(point, _LONG)
-        return self._from(point, W, self.objective.evaluate(W, self.now.at.intercept))
+    def _step(self, point: list[Array]) -> _Step:
+        W = self.prox(point[0], _LONG)
+        return self._from(point[0], W, self.objective.evaluate(W, self.now.at.intercept))
 
     def advance(self, now: Iterate, tol: float, left: int) -> Round:
         """Step until the residual has fallen to a share; a certificate costs as much as a step."""
@@ -230,16 +230,9 @@ class _Extrapolated(ProximalMethod):
         return Round(self.judged(self.now.W, self.now.at), steps)
 
     def _next(self) -> _Step:
-        now = self.now
-        self.memory.add([now.plain], now.move)
-        jump = self.memory.combined()
-        if jump is not None:
-            new = self._step(jump[0])
-            if new.length <= _WORSE * now.length:
-                return new
-            self.memory.clear()
-        new = self._step(now.plain)
-        if new.length > now.length * _LONGER:
+        length = self.now.length
+        new, combined = self.memory.next(self.now, self._step, _WORSE * length)
+        if not combined and new.length > length * _LONGER:
             self.memory.clear()
             self.use(_STIFFER * self.curvature)
         return new

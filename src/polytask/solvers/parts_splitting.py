@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from polytask._anderson import Anderson
 from polytask._registry import saveable
 from polytask.datafits import Datafit, SquaredStatistics
 from polytask.datafits.base import Array
@@ -14,7 +15,6 @@ from polytask.messages import LazyMessage, Text
 from polytask.penalties import Conjugate, Penalty, Split
 from polytask.penalties.decomposition import SplitPenalty
 from polytask.solvers._conjugate_gradients import conjugate_gradients
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
 from polytask.solvers.gradient import SHORTFALL, ExtrapolatedGradient
@@ -71,11 +71,12 @@ def _decomposable(datafit: Datafit) -> bool:
 
 
 class _Turn(NamedTuple):
-    """The parts that are the prox of a point, where the point goes, and how it moves."""
+    """The parts that are the prox of a point, where the point goes, and how far it moves."""
 
     parts: Array
-    plain: Array
+    plain: list[Array]
     move: Array
+    length: float
 
 
 class _Turns(ProximalMethod):
@@ -99,11 +100,11 @@ class _Turns(ProximalMethod):
         """Take the first turn."""
         found = super().begin(start)
         self.memory = Anderson(_MEMORY)
-        self.now = self._turn(found.W - self.step * found.at.gradient)
+        self.now = self._turn([found.W - self.step * found.at.gradient])
         return found
 
-    def _turn(self, point: Array) -> _Turn:
-        nonsmooth, data = self.objective.nonsmooth, self.data
+    def _turn(self, where: list[Array]) -> _Turn:
+        nonsmooth, data, point = self.objective.nonsmooth, self.data, where[0]
         parts = point if nonsmooth is None else np.asarray(nonsmooth.prox(point, self.step))
         ahead = 2 * parts - point
         total = data.summed(ahead)
@@ -118,24 +119,13 @@ class _Turns(ProximalMethod):
         )
         share = np.concatenate([(W - total) / data.count] * data.count)
         move = ahead + share - parts
-        return _Turn(parts, point + move, move)
+        return _Turn(parts, [point + move], move, float(np.linalg.norm(move)))
 
     def advance(self, now: Iterate, tol: float, left: int) -> Round:
         """Take some turns."""
         steps = min(_CHECK_EVERY, left)
         for _ in range(steps):
-            self.now = self._next()
+            # From the combination of the last turns where that is shorter.
+            self.now, _ = self.memory.next(self.now, self._turn, self.now.length)
         parts = self.now.parts
         return Round(self.judged(parts, self.objective.evaluate(parts, now.at.intercept)), steps)
-
-    def _next(self) -> _Turn:
-        """Return the next turn, from the combination of the last ones where that is shorter."""
-        now = self.now
-        self.memory.add([now.plain], now.move)
-        jump = self.memory.combined()
-        if jump is not None:
-            ahead = self._turn(jump[0])
-            if np.linalg.norm(ahead.move) <= np.linalg.norm(now.move):
-                return ahead
-            self.memory.clear()
-        return self._turn(now.plain)

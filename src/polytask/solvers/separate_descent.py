@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from polytask._anderson import Anderson
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Samples, ScalarBlock, SquaredStatistics, Stacked
 from polytask.datafits.base import Array
@@ -22,7 +23,6 @@ from polytask.solvers._separate_terms import (
     plain_terms,
     terms_of,
 )
-from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solver
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
 from polytask.solvers.gradient import AcceleratedGradient

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from polytask.datafits.base import Array
+Array = NDArray[np.float64]
 
 # Added to the inner products of the moves, relative to their trace.
 _RIDGE = 1e-12
+
+
+class _Step(Protocol):
+    """Where a fixed-point map leads from a point, in any number of arrays, and how far."""
+
+    @property
+    def plain(self) -> list[Array]: ...
+
+    @property
+    def move(self) -> Array: ...
+
+    @property
+    def length(self) -> float: ...
+
+
+Step = TypeVar("Step", bound=_Step)
 
 
 class Anderson:
@@ -58,6 +76,21 @@ class Anderson:
             return None
         flat = weights @ self.points[: self.stored]
         return [flat[where].reshape(shape) for where, shape in self.parts]
+
+    def next(
+        self, now: Step, step_from: Callable[[list[Array]], Step], most: float
+    ) -> tuple[Step, bool]:
+        """Return a step from the combination if it is no longer than `most`, and whether it is."""
+        # Else from where the plain step leads.
+        self.add(now.plain, now.move)
+        jump = self.combined()
+        if jump is not None:
+            new = step_from(jump)
+            if new.length <= most:
+                return new, True
+            if not new.length <= now.length:
+                self.clear()
+        return step_from(now.plain), False
 
     def _weights(self, products: Array) -> Array | None:
         """Return the weights, of sum 1, of the shortest combination of moves."""
