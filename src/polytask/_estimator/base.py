@@ -107,6 +107,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """
         owner = type(self).__name__
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
+        # Classes of others may lack the parameter.
+        one_of(getattr(self, "date_features", False), "date_features", owner, (True, False))
         check_task_column(self.task_column, owner)
         collected = isinstance(X, Collected)
         if collected:
@@ -172,10 +174,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         X = as_table(X, self.task_column)
         column = tables.name_at(X, self.task_column)
         given, dates = X, dict[str, bool]()
-        # Classes of others may lack the parameter.
-        asked = getattr(self, "date_features", False)
-        one_of(asked, "date_features", owner, (True, False))
-        if asked:
+        if getattr(self, "date_features", False):
             roles = [*y] if isinstance(y, list | tuple) else [y if isinstance(y, str) else None]
             roles += [column, task if isinstance(task, str) else None]
             X, dates = with_dates(X, [role for role in roles if isinstance(role, str)])

@@ -145,6 +145,7 @@ class LinearEstimator(LinearModel, ABC):
         precision = np.float32 if data.X.dtype == np.float32 else np.float64
         columns = problem.layout.columns
         parts = original_parts(problem, solution, precision)
+        keep_parts(self, parts, problem.layout)
         # Parts sum to the coefficients exactly.
         self.coef_ = sum(parts[1:], start=parts[0]) if parts else coef.astype(precision)
         self.intercept_ = intercept.astype(precision)
@@ -155,10 +156,9 @@ class LinearEstimator(LinearModel, ABC):
         self.solution_ = solution
         self.n_iter_ = max(solution.n_iter, 1)
         keep_classes(self, outcomes)
-        keep_parts(self, parts, problem.layout)
         keep_noise(self, problem, solution)
-        self._pull = pull_of(data, problem, solution)
         self._linear = tasks_of(problem, outcomes, self.coef_, self.intercept_)
+        self._pull = pull_of(data, problem, solution)
 
     def _largest_cell(self, data: TaskData) -> float:
         pull: Pull | None = getattr(self, "_pull", None)

@@ -6,11 +6,18 @@ from abc import ABC
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from polytask._checks import one_of
 from polytask._estimator.documentation import documented
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear.base import LinearClasses, LinearEstimator, LinearMixed, LinearNumbers
-from polytask.linear.fitting import check_solver_settings, fit_penalised
+from polytask.linear.fitting import (
+    blas_threads,
+    check_penalty_object,
+    check_solver_settings,
+    fit_problem,
+)
+from polytask.linear.problem import build_problem
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
@@ -107,8 +114,16 @@ class PenalisedEstimator(LinearEstimator, ABC):
     date_features: bool = False
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
-        self._keep(data, *fit_penalised(self, data))
+        owner = type(self).__name__
+        check_solver_settings(self.solver, self.tol, self.max_iter, owner)
+        one_of(self.warm_start, "warm_start", owner, (True, False))
+        penalty = check_penalty_object(self.penalty, owner)
+        settings, outcomes = self._settings(), self._outcomes(data)
+        with blas_threads(self.n_jobs, owner):
+            problem = build_problem(data, outcomes, settings, owner)
+            start = getattr(self, "solution_", None) if self.warm_start else None
+            solution = fit_problem(self, problem, penalty, start)
+        self._keep(data, outcomes, problem, solution)
 
 
 @saveable("linear.regressor")

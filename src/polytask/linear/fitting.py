@@ -9,24 +9,22 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from polytask._checks import one_of, positive, positive_integer, sentence
-from polytask._estimator import Outcomes
 from polytask._estimator.outcomes import Layout
 from polytask._linalg import Array
-from polytask.data import TaskData
 from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
     IncompatibleError,
     ParameterError,
 )
-from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.linear.problem import Problem
 from polytask.messages import LazyMessage, Text
 from polytask.penalties import L21, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
@@ -243,36 +241,15 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     warnings.warn(ConvergenceWarning(LazyMessage(f"warn.{key}", fields)), stacklevel=5)
 
 
-class PenalisedEstimator(Protocol):
-    """What :func:`fit_penalised` reads of an estimator."""
-
-    penalty: Penalty | None
-    solver: Any
-    tol: float
-    max_iter: int
-    warm_start: bool
-    n_jobs: int | None
-
-    def _outcomes(self, data: TaskData) -> Outcomes: ...
-
-    def _settings(self) -> Settings: ...
-
-
-def fit_penalised(
-    estimator: PenalisedEstimator, data: TaskData
-) -> tuple[Outcomes, Problem, Solution]:
-    """Build the problem of an estimator and solve it."""
-    owner = type(estimator).__name__
-    penalty = check_penalty_object(estimator.penalty, owner)
-    one_of(estimator.warm_start, "warm_start", owner, (True, False))
-    settings = estimator._settings()
-    outcomes = estimator._outcomes(data)
-    with blas_threads(estimator.n_jobs, owner):
-        problem = build_problem(data, outcomes, settings, owner)
-        bound = bound_penalty(problem, penalty)
-        start = getattr(estimator, "solution_", None) if estimator.warm_start else None
-        chosen, tol, max_iter = estimator.solver, estimator.tol, estimator.max_iter
-        found = solve(problem, bound, chosen, tol, max_iter, start)
-        solution = with_parts(found, bound)
-    warn_unless_converged(solution, owner, estimator.tol)
-    return outcomes, problem, solution
+def fit_problem(
+    model: Any,  # noqa: ANN401 - an estimator with solver, tol and max_iter
+    problem: Problem,
+    penalty: Penalty,
+    start: Solution | None,
+) -> Solution:
+    """Solve as an estimator is told to, and warn if that did not converge."""
+    bound = bound_penalty(problem, penalty)
+    found = solve(problem, bound, model.solver, model.tol, model.max_iter, start)
+    solution = with_parts(found, bound)
+    warn_unless_converged(solution, type(model).__name__, model.tol)
+    return solution

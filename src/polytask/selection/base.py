@@ -18,11 +18,8 @@ from polytask.linear.base import LinearEstimator
 from polytask.linear.datafit import PULLED, term_of
 from polytask.linear.fitting import (
     blas_threads,
-    bound_penalty,
     check_solver_settings,
-    solve,
-    warn_unless_converged,
-    with_parts,
+    fit_problem,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.messages import LazyMessage
@@ -320,10 +317,7 @@ class SearchEstimator(LinearEstimator, ABC):
         self.intercept_modes_ = tuple(c.settings.intercept for c in found)
         self.sizes_ = np.array([c.size for c in found])
         problem = whole(best.settings)
-        bound = bound_penalty(problem, best.penalty)
-        answer = solve(problem, bound, self.solver, self.tol, self.max_iter, None)
-        solution = with_parts(answer, bound)
-        warn_unless_converged(solution, type(self).__name__, self.tol)
+        solution = fit_problem(self, problem, best.penalty, None)
         self._keep(data, outcomes, problem, solution)
         return found, best, problem
 
