@@ -130,6 +130,9 @@ class Objective(Minimand):
         self.free = self._free()
         self.unbounded = self._fit_null()
         reference = self.zero.value + self.nonsmooth_value(self.null)
+        self.is_quadratic = datafit.is_quadratic and (
+            smooth is None or isinstance(smooth, Quadratic)
+        )
         # Losses and penalties are at least 0, so W = 0 cannot be improved upon.
         least = NOTHING if self.free is None else _FREE_NOTHING
         nothing = reference <= least * datafit.magnitude

@@ -32,8 +32,10 @@ from polytask.penalties import (
     decompose,
     robust,
     toward_mean,
+    weighted,
 )
 from polytask.penalties.base import Smooth
+from polytask.penalties.decomposition import SplitPenalty
 from polytask.solvers import AcceleratedGradient, Factored, Newton, Splitting, Status, choose
 from polytask.solvers.choose import SOLVERS
 from polytask.solvers.objective import Objective
@@ -195,21 +197,51 @@ def test_a_smooth_part_is_certified(norm):
             assert 0 <= found.objective - exact.objective + 1e-12 <= found.gap + 2e-12
 
 
+class Bowl(Smooth):
+    """A smooth function that is not quadratic."""
+
+    def value(self, W):
+        return float(np.sum(np.sqrt(1 + W**2) - 1))
+
+    def gradient(self, W):
+        return W / np.sqrt(1 + W**2)
+
+    def curvature(self):
+        return 1.0
+
+
+class BowlAndNorm(SplitPenalty):
+    """The same beside a norm, as solvers see it."""
+
+    strength, null_point = 0.1, None
+
+    def __init__(self, norm):
+        self.norm = norm
+
+    def split(self):
+        return Split(smooth=Bowl(), proximable=self.norm)
+
+
 def test_a_smooth_part_that_is_not_quadratic_has_no_gap():
-    class Bowl(Smooth):
-        def value(self, W):
-            return float(np.sum(np.sqrt(1 + W**2) - 1))
-
-        def gradient(self, W):
-            return W / np.sqrt(1 + W**2)
-
-        def curvature(self):
-            return 1.0
-
     objective = Objective(statistics(), L21(0.1) + toward_mean(0.5))
     assert objective.gap(np.zeros((8, 4)), objective.zero) is not None
-    bowl = Objective(statistics(), L21(0.1), Split(smooth=Bowl(), proximable=L21(0.1)))
+    bowl = Objective(statistics(), BowlAndNorm(L21(0.1)))
     assert bowl.gap(np.zeros((8, 4)), bowl.zero) is None
+
+
+@pytest.mark.parametrize("make", [samples, statistics])
+@pytest.mark.parametrize("free", [0, 3])
+def test_a_smooth_part_that_is_not_quadratic_is_minimised(make, free):
+    datafit, weights = make(), np.repeat([0.0, 1.0], [free, 8 - free])
+    norm = weighted(L21(0.1), weights)
+    found = AcceleratedGradient().solve(datafit, BowlAndNorm(norm), tol=1e-9)
+    assert found.status is Status.CONVERGED
+    used = np.flatnonzero(found.W.any(axis=1))
+    W = found.W[used]
+    assert len(used)
+    gradient = datafit.evaluate(found.W).gradient[used] + W / np.sqrt(1 + W**2)
+    pull = 0.1 * weights[used, None] * W / np.linalg.norm(W, axis=1, keepdims=True)
+    np.testing.assert_allclose(gradient, -pull, atol=1e-6)
 
 
 def test_newton_refuses_norms_and_all_but_splitting_refuse_sums_of_norms():
