@@ -14,14 +14,21 @@ from polytask._checks import nearest_file, suggested
 from polytask._options import argument, option
 from polytask.cli.columns import ColumnOptions, SplitOptions
 from polytask.cli.console import FILE_ROWS, note
-from polytask.cli.options import spoken_words
-from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
+from polytask.cli.options import spoken_flags, spoken_words
+from polytask.exceptions import (
+    DataError,
+    IncompatibleError,
+    ParameterError,
+    PolytaskError,
+    TimeBudgetError,
+)
 from polytask.messages import LazyMessage, with_and
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MODEL_SUFFIX = ".polytask"
+STATISTICS_SUFFIX = ".stats"
 IsFeature = Callable[[str], bool]
 
 
@@ -86,6 +93,11 @@ class RowSource:
         """The file, for messages."""
         return str(self.data or self.file_per_task)
 
+    @property
+    def is_statistics(self) -> bool:
+        """Whether the file holds statistics of rows in place of rows."""
+        return self.data is not None and self.data.lower().endswith(STATISTICS_SUFFIX)
+
     def words(self) -> list[str]:
         """Return the words that name the same files and how they are written."""
         files = [self.data] if self.data is not None else ["--file-per-task", self.name]
@@ -95,6 +107,7 @@ class RowSource:
     def new(self) -> str:
         """What stands for the name of new files."""
         stem, suffix = os.path.splitext(self.name)
+        suffix = ".csv" if self.is_statistics else suffix
         suffix = os.path.splitext(stem)[1] + suffix if suffix == ".gz" else suffix
         return f"NEW{suffix}" if self.data is not None else f"NEW/*{suffix}"
 
@@ -143,6 +156,9 @@ class Tables:
     def check(self, command: str) -> None:
         """Refuse what needs no data to be refused."""
         self.source.check(command)
+        if self.source.is_statistics:
+            self._check_statistics(command)
+            return
         if not (self.columns.target or self.columns.targets):
             raise ParameterError(
                 LazyMessage(
@@ -150,6 +166,15 @@ class Tables:
                 )
             )
         self.splitting.check()
+
+    def _check_statistics(self, command: str) -> None:
+        """Refuse what needs rows, and what statistics know."""
+        if command != "fit":
+            fields = {"command": command, "source": self.source.name}
+            raise IncompatibleError(LazyMessage("cli.refusal.needs_rows", fields))
+        for flag in (*spoken_flags(self.columns), *spoken_flags(self.splitting)):
+            fields = {"flag": flag, "source": self.source.name}
+            raise ParameterError(LazyMessage("cli.refusal.statistics_know", fields))
 
     def check_unseen(self, unseen: bool) -> None:
         """Refuse to hold out whole tasks where that has no meaning."""

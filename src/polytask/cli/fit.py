@@ -38,6 +38,8 @@ def fit(
         inputs=(tables.source.data,),
     )
     training = read_training(tables, learning.override)
+    if tables.source.is_statistics:
+        learning = learning.for_statistics(training.X)
     estimator = learning.estimator(training, running)
     say_data(training, speech)
     with running.waiting("cli.fitting", estimator):
@@ -47,7 +49,9 @@ def fit(
         estimator.set_params(cv=learning.n_folds)
     save(estimator, path)
     name = learning.name
-    scores = scores_beside(estimator, training, learning, running)
+    scores = None
+    if not tables.source.is_statistics:
+        scores = scores_beside(estimator, training, learning, running)
     say()
     say_model(estimator, speech, None if name in (SEARCH, FIXED) else name, scores)
     say()

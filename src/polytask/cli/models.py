@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
     from polytask.cli.training_data import TrainingData
+    from polytask.statistics import TaskStatistics
 
 # Beside the models that a comparison knows by name: the penalties themselves.
 SEARCH, FIXED = "search", "multitask"
@@ -125,6 +126,14 @@ class Learning:
                         {"option": name, "model": repr(self.name), "value": value},
                     )
                 )
+
+    def for_statistics(self, found: TaskStatistics) -> Learning:
+        """Return what to learn where nothing was said and the statistics have no folds."""
+        asked = self.model != SEARCH or self.penalty is not None or self.criterion is not None
+        if asked or len(found.folds) > 1:
+            return self
+        note(LazyMessage("cli.note.no_folds"))
+        return replace(self, model="learned prior")
 
     def estimator(self, training: TrainingData, running: Running) -> Any:  # noqa: ANN401
         """Return what is fitted."""

@@ -33,6 +33,9 @@ COMMANDS = {
     "predict": "use",
     "adapt": "use",
     "rerun": "use",
+    "schema": "sites",
+    "statistics": "sites",
+    "merge": "sites",
 }
 
 

@@ -30,7 +30,7 @@ from polytask.cli.columns import (
     times_of,
 )
 from polytask.cli.console import FILE_ROWS, in_options, note
-from polytask.cli.files import RowSource, Tables
+from polytask.cli.files import RowSource, Tables, require_file
 from polytask.cli.options import command, flag_words
 from polytask.data.missing import row_of_table
 from polytask.data.target_kinds import TargetWords, read_target
@@ -271,6 +271,8 @@ _PASTS = 4
 def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     """Read the rows to learn from, in one of three forms."""
     source, columns = tables.source, tables.columns
+    if source.is_statistics:
+        return _of_statistics(tables.source.name)
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
@@ -282,6 +284,27 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
         training = read(table, roles, tables, override)
     _check_leaks(training, tables)
     return training
+
+
+def _of_statistics(path: str) -> TrainingData:
+    """Return statistics in place of rows."""
+    from polytask.statistics import TaskStatistics
+
+    require_file(path, LazyMessage("cli.what.statistics"))
+    found = TaskStatistics.load(path)
+    names = found.tasks if found.form.value == "targets" else ("target",)
+    reason = LazyMessage("cli.reason.statistics")
+    columns = found.n_columns - (found.task_column is not None)
+    return TrainingData(
+        X=found,
+        y=None,
+        weight=None,
+        task_column=None if found.task_column is None else str(found.task_column),
+        kinds=tuple(TargetKind(str(name), False, reason, 0) for name in names),
+        sizes=dict(zip(found.tasks, found.rows_per_task, strict=True)),
+        n_rows=found.n_rows,
+        n_columns=columns,
+    )
 
 
 # More rounds than there are ways in which a table is refused.

@@ -22,6 +22,7 @@ from polytask.exceptions import DataError, IncompatibleError
 from polytask.io.model_file import load_object, save_object
 from polytask.messages import LazyMessage
 from polytask.statistics.cells import Array, Cell, Key, cell_of
+from polytask.statistics.disclosure import SmallCounts
 
 # More numbers than these (2.4 GB) are refused.
 _MOST = 3e8
@@ -359,6 +360,7 @@ def collect(
     fold: ArrayLike | None = None,
     task_column: str | int | None = None,
     encoder: TableEncoder | None = None,
+    minimum: int | None = None,
 ) -> TaskStatistics:
     """Collect the statistics of some rows.
 
@@ -382,6 +384,8 @@ def collect(
     encoder : TableEncoder or None, default=None
         How columns of a table become features, where several parts of a table must agree: fitted
         on any of them, or on a sample. None learns it from X.
+    minimum : int or None, default=None
+        The fewest rows that may be told apart, as :class:`Schema` says; None sets no limit.
 
     Returns
     -------
@@ -390,7 +394,8 @@ def collect(
     Raises
     ------
     DataError
-        If the data cannot be used; the message names row, column or task.
+        If the data cannot be used, or tell of fewer rows than `minimum`; the message names row,
+        column or task.
     """
     X = as_table(X, task_column)
     column = tables.name_at(X, task_column)
@@ -407,6 +412,8 @@ def collect(
     folds, codes = _folds(fold, raw)
     _refuse_large(data, targets, len(folds))
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+    if minimum is not None:
+        _refuse_small(data, targets, codes, folds, minimum)
     made = _shared_cells if data.form is Form.TARGETS else _stacked_cells
     cells = {cell.key: cell for cell in made(data, targets, weight, codes)}
     return TaskStatistics(
@@ -447,6 +454,42 @@ def _refuse_large(data: TaskData, targets: Array, n_folds: int) -> None:
         fields = {"features": str(d), "tasks": str(data.n_tasks), "folds": str(n_folds)}
         fields |= {"numbers": f"{entries:.2g}", "most": f"{_MOST:.2g}"}
         raise DataError(LazyMessage("statistics.refusal.large", fields))
+
+
+def _refuse_small(
+    data: TaskData,
+    Y: Array,
+    fold: NDArray[np.intp],
+    folds: tuple[Hashable, ...],
+    minimum: int,
+) -> None:
+    """Refuse what tells of few rows."""
+    X, d = Features(data.X), data.n_features
+    names = data.feature_names or tuple(f"x{j}" for j in range(d))
+    shared = data.form is Form.TARGETS
+    targets = [repr(task) for task in data.tasks] if shared else ["target"]
+    seen = ~np.isnan(Y) if shared else np.ones((data.n_rows, 1), dtype=bool)
+    kinds, which = np.unique(
+        np.column_stack([seen if shared else data.row_tasks(), fold]), axis=0, return_inverse=True
+    )
+    for k, kind in enumerate(kinds):
+        rows = np.flatnonzero(which.ravel() == k)
+        used = seen[rows[0]]
+        if not used.any():
+            continue
+        task = LazyMessage("statistics.cell.targets")
+        if not shared:
+            task = LazyMessage("statistics.cell.task", {"task": repr(data.tasks[kind[0]])})
+        cell = (
+            task
+            if len(folds) == 1
+            else LazyMessage("statistics.cell.fold", {"task": task, "fold": repr(folds[kind[-1]])})
+        )
+        dense: Any = X.rows(rows).matrix  # dense or sparse
+        dense = dense.toarray() if hasattr(dense, "toarray") else dense
+        y = Y.reshape(len(Y), -1)[np.ix_(rows, np.flatnonzero(used))]
+        known = [*names, *(name for name, has in zip(targets, used, strict=True) if has)]
+        SmallCounts(minimum, known).check(np.hstack([dense, y]), d, cell)
 
 
 def _stacked_cells(

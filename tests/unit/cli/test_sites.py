@@ -1,0 +1,146 @@
+"""Sites agree on a schema, collect, and one of them merges and fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import polytask
+from polytask import BayesianMultiTaskRegressor
+
+
+def site(seed: int, n: int = 120) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"age": rng.normal(60, 9, n), "sex": np.tile(["f", "m"], n // 2)})
+    return table.assign(days=(0.1 * table["age"] + rng.normal(size=n)).round(3))
+
+
+@pytest.fixture
+def agreed(run):
+    """Write the tables of two sites and the schema."""
+    for k, name in enumerate(("north", "south")):
+        site(k).to_csv(f"{name}.csv", index=False)
+    site(9).assign(ward="x").to_csv("example.csv", index=False)
+    words = ("example.csv", "--task", "ward", "--target", "days", "--out", "study.json")
+    done = run("schema", *words)
+    assert done.status == 0, done.err
+    assert "levels f, m" in done.out
+    return run
+
+
+def collected(run, name, *more):
+    words = ("--schema", "study.json", "--task-name", name, "--out", f"{name}.stats")
+    return run("statistics", f"{name}.csv", *words, *more)
+
+
+def test_from_rows_that_stay_to_a_model(agreed):
+    for name in ("north", "south"):
+        done = collected(agreed, name)
+        assert done.status == 0, done.err
+        assert "It holds no rows" in done.out
+    done = agreed("merge", "north.stats", "south.stats", "--out", "all.stats")
+    assert done.status == 0, done.err
+    done = agreed("fit", "all.stats", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "learned prior" in done.err
+    assert "polytask predict m.polytask NEW.csv" in done.out
+    rows = pd.concat([site(k).assign(ward=n) for k, n in enumerate(("north", "south"))])
+    whole = BayesianMultiTaskRegressor(task_column="ward")
+    whole.fit(rows.drop(columns="days"), rows["days"])
+    model = polytask.load("m.polytask")
+    assert_allclose(model.predict(rows), whole.predict(rows), atol=1e-6)
+    rows.head(5).to_csv("new.csv", index=False)
+    assert agreed("predict", "m.polytask", "new.csv", "--out", "p.csv").status == 0
+    done = agreed("fit", "all.stats", "--criterion", "bic", "--out", "b.polytask")
+    assert done.status == 0, done.err
+
+
+def test_folds_are_for_searches(agreed):
+    for name in ("north", "south"):
+        assert collected(agreed, name, "--folds", "2").status == 0
+    assert agreed("merge", "north.stats", "south.stats", "--out", "all.stats").status == 0
+    words = ("--penalty", "L21", "--out", "m.polytask")
+    done = agreed("fit", "all.stats", *words)
+    assert done.status == 0, done.err
+    assert "R2" in done.out
+    assert "2 folds" in done.out
+
+
+def spoil(name):
+    """Change the schema of one site."""
+    content = json.loads(Path("study.json").read_text(encoding="utf-8"))
+    content["columns"].pop(name)
+    Path("study.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_what_cannot_be_is_refused_and_writes_nothing(agreed, folder):
+    run = agreed
+    assert collected(run, "north").status == 0
+    before = set(folder.iterdir())
+    refused = {
+        "--schema SCHEMA": run("statistics", "south.csv", "--out", "s.stats"),
+        "--task-name NAME": run(
+            "statistics", "south.csv", "--schema", "study.json", "--out", "s.stats"
+        ),
+        "which names the task of each row": run(
+            "statistics", "example.csv", "--schema", "study.json", "--task-name", "x",
+            "--out", "s.stats",
+        ),
+        "two files of statistics or more; got 1": run(
+            "merge", "north.stats", "--out", "all.stats"
+        ),
+        "is given twice": run("merge", "north.stats", "north.stats", "--out", "all.stats"),
+        "compare needs rows": run("compare", "north.stats", "--out", "c"),
+        "--target cannot be used with north.stats": run(
+            "fit", "north.stats", "--target", "days", "--out", "m.polytask"
+        ),
+        "schema needs --task": run("schema", "south.csv", "--target", "days", "--out", "s.json"),
+        "There is no file south.stats": run("fit", "south.stats", "--out", "m.polytask"),
+    }  # fmt: skip
+    for words, done in refused.items():
+        assert done.status == 2, (words, done)
+        assert words in done.err
+    assert set(folder.iterdir()) == before
+
+
+def test_the_same_rows_do_not_count_twice(agreed, folder):
+    run = agreed
+    assert collected(run, "north").status == 0
+    (folder / "copy.stats").write_bytes((folder / "north.stats").read_bytes())
+    done = run("merge", "north.stats", "copy.stats", "--out", "all.stats")
+    assert done.status == 2
+    assert "exactly the same statistics" in done.err
+
+
+def test_sites_with_another_schema_are_named(agreed):
+    run = agreed
+    assert collected(run, "north").status == 0
+    spoil("sex")
+    assert collected(run, "south").status == 0
+    done = run("merge", "north.stats", "south.stats", "--out", "all.stats")
+    assert done.status == 2
+    assert "north.stats has the feature 'sex=f', which south.stats lacks" in done.err
+
+
+def test_tasks_of_several_files_are_named(agreed):
+    run = agreed
+    site(4).assign(ward="x").to_csv("more.csv", index=False)
+    for name in ("example", "more"):
+        words = ("--schema", "study.json", "--out", f"{name}.stats")
+        assert run("statistics", f"{name}.csv", *words).status == 0
+    done = run("merge", "example.stats", "more.stats", "--out", "all.stats")
+    assert done.status == 0
+    assert "'x'" in done.err
+
+
+def test_few_rows_are_refused_in_chinese(agreed):
+    site(0, 8).to_csv("tiny.csv", index=False)
+    words = ("--schema", "study.json", "--task-name", "tiny", "--out", "t.stats", "--lang", "zh")
+    done = agreed("statistics", "tiny.csv", *words)
+    assert done.status == 2
+    assert "任务 'tiny'" in done.err
