@@ -175,7 +175,7 @@ def _labelled(
     asked: Adapting,
 ) -> pd.DataFrame:
     """Return the rows that have a target, which is read as what the model has learned."""
-    from polytask.cli.training_data import TargetOptions, labelled_rows, target_of
+    from polytask.cli.targets import TargetOptions, labelled_rows, target_of
 
     classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
     if classes is None:

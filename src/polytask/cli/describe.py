@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from polytask.cli.files import Tables
     from polytask.cli.models import Learning
     from polytask.cli.options import Running
-    from polytask.cli.training_data import TargetKind, TrainingData
+    from polytask.cli.targets import TargetKind
+    from polytask.cli.training_data import TrainingData
     from polytask.messages import Translator
 
 # Names that are listed one by one.

@@ -39,7 +39,7 @@ from polytask.messages import LazyMessage
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.cli.training_data import ReadTarget, TargetKind
+    from polytask.cli.targets import ReadTarget, TargetKind
     from polytask.messages import Translator
     from polytask.task_relations import Relatedness
 
@@ -183,7 +183,7 @@ def table_facts(
     speech: Translator,
 ) -> tuple[Facts, list[TargetKind]]:
     """Return what is in a table, as JSON values, and what its targets are."""
-    from polytask.cli.training_data import TargetOptions, target_of
+    from polytask.cli.targets import TargetOptions, target_of
     from polytask.data.dates import date_columns
 
     path, names = source.name, [str(name) for name in table.columns]

@@ -79,7 +79,7 @@ def statistics(
 
 def _site_rows(source: RowSource, schema: Schema, collecting: Collecting) -> pd.DataFrame:
     """Return the rows that have a target, with the column of tasks."""
-    from polytask.cli.training_data import TargetOptions, labelled_rows, target_of
+    from polytask.cli.targets import TargetOptions, labelled_rows, target_of
 
     table, name = source.table(), collecting.task_name
     task, target, drop = schema.task_column, schema.target, collecting.drop_missing_target

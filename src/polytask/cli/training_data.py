@@ -6,11 +6,11 @@ import functools
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,16 @@ from polytask.cli.columns import (
 from polytask.cli.console import FILE_ROWS, in_options, note
 from polytask.cli.files import RowSource, Tables, require_file
 from polytask.cli.options import command, flag_words
-from polytask.data.missing import row_of_table
-from polytask.data.target_kinds import TargetWords, read_target
-from polytask.data.text_hints import counted_words, missing_option, odd_ones
+from polytask.cli.targets import (
+    MOST_WORDS,
+    Problem,
+    TargetKind,
+    TargetOptions,
+    labelled_rows,
+    problem_of,
+    target_of,
+)
+from polytask.data.text_hints import odd_ones
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, message_of, speak_in, spoken
 
@@ -42,161 +49,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from polytask.selection.facts import DataFacts
-
-
-# Words that a message names one by one.
-MOST_WORDS = 5
-Problem = Literal["regression", "classification", "mixed"]
-
-
-@dataclass(frozen=True)
-class TargetKind:
-    """What one target is."""
-
-    name: str
-    is_class: bool
-    reason: LazyMessage
-    n_values: int
-    written: LazyMessage | None = None
-
-    @property
-    def loss(self) -> str:
-        """The name of the loss that fits."""
-        if not self.is_class:
-            return "squared"
-        return "logistic" if self.n_values <= 2 else "multinomial"
-
-
-def problem_of(kinds: Sequence[TargetKind]) -> Problem:
-    """Return what the targets are together."""
-    classes = {kind.is_class for kind in kinds}
-    if len(classes) == 2:
-        return "mixed"
-    return "classification" if True in classes else "regression"
-
-
-@dataclass(frozen=True, eq=False)
-class ReadTarget:
-    """A target as it was read: what it is, and its values."""
-
-    kind: TargetKind
-    column: pd.Series[Any]
-
-
-def target_of(
-    column: pd.Series[Any],
-    name: str,
-    source: str,
-    override: TargetTypeOverride,
-    reading: TargetOptions,
-) -> ReadTarget:
-    """Tell whether a target is a number or a class, and read numbers that are text."""
-    # Shapes: column (n,).
-    import pandas as pd
-
-    from polytask.data.tables import column_values
-
-    values = column.dropna()
-    if not len(values):
-        raise DataError(
-            LazyMessage("cli.refusal.target_empty", {"name": repr(name), "source": source})
-        )
-    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.target_dates",
-                {"name": repr(name), "source": source, "value": str(values.iloc[0])},
-            )
-        )
-    if isinstance(values.iloc[0], list | dict | np.ndarray):
-        raise DataError(
-            LazyMessage("cli.refusal.target_lists", {"name": repr(name), "source": source})
-        )
-    words = TargetWords(
-        name=LazyMessage("cli.what.target", {"name": repr(name), "source": source}),
-        asked="" if override.wanted == "auto" else override.option,
-        classes=override.for_classes,
-        numbers=LazyMessage("cli.advice.numbers"),
-        missing=reading.missing_advice,
-        mark=lambda mark: f"--decimal {mark}",
-        place=reading.place,
-    )
-    declared = isinstance(column.dtype, pd.CategoricalDtype)
-    found = read_target(
-        column_values(column), words, override.wanted, reading.decimal, declared=declared
-    )
-    if found.missing:
-        cells = counted_words(found.missing)
-        note(LazyMessage("cli.note.missing", {"name": name, "cells": cells}))
-    if found.written:
-        column = pd.Series(found.values, index=column.index, name=column.name)
-    kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
-    return ReadTarget(_overridden(kind, override, column, source), column)
-
-
-@dataclass(frozen=True)
-class TargetOptions:
-    """What the user said that matters for reading a target."""
-
-    decimal: str | None = None
-    drop_missing: bool | None = None
-    place: Callable[[int], LazyMessage] = row_of_table
-    met: list[str] = field(default_factory=list)
-
-    def missing_advice(self, words: Sequence[str]) -> LazyMessage:
-        """Return how to read words as missing, as options that can be pasted."""
-        self.met.extend(words)
-        options = missing_option(words[:MOST_WORDS])
-        rest = " --drop-missing-target" if self.drop_missing is False else ""
-        fields = {"options": options, "rest": rest, "count": len(words)}
-        if len(words) <= MOST_WORDS:
-            return LazyMessage("cli.advice.missing", fields)
-        key = "cli.advice.missing_many"
-        return LazyMessage(f"{key}.dropped" if rest else key, fields)
-
-
-def _overridden(
-    kind: TargetKind, override: TargetTypeOverride, column: pd.Series[Any], source: str
-) -> TargetKind:
-    """Let an option decide instead of the values."""
-    if override.wanted == "auto":
-        return kind
-    if override.wanted == "numbers":
-        reason = LazyMessage("cli.reason.option", {"option": override.option})
-        if kind.written:
-            fields = {"option": override.option, "how": kind.written.node}
-            reason = LazyMessage("cli.reason.option_written", fields)
-        return replace(kind, is_class=False, reason=reason)
-    if override.known is not None and override.known.of_two_classes and kind.n_values > 2:
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.two_classes",
-                {
-                    "option": override.option,
-                    "name": repr(kind.name),
-                    "source": source,
-                    "n_values": f"{kind.n_values:,}",
-                    "other": "squared" if column.dtype.kind in "iuf" else "multinomial",
-                },
-            )
-        )
-    fractions = np.zeros(1) if column.dtype.kind != "f" else (column % 1 != 0) & column.notna()
-    rows = np.flatnonzero(fractions)
-    if len(rows):
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.fractions",
-                {
-                    "option": override.option,
-                    "name": repr(kind.name),
-                    "source": source,
-                    "value": str(column.iloc[rows[0]]),
-                    "row": str(rows[0]),
-                },
-            )
-        )
-    reason = LazyMessage("cli.reason.option", {"option": override.option})
-    return replace(kind, is_class=True, reason=reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -655,43 +507,6 @@ def _target_of_files(
     # Which rows are kept differs from file to file.
     FILE_ROWS.kept = None
     return found.kind, parts
-
-
-def labelled_rows(
-    table: pd.DataFrame, target: str, source: str, drop_missing: bool
-) -> pd.DataFrame:
-    """Return the rows that have a target, all others refused or left out."""
-    from polytask.data.missing import row_numbers, rows_text
-
-    column = table[target]
-    missing = np.asarray(column.isna())
-    infinite = np.isinf(column.to_numpy()) if column.dtype.kind == "f" else missing & False
-    if infinite.any():
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.target_infinite",
-                {"name": repr(target), "source": source, "rows": rows_text(infinite)},
-            )
-        )
-    if not missing.any():
-        return table
-    if not drop_missing:
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.target_missing",
-                {"name": repr(target), "source": source, "rows": rows_text(missing)},
-            )
-        )
-    rows = row_numbers(missing)
-    fields = {"file": source, "name": target, "n": int(missing.sum()), "rows": rows}
-    note(LazyMessage("cli.note.unlabelled", fields))
-    FILE_ROWS.kept = np.flatnonzero(~missing)
-    rest = table[~missing].reset_index(drop=True)
-    if not len(rest):
-        raise DataError(
-            LazyMessage("cli.refusal.target_empty", {"name": repr(target), "source": source})
-        )
-    return rest
 
 
 def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
