@@ -33,6 +33,8 @@ from polytask._estimator.training import (
 )
 from polytask._registry import State
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
+from polytask.data.labels import in_order
+from polytask.data.missing import missing_mask
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
@@ -316,12 +318,26 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
         if is_classifier(self):
+            self._warn_of_classes(np.asarray(data.y))
             return self._scoring().accuracy(data, query)
         baseline: ConstantBaseline | None = getattr(self, "_baseline", None)
         if baseline is None:
             message = LazyMessage("warn.no_training_mean", {"model": type(self).__name__})
             warnings.warn(DataWarning(message), stacklevel=3)
         return self._scoring().explained(data, query, baseline)
+
+    def _warn_of_classes(self, y: Labels) -> None:
+        """Warn if no label is a class of the model: all rows count as wrong."""
+        given: Any = getattr(self, "classes_", [])
+        parts = given if isinstance(given, list) else [given]
+        known = {
+            label for part in parts if part is not None for label in np.asarray(part).tolist()
+        }
+        found = list(dict.fromkeys(y[~missing_mask(y)].tolist()))
+        if known and found and not known.intersection(found):
+            fields = {"model": type(self).__name__, "labels": [*map(repr, found[:5])]}
+            fields |= {"classes": [*map(repr, in_order(known)[:5])]}
+            warnings.warn(DataWarning(LazyMessage("warn.no_class", fields)), stacklevel=4)
 
     def _scoring(self) -> Scoring:
         schema = self._schema

@@ -36,6 +36,11 @@ def scored_data(
     labelled = isinstance(X, TaskData) or is_task_mapping(X)
     names: tuple[Hashable, ...] | None = None
     if not labelled and is_wide(y) and not names_targets(X, y):
+        n, shape = len(schema.index.labels), () if tables.is_table(y) else np.asarray(y).shape
+        if schema.form is Form.TARGETS and shape and shape[1] != n:
+            # Columns without names are those of the tasks in their order.
+            allowed = LazyMessage("allowed.columns_of_tasks", {"n": n})
+            raise DataError(sentence("y", schema.owner, allowed, f"shape {shape}"))
         y, names = _with_labels(y)
     data = training_data(X, y, task, sample_weight, schema.task_column, schema.owner)
     if data.form is Form.TARGETS:

@@ -52,8 +52,9 @@ class RowsToPredict:
 
     def unseen(self, model: Any) -> list[Hashable]:  # noqa: ANN401 - any estimator
         """Return the tasks that the model does not know."""
-        known = set(np.asarray(model.tasks_).tolist())
-        return [label for label in dict.fromkeys(self.task or ()) if label not in known]
+        labels = list(dict.fromkeys(self.task or ()))
+        codes = model._schema.index.encode(labels, "shared")
+        return [label for label, code in zip(labels, codes, strict=True) if code < 0]
 
     def met(self, model: Any) -> TransformReport:  # noqa: ANN401 - any estimator
         """Return what the encoder meets in the rows."""

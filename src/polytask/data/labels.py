@@ -73,6 +73,13 @@ def warn_near_misses(labels: Sequence[Hashable], parameter: Text = "task") -> No
         warnings.warn(DataWarning(found), stacklevel=5)
 
 
+def warn_of_likeness(labels: Iterable[Hashable], known: Iterable[Hashable]) -> None:
+    """Warn of new labels that look like known ones."""
+    fresh = [label for label in dict.fromkeys(labels) if label not in set(known)]
+    alike = {_normal(label) for label in fresh}
+    warn_near_misses([*(label for label in known if _normal(label) in alike), *fresh])
+
+
 def near_misses(labels: Sequence[Hashable], parameter: Text) -> LazyMessage | None:
     """Name the labels that look alike, if there are any."""
     if not any(isinstance(label, str) for label in labels):
@@ -119,7 +126,8 @@ class LabelIndex:
     ) -> NDArray[np.intp]:
         """Return the position of every label.
 
-        Labels match as Python compares them: 7 is 7.0, but neither ``"7"`` nor ``"07"``.
+        Labels match as Python compares them: 7 is 7.0, but neither ``"7"`` nor ``"07"``. True is
+        1 only where no other numbers than 0 and 1 are known.
 
         Parameters
         ----------
@@ -143,10 +151,14 @@ class LabelIndex:
         one_of(unseen, "unseen_tasks", owner, ("error", "shared"))
         given, codes = factorize(labels, parameter, owner)
         positions = dict(zip(self.labels, range(len(self.labels)), strict=True))
-        translated = np.array([positions.get(label, -1) for label in given], dtype=np.intp)
+        # True is 1 where the labels are those of a truth value, not where 1 is one of many.
+        truths = set(self.labels) <= {0, 1}
+        found = [positions.get(label, -1) for label in given]
+        kept = [truths or not isinstance(label, bool) for label in given]
+        translated = np.where(kept, found, -1).astype(np.intp)
         encoded: NDArray[np.intp] = translated[codes]
         if unseen == "error" and bool((translated < 0).any()):
-            strangers = [label for label in given if label not in positions]
+            strangers = [label for label, code in zip(given, translated, strict=True) if code < 0]
             raise DataError(self._unseen(strangers, encoded < 0, parameter, owner))
         return encoded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
+from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.problem import read_outcomes
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import Form, TaskData
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.task_relations.map import (
     Map,
@@ -340,6 +342,12 @@ def relatedness(
     ParameterError
         If a choice does not exist.
 
+    Warns
+    -----
+    DataWarning
+        Of what misleads, as :func:`polytask.compare` does, and of copies of the target, which are
+        no reason to refuse here.
+
     Notes
     -----
     Of more than 100 features the leading 100 principal axes are used (fewer of more than 2,000
@@ -391,6 +399,8 @@ def relatedness(
     _, outcomes, _ = read_outcomes(data, loss, OWNER)
     if not binary_at_most(outcomes):
         raise DataError(LazyMessage("related.refusal.classes", {"owner": OWNER}))
+    for doubt in data_warnings(data, OWNER, allow_leak=True):
+        warnings.warn(DataWarning(doubt), stacklevel=2)
     found = judged(data, outcomes, int(n_permutations), int(random_state))
     mapped = _mapped(data.tasks, data.task_rows(), map_of_data(found), int(random_state))
     return replace(

@@ -12,7 +12,7 @@ from polytask._registry import saveable
 from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
 from polytask.messages import Translator
 from polytask.transfer._chance import beats, beyond_chance, difference
-from polytask.transfer._pulled import FEW
+from polytask.transfer._pulled import FEW, TaskRows
 from polytask.transfer._rows import NewRows
 
 Array = NDArray[np.float64]
@@ -61,6 +61,11 @@ class Adaptation:
         were; empty unless a method that changes layers was asked for.
     fixed : bool
         Whether the rows could change nothing, because a learned prior says that tasks are alike.
+    mean_rmse : float or None
+        What the mean of the other new rows of a task reaches on the rows of `scores`; None
+        where `metric` is no "rmse".
+    worse_than_mean : tuple of str
+        Candidates that this mean beats beyond noise.
     """
 
     domain: str | None
@@ -75,6 +80,8 @@ class Adaptation:
     untried: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[int, ...] = ()
     fixed: bool = False
+    mean_rmse: float | None = None
+    worse_than_mean: tuple[str, ...] = ()
 
     def summary(self, lang: str = "en") -> str:
         """Say in a few sentences what was done.
@@ -90,7 +97,8 @@ class Adaptation:
         """
         say = Translator(lang)
         parts = (
-            self._what, self._weights, self._scores, self._lacking, self._use, self._layers
+            self._what, self._weights, self._scores, self._lacking, self._use, self._beaten,
+            self._layers,
         )  # fmt: skip
         return say.joined([part(say) for part in parts])
 
@@ -137,6 +145,11 @@ class Adaptation:
         if self.fixed:
             return say("adapt.use.fixed")
         return say(f"adapt.use.{self._why() if self.chosen == 'adapted' else self.chosen}")
+
+    def _beaten(self, say: Translator) -> str:
+        if self.mean_rmse is None or self.chosen not in self.worse_than_mean:
+            return ""
+        return say("adapt.beaten", {"value": say.number(self.mean_rmse, _PLACES)})
 
     def _why(self) -> str:
         """Return the sentence for the adapted model, which needs no reason where it is best."""
@@ -202,6 +215,14 @@ def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None)
     squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)
     likely = all(isinstance(loss, Logistic | Multinomial) for loss in losses)
     judged = None if trial is None else trial.judged()
+    mean, beaten = None, list[str]()
+    # A shift without targets is judged on rows of the source.
+    own_rows = trial is not None and len(trial.weight) == given.n_rows
+    if own_rows and trial and judged and squared and len(judged.weight) >= FEW:
+        seen = np.all([np.isfinite(values) for values in trial.losses.values()], axis=0)
+        alone = np.concatenate([_losses_of_mean(entry.rows) for entry in given.tasks])[seen]
+        mean = float(np.sqrt(2.0 * np.average(alone, weights=judged.weight)))
+        beaten = [c for c, own in judged.losses.items() if beats(alone, own, judged.weight)]
     return Adaptation(
         domain=domain,
         tasks=tuple(entry.label for entry in given.tasks),
@@ -210,4 +231,14 @@ def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None)
         scores={} if judged is None else judged.scores(squared),
         differences={} if judged is None else judged.differences(),
         untried={} if judged is None else dict(judged.untried),
+        mean_rmse=mean,
+        worse_than_mean=tuple(beaten),
     )
+
+
+def _losses_of_mean(rows: TaskRows) -> Array:
+    """Return half the squared error of the mean of a task's other rows, in each row."""
+    others = rows.weight.sum() - rows.weight
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (rows.weight @ rows.y - rows.weight * rows.y) / others
+    return np.asarray(0.5 * np.where(others > 0, rows.y - means, 0.0) ** 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,12 +16,12 @@ from polytask._estimator.query import read_query
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import check_task_column, is_task_mapping, training_data
 from polytask.data import Form, TaskData, tables
-from polytask.data.labels import label_list
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.data.labels import label_list, warn_of_likeness
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import linear_of
 from polytask.losses import Loss
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, one_paragraph
 from polytask.transfer._pulled import TaskRows
 
 OWNER = "adapt"
@@ -135,7 +136,9 @@ def read_rows(
 ) -> NewRows:
     """Read new rows as the model reads its own."""
     X, task = _labelled(model, X, task)
+    known = model._schema.index.labels
     if X is None:
+        warn_of_likeness(label_list(task), known)
         _refuse(y, "y")
         _refuse(sample_weight, "sample_weight")
         codes = model._schema.index.encode(task, "shared")
@@ -146,6 +149,11 @@ def read_rows(
     raw = _raw(X, y, task, sample_weight)
     query = read_query(model._schema, raw, None, "shared")
     refuse_huge_values(query.data.X, "X", OWNER)
+    warn_of_likeness(raw.tasks, known)
+    if model.encoder_ is not None and raw.present is None:
+        met = model.encoder_.encode(raw.X).report.messages
+        if met:
+            warnings.warn(DataWarning(one_paragraph(met)), stacklevel=3)
     codes = np.asarray(query.codes)
     found = []
     for t, (label, code) in enumerate(zip(raw.tasks, codes.tolist(), strict=True)):

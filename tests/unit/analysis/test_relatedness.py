@@ -12,9 +12,12 @@ from scipy import stats
 
 import polytask
 from polytask import MultiTaskRegressor, Pooled, Relatedness, TaskData, relatedness
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.task_relations.slopes import slopes_of
 from polytask.task_relations.statistics import sign_flip_test
+
+# Targets without noise, or copies of tasks, which are warned of.
+MISLEADING = pytest.mark.filterwarnings("ignore::polytask.exceptions.DataWarning")
 
 
 def collection(
@@ -180,6 +183,7 @@ def test_groups_order_and_pairs_of_two_groups():
     assert {result.to_frame().set_index("task").group[t] for t in second} in ({0}, {1})
 
 
+@MISLEADING
 def test_matrix_is_that_of_the_predictions_where_there_is_no_noise():
     rng = np.random.default_rng(0)
     W, X = rng.standard_normal((5, 3)), rng.standard_normal((200, 3))
@@ -201,6 +205,16 @@ def test_levels_are_reported_and_change_nothing_else():
     assert second.level_share > 0.9
     assert second.p_values == first.p_values
     assert second.similarity == first.similarity
+
+
+def test_what_misleads_is_said():
+    data = collection(np.random.default_rng(0), np.ones((5, 3)))
+    leak = np.column_stack([data.X, 2 * data.y + 1])
+    with pytest.warns(DataWarning, match="equals the target up to a factor"):
+        relatedness(leak, data.y, task=data.row_tasks(), n_permutations=19)
+    far = np.where(np.arange(len(data.y)) == 7, 1e6, data.y)
+    with pytest.warns(DataWarning, match="The target holds 1000000 in row 7"):
+        relatedness(data.X, far, task=data.row_tasks(), n_permutations=19)
 
 
 def test_units_of_features_and_target_change_nothing():
@@ -290,6 +304,7 @@ def test_one_task_says_nothing():
     nothing_said(relatedness(rng.standard_normal((30, 3)), rng.standard_normal(30)))
 
 
+@MISLEADING
 def test_constant_features_targets_and_tasks_of_one_row_say_nothing():
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((30, 2)), np.repeat(range(3), 10)
@@ -316,6 +331,7 @@ def test_silent_tasks_are_left_out_and_counted():
     assert frame.nearest["one row"] is None
 
 
+@MISLEADING
 def test_two_tasks_and_identical_tasks():
     rng = np.random.default_rng(0)
     two = relatedness(collection(rng, np.tile(rng.standard_normal(8), (2, 1)), rows=60))

@@ -187,6 +187,15 @@ def test_labels_mean_what_the_model_knows_whatever_stands_beside_them(run, plain
     assert _notes()[:10] == [""] * 10
 
 
+def test_true_is_no_task_called_1_among_others(run, plain):
+    plain["g"] = np.repeat([1, 2, 3], 40)
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
+    plain.head(9).assign(g=True).to_csv("b.csv", index=False)
+    _predict(run, "m.polytask", "b.csv", "--unseen-tasks", "shared")
+    assert _notes() == ["unseen task"] * 9
+
+
 @pytest.mark.parametrize(
     "name", ["learned prior", "separate", "pooled", "pooled + intercepts", "pooled + category"]
 )

@@ -150,6 +150,14 @@ def test_encode_codes_unseen_labels_if_allowed():
         LabelIndex((7, 8)).encode([7], unseen="ignore")
 
 
+def test_true_is_1_only_where_labels_are_0_and_1():
+    assert LabelIndex((0, 1)).encode([True, False]).tolist() == [1, 0]
+    assert LabelIndex((False, True)).encode([1, 0]).tolist() == [1, 0]
+    assert LabelIndex((1, 2, 3)).encode([True], unseen="shared").tolist() == [-1]
+    with pytest.raises(DataError, match=r"1 unseen label \(True\)"):
+        LabelIndex((1, 2, 3)).encode([True, True])
+
+
 def test_encode_explains_near_misses():
     with pytest.raises(DataError) as caught:
         LabelIndex((7, "x ")).encode(["7", 7, "x", "q"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask import MultiTaskModel, MultiTaskRegressor, MultiTaskRegressorCV
-from polytask.exceptions import DataError
+from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, MultiTaskRegressorCV
+from polytask.exceptions import DataError, DataWarning
 from polytask.penalties import L21
 
 TASK = np.repeat([0, 1, 2], 15)
@@ -79,3 +79,23 @@ def test_the_cell_that_is_no_number_is_named():
     Y[7, 1] = "x"
     with pytest.raises(DataError, match=r"got 'x' \(row 7, counting from 0\)"):
         MultiTaskRegressor(L21(0.1)).fit(X, Y)
+
+
+def test_labels_that_are_no_class_of_the_model_are_named():
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    model = MultiTaskClassifier(L21(0.01)).fit(X, y, task=TASK)
+    with pytest.warns(DataWarning, match=r"No label of y \('Yes', 'No'\) is a class of"):
+        assert model.score(X, np.char.capitalize(y), task=TASK) == 0.0
+    # One label that is new, as a rare class of a fold, is wrong and nothing else.
+    y[0] = "perhaps"
+    assert 0.5 < model.score(X, y, task=TASK) < 1.0
+
+
+def test_fewer_columns_without_names_than_tasks_are_refused():
+    Y = X @ np.ones((3, 3)) + COUNTS[:, None] * [1.0, 2.0, 3.0]
+    model = MultiTaskRegressor(L21(0.01)).fit(X, Y)
+    with pytest.raises(DataError, match=r"each of the 3 tasks; got shape \(45, 2\)"):
+        model.score(X, Y[:, 1:])
+    gap = Y.copy()
+    gap[:, 0] = np.nan
+    assert model.score(X, gap) == pytest.approx(np.mean(model.task_scores(X, Y).values[1:]))

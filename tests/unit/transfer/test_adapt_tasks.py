@@ -14,6 +14,7 @@ from polytask import (
     BayesianMultiTaskClassifier,
     BayesianMultiTaskRegressor,
     DataError,
+    DataWarning,
     IncompatibleError,
     MultiTaskClassifier,
     MultiTaskModel,
@@ -404,3 +405,31 @@ def test_rows_that_a_prior_of_equal_tasks_cannot_use_are_said_to_change_nothing(
     usual = adapt(kind().fit(X, y, task=task), X[:20], y[:20], task="new")
     assert not usual.adaptation_.fixed
     assert "change nothing" not in usual.adaptation_.summary()
+
+
+def test_other_units_than_those_of_the_model_are_seen():
+    known = BayesianMultiTaskRegressor().fit(X, y, task=task)
+    X_new, y_new = NEW[0][:20], NEW[1][:20]
+    fine = adapt(known, X_new, y_new, task="d").adaptation_
+    assert fine.worse_than_mean == ()
+    assert "have the units" not in fine.summary()
+    far = adapt(known, X_new, y_new + 1000, task="d").adaptation_
+    assert far.worse_than_mean == ("adapted", "source")
+    assert "mean of the other new rows predicts them better" in far.summary()
+    left_out = (y_new - y_new.mean()) * len(y_new) / (len(y_new) - 1)
+    assert far.mean_rmse == pytest.approx(np.sqrt(np.mean(left_out**2)))
+
+
+def test_a_new_task_that_is_called_like_a_known_one_is_named():
+    names = np.array([f"school {k}" for k in task])
+    known = clone(FITTED["l21"]).fit(X, y, task=names)
+    with pytest.warns(DataWarning, match="'school 1' and 'School 1'"):
+        adapt(known, NEW[0][:20], NEW[1][:20], task="School 1")
+
+
+def test_new_rows_far_from_those_of_training_are_named():
+    table = pd.DataFrame(X, columns=list("abcd"))
+    known = clone(FITTED["l21"]).fit(table, y, task=task)
+    new = pd.DataFrame(NEW[0][:20], columns=list("abcd")).assign(b=1e6)
+    with pytest.warns(DataWarning, match="'b' lies far outside"):
+        adapt(known, new, NEW[1][:20], task=100)
