@@ -12,7 +12,7 @@ from polytask._registry import saveable
 from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
 from polytask.messages import Translator
 from polytask.transfer._chance import beats, beyond_chance, difference
-from polytask.transfer._pulled import FEW, TaskRows
+from polytask.transfer._pulled import FEW
 from polytask.transfer._rows import NewRows
 
 Array = NDArray[np.float64]
@@ -220,7 +220,13 @@ def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None)
     own_rows = trial is not None and len(trial.weight) == given.n_rows
     if own_rows and trial and judged and squared and len(judged.weight) >= FEW:
         seen = np.all([np.isfinite(values) for values in trial.losses.values()], axis=0)
-        alone = np.concatenate([_losses_of_mean(entry.rows) for entry in given.tasks])[seen]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A row's distance from the mean of the others, by that from the mean of all.
+            apart = [
+                (r.y - r.weight @ r.y / r.weight.sum()) / (1.0 - r.weight / r.weight.sum())
+                for r in (entry.rows for entry in given.tasks)
+            ]
+        alone = 0.5 * np.concatenate(apart)[seen] ** 2
         mean = float(np.sqrt(2.0 * np.average(alone, weights=judged.weight)))
         beaten = [c for c, own in judged.losses.items() if beats(alone, own, judged.weight)]
     return Adaptation(
@@ -234,11 +240,3 @@ def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None)
         mean_rmse=mean,
         worse_than_mean=tuple(beaten),
     )
-
-
-def _losses_of_mean(rows: TaskRows) -> Array:
-    """Return half the squared error of the mean of a task's other rows, in each row."""
-    others = rows.weight.sum() - rows.weight
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = (rows.weight @ rows.y - rows.weight * rows.y) / others
-    return np.asarray(0.5 * np.where(others > 0, rows.y - means, 0.0) ** 2)
