@@ -58,7 +58,7 @@ class Schema:
 
     References
     ----------
-    Y. Hundepool et al., "Statistical Disclosure Control" (Wiley, 2012), chapters 4 and 5.
+    A. Hundepool et al., "Statistical Disclosure Control" (Wiley, 2012), chapters 4 and 5.
     C. Dwork and A. Roth, "The Algorithmic Foundations of Differential Privacy", Foundations and
     Trends in Theoretical Computer Science 9 (2014).
 
