@@ -64,7 +64,11 @@ def statistics(
     table = _site_rows(source, schema, collecting)
     fold = None
     if collecting.folds is not None:
-        fold = np.random.default_rng(running.seed).permutation(len(table)) % collecting.folds
+        # Dealt within tasks, each of whose folds then has as many rows as the others or one less.
+        codes, _ = table[schema.task_column].factorize()
+        order = np.lexsort((np.random.default_rng(running.seed).permutation(len(table)), codes))
+        fold = np.empty(len(table), dtype=int)
+        fold[order] = np.arange(len(table)) % collecting.folds
     found = schema.collect(table, fold=fold)
     found.save(path)
     say_pair(speech("cli.label.rows"), f"{found.n_rows:,}")
