@@ -238,6 +238,17 @@ def spoken() -> Translator:
     return Translator(lang or "en", options=lang is not None)
 
 
+# Around a message within a message, and around other text, until a sentence is whole.
+_WORDS, _OTHER = "\x04", "\x05"
+_NO_EDGES = {ord(_WORDS): None, ord(_OTHER): None}
+_HAN, _LATIN = "[\u4e00-\u9fff]", "['\"0-9A-Za-z)]"
+# Chinese has a space beside Latin words, and none between its own; text of users stays as it is.
+_TOO_MUCH = re.compile(f"(?<={_HAN}) {_WORDS}(?={_HAN})|(?<={_HAN}){_WORDS} (?={_HAN})")
+_LACKING = re.compile(
+    f"(?<={_HAN}){_WORDS}(?={_OTHER}?{_LATIN})"
+    f"|(?:(?<={_LATIN})|(?<={_LATIN}{_OTHER})){_WORDS}(?={_HAN})"
+)
+
 # Fields of messages that hold names of users.
 _NAMES = frozenset({"name", "column", "task"})
 
@@ -263,9 +274,7 @@ class LazyMessage:
 
     def text(self, say: Translator) -> str:
         """Return the sentence in the language of a translator."""
-        names, others = _NAMES & set(self.fields), set(self.fields) - _NAMES
-        shown = {name: say.text(str(self.fields[name])) for name in names}
-        return say(self.key, shown | {name: _said(self.fields[name], say) for name in others})
+        return _spaced(self, say).translate(_NO_EDGES)
 
     def __str__(self) -> str:
         """Return the sentence in English."""
@@ -286,12 +295,27 @@ def message_of(told: Exception | str) -> Text:
     return first if isinstance(first, LazyMessage) else str(told)
 
 
+def _spaced(message: LazyMessage, say: Translator) -> str:
+    """Return the sentence of a message, with spaces where its parts meet as the language does."""
+    shown = {
+        name: _said(say.text(str(value)) if name in _NAMES else value, say)
+        for name, value in message.fields.items()
+    }
+    text = say(message.key, shown)
+    if say.lang == "zh":
+        text = _LACKING.sub(" ", _TOO_MUCH.sub("", text))
+    return text.replace(_WORDS, "")
+
+
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message
-    if isinstance(value, LazyMessage):
-        return value.text(say)
     if isinstance(value, list):
-        return say.listed(str(_said(item, say)) for item in value)
-    return LazyMessage(**value).text(say) if isinstance(value, Mapping) else value
+        items = (str(_said(item, say)).translate(_NO_EDGES) for item in value)
+        return f"{_OTHER}{say.listed(items)}{_OTHER}"
+    if isinstance(value, Mapping):
+        value = LazyMessage(**value)
+    if isinstance(value, LazyMessage):
+        return f"{_WORDS}{_spaced(value, say)}{_WORDS}"
+    return f"{_OTHER}{value}{_OTHER}" if isinstance(value, str) else value
 
 
 def with_and(parts: Sequence[Any], word: str = "and") -> Any:  # noqa: ANN401 - a field

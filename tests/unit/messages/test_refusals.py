@@ -41,6 +41,16 @@ def test_messages_are_added_in_each_language():
     assert LazyMessage(**both.node).text(ZH) == both.text(ZH)
 
 
+def test_chinese_is_spaced_where_words_meet_and_text_of_users_stays():
+    allowed, got = LazyMessage("allowed.that_of", {"value": "3", "owner": "B()"}), "2"
+    told = sentence(LazyMessage("what.batch"), "net", allowed, got)
+    assert told.text(ZH) == "net 的批必须是 3（B() 的值）；得到的是 2。"
+    within = sentence("x", LazyMessage("what.task", {"task": "一 班"}), LazyMessage("got.none"), 1)
+    assert within.text(ZH) == "任务 一 班 的 x 必须是无；得到的是 1。"
+    assert "\x04" not in str(within)
+    assert "\x05" not in str(within)
+
+
 @pytest.mark.parametrize(
     ("words", "english", "chinese"),
     [
