@@ -24,7 +24,7 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     if missing:
         sentences.append(speech("auto.missing", {"n": missing}))
     if found.unfitted:
-        names = speech.listed(list(found.unfitted))
+        names = speech.listed([speech.quoted(name) for name in found.unfitted])
         sentences.append(speech("auto.unfitted", {"names": names}))
     elif found.stopped:
         sentences.append(speech("auto.stopped"))
@@ -32,9 +32,11 @@ def explain(found: Combination, speech: Translator) -> list[str]:
 
 
 def _best(known: list[AutoRow], speech: Translator) -> str:
+    model = f"model_is.{known[0].name}"
     fields: dict[str, str | int] = {
         "n": len(known),
-        "name": known[0].name,
+        "name": speech.quoted(known[0].name),
+        "what": speech(model if speech.has(model) else f"model_kind.{known[0].kind}"),
         "score": speech.number(known[0].score, 3),
     }
     return speech("auto.best", fields)
@@ -43,7 +45,7 @@ def _best(known: list[AutoRow], speech: Translator) -> str:
 def _combined(found: Combination, known: list[AutoRow], speech: Translator) -> str:
     if len(found.members) == 1:
         name = next(iter(found.members))
-        return speech("auto.alone", {"name": name})
+        return speech("auto.alone", {"name": speech.quoted(name)})
     parts = sorted(known, key=lambda row: -row.weight)
     shares = [_share(row, speech) for row in parts if row.name in found.members]
     score = speech.number(found.score, 3)
@@ -54,8 +56,8 @@ def _share(row: AutoRow, speech: Translator) -> str:
     """Give the weight of a member; one that only some tasks use has next to none on average."""
     percent = round(100 * row.weight)
     if percent == 0:
-        return speech("auto.part_small", {"name": row.name})
-    return speech("auto.part", {"name": row.name, "percent": percent})
+        return speech("auto.part_small", {"name": speech.quoted(row.name)})
+    return speech("auto.part", {"name": speech.quoted(row.name), "percent": percent})
 
 
 def _by_task(found: Combination, speech: Translator) -> str:
@@ -69,7 +71,7 @@ def _scaled(found: Combination, speech: Translator) -> str:
     parts = [
         speech(
             "auto.bolder" if row.calibration.boldness > 1.0 else "auto.more_careful",
-            {"name": row.name, "boldness": speech.number(row.calibration.boldness, 2)},
+            {"name": speech.quoted(row.name), "boldness": speech.number(row.calibration.boldness, 2)},
         )
         for row in found.rows
         if row.name in found.members and row.calibration != AS_GIVEN
@@ -89,7 +91,7 @@ def _kinds(known: list[AutoRow], speech: Translator) -> str:
             "auto.kind",
             {
                 "kind": speech(f"auto.kind.{kind}"),
-                "name": row.name,
+                "name": speech.quoted(row.name),
                 "score": speech.number(row.score, 3),
             },
         )

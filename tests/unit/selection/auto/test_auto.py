@@ -411,7 +411,7 @@ def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_pat
     assert model.unfitted_ == ("slow",)
     assert list(model.members_) == ["separate"]
     assert_allclose(model.task_weights_, 1.0)
-    assert "There was not time to fit slow on all rows" in model.explain()
+    assert "There was not time to fit “slow” on all rows" in model.explain()
     assert "slow" in model.explain("zh")
     board = model.leaderboard().set_index("model")
     assert board["score"].notna().all()
@@ -495,11 +495,13 @@ def test_the_best_of_each_kind_is_said():
     found = Combination({"boosting, corrected": None}, np.ones(1), np.ones((2, 1)), tuple(rows),
                         0.61, np.inf, False)  # fmt: skip
     best = explain(found, Translator("en"))[-1]
-    assert best.startswith("The best of each kind: trees: boosting, corrected (0.610)")
-    assert "sharing: learned prior (0.500)" in best
-    assert "separate: separate (0.300)" in best
+    assert best.startswith("The best of each kind: trees: “boosting, corrected” (0.610)")
+    assert "sharing: “learned prior” (0.500)" in best
+    assert "separate: “separate” (0.300)" in best
     assert "pooled:" not in best
-    assert "树：boosting, corrected（0.610）" in explain(found, Translator("zh"))[-1]
+    first = explain(found, Translator("en"))[0]
+    assert first.startswith("Of 4 candidates, “boosting, corrected” predicts best: boosted trees")
+    assert "树：“boosting, corrected”（0.610）" in explain(found, Translator("zh"))[-1]
 
 
 def test_a_member_with_little_weight_is_not_said_to_have_none():
@@ -510,7 +512,7 @@ def test_a_member_with_little_weight_is_not_said_to_have_none():
     shared = np.array([0.997, 0.003])
     found = Combination({"learned prior": None, "separate": None}, shared, np.tile(shared, (2, 1)),
                         tuple(rows), 0.51, np.inf, False)  # fmt: skip
-    assert "learned prior 100%, separate under 1%" in explain(found, Translator("en"))[1]
+    assert "“learned prior” 100%, “separate” under 1%" in explain(found, Translator("en"))[1]
     assert "不到 1%" in explain(found, Translator("zh"))[1]
 
 
