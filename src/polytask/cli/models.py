@@ -69,7 +69,7 @@ class Learning:
         _criterion_help,
         metavar="NAME",
     )
-    folds: int | None = option("help.folds", least=2, metavar="N", shown=str(FOLDS))
+    folds: int | None = option("help.folds", least=2, metavar="N")
     unseen_tasks: Literal["error", "shared"] | None = option(
         "help.unseen_tasks",
         metavar="error|shared",

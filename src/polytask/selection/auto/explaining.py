@@ -71,7 +71,10 @@ def _scaled(found: Combination, speech: Translator) -> str:
     parts = [
         speech(
             "auto.bolder" if row.calibration.boldness > 1.0 else "auto.more_careful",
-            {"name": speech.quoted(row.name), "boldness": speech.number(row.calibration.boldness, 2)},
+            {
+                "name": speech.quoted(row.name),
+                "boldness": speech.number(row.calibration.boldness, 2),
+            },
         )
         for row in found.rows
         if row.name in found.members and row.calibration != AS_GIVEN
