@@ -386,3 +386,20 @@ def ragged() -> str:
 
 def binary() -> bytes:
     return bytes(np.random.default_rng(0).integers(0, 256, 4000, dtype=np.uint8))
+
+
+def weights_of_sum_one() -> pd.DataFrame:
+    """Return pupils with weights that say how much rows matter, not how many there are."""
+    return schools().assign(weight=1 / 240)
+
+
+def one_heavy_row() -> pd.DataFrame:
+    """Return pupils of whom one has nearly all of the weight."""
+    frame = schools()
+    return frame.assign(weight=np.where(frame.index == ROW, 1e6, 1.0))
+
+
+def schools_in_turn() -> pd.DataFrame:
+    """Return pupils whose schools were visited one after the other."""
+    frame = schools()
+    return frame.assign(visit=np.arange(len(frame)))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies, targets_of
 from polytask._estimator.number_columns import NumberColumns
+from polytask._estimator.places import counted, row_message
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data.labels import in_order, near_misses
 from polytask.data.text_hints import missing_option
@@ -33,6 +34,9 @@ _MARKED, _FEWEST_OTHERS = 0.01, 3
 # Rows with many different targets and features that are equal in both are copies, if they are
 # more than this share; so many columns are compared.
 _COPIES, _COMPARED = 0.1, 20
+# A row with more than this share of the weight decides; mean weights beyond these are seldom
+# numbers of rows.
+_MOST_WEIGHT, _FEWEST_ROWS, _MOST_ROWS = 0.5, 0.05, 100.0
 # Names of row ids: id, user_id, PatientID, row, uuid, key.
 _ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编号$|行号$")
 
@@ -61,6 +65,7 @@ def data_warnings(
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
         *_doubtful_classes(data, target),
         *_told_by_task(data),
+        *_doubtful_weights(data),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
@@ -156,6 +161,25 @@ def _told_by_task(data: TaskData) -> list[LazyMessage]:
     y = np.asarray(data.y)
     first = np.repeat(y[data.offsets[:-1]], np.diff(data.offsets))
     return [LazyMessage("doubt.told_by_task")] if np.all(y == first) else []
+
+
+def _doubtful_weights(data: TaskData) -> list[LazyMessage]:
+    """Say that one row has most of the weight, or that weights hardly count rows."""
+    weight = data.sample_weight
+    if weight is None or len(weight) < _FEW_ROWS:
+        return []
+    total, n = float(weight.sum()), len(weight)
+    heaviest = int(np.argmax(weight))
+    if weight[heaviest] > _MOST_WEIGHT * total:
+        fields = {
+            "place": counted(row_message(data, heaviest)),
+            "share": f"{weight[heaviest] / total:.1%}",
+        }
+        return [LazyMessage("doubt.heavy_row", fields)]
+    if _FEWEST_ROWS * n <= total <= _MOST_ROWS * n:
+        return []
+    shown = f"{total:,.0f}" if total >= 10 else f"{total:.3g}"
+    return [LazyMessage("doubt.weights", {"total": shown, "rows": n})]
 
 
 def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
