@@ -40,7 +40,8 @@ def scored_data(
         if schema.form is Form.TARGETS and shape and shape[1] != n:
             # Columns without names are those of the tasks in their order.
             allowed = LazyMessage("allowed.columns_of_tasks", {"n": n})
-            raise DataError(sentence("y", schema.owner, allowed, f"shape {shape}"))
+            got = LazyMessage("got.shape", {"shape": str(shape)})
+            raise DataError(sentence("y", schema.owner, allowed, got))
         y, names = _with_labels(y)
     data = training_data(X, y, task, sample_weight, schema.task_column, schema.owner)
     if data.form is Form.TARGETS:
