@@ -21,6 +21,8 @@ from joblib import effective_n_jobs, parallel_config
 from joblib.externals.loky.backend import get_context
 from joblib.externals.loky.backend.reduction import dumps
 
+from polytask.messages import LazyMessage
+
 P = TypeVar("P")
 # An end of a pipe: of another class on Windows.
 Channel = Any
@@ -31,7 +33,7 @@ BRIEF, _STARTED = 1.0, 5.0
 # Their threads do not live on in a fork, where some wait for them for ever.
 _UNFORKABLE = ("torch", "polars", "lightgbm", "xgboost", "catboost", "tensorflow", "jax", "cupy")
 _PR_SET_PDEATHSIG = 1
-_LOST = "the process that fitted it was ended from outside, perhaps for lack of memory"
+_LOST = LazyMessage("left_out.lost")
 
 
 class Workers:
@@ -62,7 +64,7 @@ class Workers:
         """Yield pieces as they are finished, with what the work returned."""
         # A piece is asked for when there is a process free for it. What is not finished at the
         # deadline, in seconds of ``time.monotonic``, is ended and not yielded. A piece whose
-        # process dies comes back as ``{"failed": reason}``.
+        # process dies comes back as ``{"failed": node}``.
         left = iter(pieces)
         # A process of a pool may have no processes of its own.
         alone = multiprocessing.current_process().daemon
@@ -106,7 +108,7 @@ class Workers:
             content = channel.recv_bytes()
         except (EOFError, OSError):
             _end([(process, channel)])
-            return {"failed": _LOST}
+            return {"failed": _LOST.node}
         self._idle.append((process, channel))
         answer = pickle.loads(content)
         if isinstance(answer, BaseException):

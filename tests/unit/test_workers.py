@@ -11,6 +11,7 @@ import pytest
 
 from polytask import _workers
 from polytask._workers import Workers
+from polytask.messages import LazyMessage
 
 FOREVER = 600.0
 
@@ -62,7 +63,7 @@ def test_what_is_not_finished_at_the_deadline_is_ended():
 def test_a_process_that_dies_loses_its_piece_alone():
     with Workers(work, 2, 1) as workers:
         found = dict(workers.results(["die", 1], time.monotonic() + FOREVER))
-    assert "ended from outside" in found["die"]["failed"]
+    assert "ended from outside" in str(LazyMessage(**found["die"]["failed"]))
     assert found[1]["value"] == 2
 
 

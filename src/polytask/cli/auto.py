@@ -149,6 +149,7 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
     from sklearn.base import is_classifier
 
     from polytask.cli.describe import score_name
+    from polytask.selection.auto.explaining import reasons
 
     say()
     say(estimator.explain(speech.lang))
@@ -164,7 +165,6 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
     score = speech("cli.score.log_loss_share") if of_classes else score_name(estimator, speech)
     header = (speech("column.model"), score, speech("cli.auto.weight"), speech("cli.auto.seconds"))
     say_table(speech("cli.auto.title"), header, rows, (1, 2, 3))
-    for row in board.itertuples():
-        if math.isnan(row.score):
-            fields = {"model": row.model, "note": row.note}
-            say_pair(speech("cli.label.left_out"), speech("models.note_of", fields))
+    for model, note in reasons(estimator, speech):
+        fields = {"model": model, "note": note}
+        say_pair(speech("cli.label.left_out"), speech("models.note_of", fields))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, 
 from polytask.comparison.work import Record, is_relative
 from polytask.data import Form
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, one_paragraph, text_of
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
 
@@ -397,6 +396,7 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
     # What failed in one split has no score that could stand beside those of the others.
     whole = bool(done) and len(done) == len(held)
     names = judge.always(entry.name)
+    said = entry.left_out if left else _note(board, entry.name, done)
     first: Record = done[0] if done else {"overall": {}, "undefined": {}}
     metrics = {name: _mean([r["overall"][name] for r in done]) for name in first["overall"]}
     undefined = {name: sum(int(r["undefined"][name]) for r in done) for name in first["undefined"]}
@@ -418,8 +418,9 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
         predict_seconds=_mean([r["predict_seconds"] for r in done]),
         nonzero=done[-1]["nonzero"] if done else None,
         file_bytes=sizes[-1] if sizes else None,
-        note=str(entry.left_out) if left else _note(board, entry.name, done),
+        note="" if said is None else str(said),
         left_out=entry.left_out,
+        said=said,
     )
 
 
@@ -428,14 +429,18 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(seen)) if seen else float("nan")
 
 
-def _note(board: Board, name: str, done: Sequence[Record]) -> str:
+def _note(board: Board, name: str, done: Sequence[Record]) -> LazyMessage | None:
     failures = [
         record["failed"]
         for split in board.splits
         if (record := board.records.get((split, name))) is not None and "failed" in record
     ]
-    notes: list[Any] = [note for record in done for note in record["notes"]]
-    said = list(dict.fromkeys(notes))[:2]
+    notes = {str(text): text for r in done for text in map(text_of, r["notes"])}
+    said = [
+        text if isinstance(text, LazyMessage) else LazyMessage("said", {"name": text})
+        for text in [*notes.values()][:2]
+    ]
     if failures:
-        said.insert(0, f"failed in {len(failures)} of {len(board.splits)} splits: {failures[0]}")
-    return " ".join(said)
+        fields = {"n": len(failures), "splits": len(board.splits), "reason": failures[0]}
+        said.insert(0, LazyMessage("left_out.splits", fields))
+    return one_paragraph(said) if said else None

@@ -116,6 +116,8 @@ class ModelRow:
     file_bytes: int | None = None
     note: str = ""
     left_out: LazyMessage | None = None
+    #: What `note` says, in every language.
+    said: LazyMessage | None = None
     #: By how much the recommended model is better than this one.
     behind: Interval | None = None
 

@@ -444,7 +444,8 @@ def notes(result: Findings, say: Translator) -> list[str]:
 
 
 def _note(row: ModelRow, say: Translator) -> str:
-    return say.text(row.note) if row.left_out is None else row.left_out.text(say)
+    said = row.left_out or row.said
+    return say.text(row.note) if said is None else said.text(say)
 
 
 def _dominance(result: Findings, say: Translator) -> str:

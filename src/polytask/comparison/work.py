@@ -30,7 +30,7 @@ from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.io import save
 from polytask.io.records import read_record, record_node
-from polytask.messages import spoken
+from polytask.messages import LazyMessage, failure, message_of, spoken
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
@@ -220,7 +220,7 @@ def run_unit(study: Study, unit: Unit) -> Record:
         return record_node(described(study.part(unit.train), model, unit.model))
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
-        return {"failed": f"{type(error).__name__}: {error}"}
+        return {"failed": failure(error)}
 
 
 def _run(study: Study, unit: Unit) -> Record:
@@ -248,7 +248,7 @@ def _run(study: Study, unit: Unit) -> Record:
     } | kept
 
 
-def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:
+def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[Any]]:
     from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
 
     data = study.part(rows)
@@ -259,8 +259,9 @@ def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]
         model.fit(data)
         cost = time.process_time() - started
     kept = (ConvergenceWarning, TheirConvergenceWarning)
-    notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, kept))
-    return model, cost, list(notes)
+    told = [message_of(w.message) for w in caught if issubclass(w.category, kept)]
+    notes = {str(one): one.node if isinstance(one, LazyMessage) else one for one in told}
+    return model, cost, list(notes.values())
 
 
 def _score(

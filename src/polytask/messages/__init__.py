@@ -10,6 +10,7 @@ from polytask.messages.catalogue import (
     clean,
     decimals,
     distinct_names,
+    failure,
     fixed,
     marked,
     message_of,
@@ -17,6 +18,7 @@ from polytask.messages.catalogue import (
     plain_number,
     speak_in,
     spoken,
+    text_of,
     unmarked,
     with_and,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "clean",
     "decimals",
     "distinct_names",
+    "failure",
     "fixed",
     "marked",
     "message_of",
@@ -38,6 +41,7 @@ __all__ = [
     "plain_number",
     "speak_in",
     "spoken",
+    "text_of",
     "unmarked",
     "with_and",
 ]

@@ -266,11 +266,7 @@ class LazyMessage:
     @property
     def node(self) -> dict[str, Any]:
         """What stands for it within the fields of another message."""
-        fields = {
-            name: value.node if isinstance(value, LazyMessage) else value
-            for name, value in self.fields.items()
-        }
-        return {"key": self.key, "fields": fields}
+        return {"key": self.key, "fields": {k: _plain(v) for k, v in self.fields.items()}}
 
     def text(self, say: Translator) -> str:
         """Return the sentence in the language of a translator."""
@@ -305,6 +301,30 @@ def _spaced(message: LazyMessage, say: Translator) -> str:
     if say.lang == "zh":
         text = _LACKING.sub(" ", _TOO_MUCH.sub("", text))
     return text.replace(_WORDS, "")
+
+
+def text_of(node: Mapping[str, Any] | str) -> Text:
+    """Return the message that a node stands for; text as it is."""
+    return LazyMessage(**node) if isinstance(node, Mapping) else node
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the node of what ended a fit: the kind of error and the first line that it says."""
+    said = message_of(error)
+    reason = (
+        LazyMessage("said", {"name": said.partition("\n")[0]}) if isinstance(said, str) else said
+    )
+    fields = {"kind": type(error).__name__, "reason": reason}
+    return LazyMessage("left_out.failed", fields).node
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of a message
+    """Return a field as JSON values."""
+    if isinstance(value, LazyMessage):
+        return value.node
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | Mapping) else str(value)
 
 
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message

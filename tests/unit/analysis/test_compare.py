@@ -282,6 +282,10 @@ def test_a_model_that_fails_is_a_row_with_a_note() -> None:
     bad = next(row for row in result.models if row.name == "bad pooled")
     assert "failed in 2 of 2 splits" in bad.note
     assert "no thanks" in bad.note
+    again = type(result).from_json(result.to_json())
+    kept = next(row for row in again.models if row.name == "bad pooled")
+    assert kept.said is not None
+    assert kept.said.text(Translator("zh")).startswith("在 2 个划分中的 2 个上失败：")
     assert np.isnan(bad.score.mean)
     assert not np.isnan(result.gain.mean)
 

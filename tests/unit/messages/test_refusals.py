@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
+import numpy as np
 import pytest
 
 from polytask._checks import listed, nearest, positive, sentence
 from polytask.cli import main
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import LazyMessage, Translator
+from polytask.messages import LazyMessage, Translator, failure, text_of
 
 ZH = Translator("zh")
 
@@ -49,6 +51,22 @@ def test_chinese_is_spaced_where_words_meet_and_text_of_users_stays():
     assert within.text(ZH) == "任务 一 班 的 x 必须是无；得到的是 1。"
     assert "\x04" not in str(within)
     assert "\x05" not in str(within)
+
+
+def test_what_ended_a_fit_is_kept_as_json_and_said_in_each_language():
+    shapes = LazyMessage("got.shape", {"shape": (2, np.int64(3))})
+    for error, english, chinese in (
+        (
+            DataError(sentence("y", "fit", shapes, np.dtype(float))),
+            "y of fit must",
+            "fit 的 y 必须",
+        ),
+        (ValueError("no luck\nsee the manual"), "no luck", "no luck"),
+    ):
+        kept = text_of(json.loads(json.dumps(failure(error))))
+        assert str(kept).startswith(f"{type(error).__name__}: {english}")
+        assert kept.text(ZH).startswith(f"{type(error).__name__}：{chinese}")
+        assert "manual" not in str(kept)
 
 
 @pytest.mark.parametrize(

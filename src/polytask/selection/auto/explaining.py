@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.weighing import kind_to_lean_to
@@ -29,6 +32,15 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     elif found.stopped:
         sentences.append(speech("auto.stopped"))
     return [sentence for sentence in sentences if sentence]
+
+
+def reasons(model: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: ANN401
+    """Return the candidates of a fitted model that were left out or failed, and why."""
+    return [
+        (row.name, LazyMessage(**row.said).text(speech) if row.said else speech.text(row.note))
+        for row in model._rows
+        if math.isnan(row.score)
+    ]
 
 
 def _best(known: list[AutoRow], speech: Translator) -> str:

@@ -53,6 +53,8 @@ class AutoRow:
     seconds: float
     note: str
     calibration: Calibration = AS_GIVEN
+    # The node of what the note says.
+    said: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +135,11 @@ def combine(
         weighed = weigh(tried, bench)
         if weighed is None:
             refuse_huge_values(data.X, "X", owner, data)
-            # The first line of a reason is the reason; others give advice on other packages.
-            lines = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
-            fields = {"owner": owner, "reasons": "; ".join(lines) or LazyMessage("got.no_reason")}
+            notes = {
+                str(one.note): getattr(one.note, "node", one.note) for one in tried if one.note
+            }
+            none = LazyMessage("got.no_reason")
+            fields = {"owner": owner, "reasons": [*notes.values()] or none}
             raise DataError(LazyMessage("selection.refusal.no_candidate", fields))
         chosen = weighed.names()
         trials.fit(chosen)
@@ -196,6 +200,7 @@ def _leaderboard(
                 seconds=one.seconds,
                 note="" if one.note is None else str(one.note),
                 calibration=one.calibration,
+                said=one.note.node if isinstance(one.note, LazyMessage) else None,
             )
         )
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))

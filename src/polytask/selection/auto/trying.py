@@ -23,7 +23,7 @@ from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError, TimeBudgetError
 from polytask.io import Store
 from polytask.io.model_file import versions
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, failure, text_of
 from polytask.metrics import HeldOut
 from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
@@ -189,7 +189,7 @@ class CandidateFits:
             return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
         failed = next((record["failed"] for record in records if "failed" in record), None)
         if failed is not None:
-            return CandidateFit(entry, None, 0.0, failed)
+            return CandidateFit(entry, None, 0.0, text_of(failed))
         values = _stacked([record["values"] for record in records])
         return CandidateFit(
             entry, values, float(sum(record["seconds"] for record in records)), None
@@ -233,12 +233,12 @@ def _fold(
             model = clone(estimator).fit(study.part(train))
             parts = held_out(study, model, train, test)
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            return {"failed": f"{type(error).__name__}: {error}"}
+            return {"failed": failure(error)}
         values = [_values(held) for _, held in parts]
         if study.several_kinds:
             values = [own if own.ndim == 1 else own[:, 0] for own in values]
     if not all(np.isfinite(own).all() for own in values):
-        return {"failed": "its predictions are not finite"}
+        return {"failed": LazyMessage("left_out.not_finite").node}
     seconds, clock = time.process_time() - started, time.monotonic() - begun
     return {"values": _stacked(values), "seconds": seconds, "clock": clock}
 

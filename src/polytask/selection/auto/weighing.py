@@ -79,7 +79,7 @@ def judged(one: CandidateFit, bench: HeldOutRows) -> CandidateFit:
     one = _calibrated(one, bench)
     if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
         return one
-    return replace(one, values=None, note="its predictions are too far off to be squared")
+    return replace(one, values=None, note=LazyMessage("left_out.far_off"))
 
 
 def weigh(tried: Iterable[CandidateFit], bench: HeldOutRows) -> Ensemble | None:

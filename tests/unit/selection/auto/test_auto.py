@@ -40,7 +40,7 @@ from polytask.exceptions import (
 from polytask.messages import Translator
 from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
-from polytask.selection.auto.explaining import explain
+from polytask.selection.auto.explaining import explain, reasons
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.trying import make_splits, units_of
 from polytask.selection.candidates import MODELS
@@ -600,6 +600,8 @@ def test_a_candidate_beyond_measure_is_left_out_with_its_reason():
     model = AutoMultiTaskRegressor(["pooled", ("astray", Astray())]).fit(X, y, task=task)
     board = model.leaderboard().set_index("model")
     assert "too far off" in board.loc["astray pooled", "note"]
+    told = dict(reasons(model, Translator("zh")))
+    assert told["astray pooled"] == "它的预测值偏离太远，无法计算平方"
     assert list(model.members_) == ["pooled"]
 
 
