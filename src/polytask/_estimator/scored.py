@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nearest, sentence
+from polytask._checks import got_shape, nearest, sentence
 from polytask._estimator.query import InputSchema, Query, check_columns, read_query
 from polytask._estimator.training import (
     TaskColumn,
@@ -40,8 +40,7 @@ def scored_data(
         if schema.form is Form.TARGETS and shape and shape[1] != n:
             # Columns without names are those of the tasks in their order.
             allowed = LazyMessage("allowed.columns_of_tasks", {"n": n})
-            got = LazyMessage("got.shape", {"shape": str(shape)})
-            raise DataError(sentence("y", schema.owner, allowed, got))
+            raise DataError(sentence("y", schema.owner, allowed, got_shape(shape)))
         y, names = _with_labels(y)
     data = training_data(X, y, task, sample_weight, schema.task_column, schema.owner)
     if data.form is Form.TARGETS:
