@@ -61,7 +61,7 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
         "squared error 9.888 instead of 9.919, in units of the target.",
         "How sure? With the models chosen anew on the training rows of each fold, which avoids "
-        "selection bias and gives slightly other differences than above: "
+        "selection bias and gives other differences than above: "
         "learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
@@ -119,7 +119,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 SURE = (
     "How sure? With the models chosen anew on the training rows of each fold, which avoids "
-    "selection bias and gives slightly other differences than above: "
+    "selection bias and gives other differences than above: "
 )
 
 
