@@ -191,7 +191,7 @@ def test_auto_uses_a_network_where_it_predicts_best(rows, tmp_path):
     board = auto.leaderboard()
     assert board["model"][0] == "net"
     assert board["family"][0] == "deep"
-    assert "networks: net" in auto.explain()
+    assert "networks: “net”" in auto.explain()
     assert "神经网络" in auto.explain("zh")
     save(auto, tmp_path / "auto.polytask")
     again = load(tmp_path / "auto.polytask")
