@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-
 from polytask._options import argument, option
 from polytask.cli.console import note, say, say_pair, say_whole
 from polytask.cli.files import STATISTICS_SUFFIX, require_file, writable
@@ -76,6 +74,8 @@ def merge(
 
 def _refuse_unlike(parts: Mapping[str, TaskStatistics]) -> None:
     """Refuse files of other features, and files of the same rows."""
+    import numpy as np
+
     for (one, first), (other, second) in combinations(parts.items(), 2):
         names = first.feature_names or (), second.feature_names or ()
         for lacking, has, more in ((other, one, names), (one, other, names[::-1])):

@@ -159,9 +159,9 @@ OPTION_NAMES = {
     *("FILE", "LEVEL", "LOCK", "MODEL", "NAME", "PATTERN", "REPORT", "TEXT", "TIME", "WORD"),
     *("majority", "pinball", "logloss", "log", "loss", "GB", "task", "school", "zh", "en", "or"),
     *("min", "resume", "prune", "exams", "score", "no", "json", "JSON", "csv", "svg"),
-    *("feather", "arrow", "calibration", "brier", "install", "pip"),
+    *("feather", "arrow", "calibration", "brier", "install", "pip", "list", "SCHEMA", "STATS"),
     # As older versions of typer show arguments and kinds of values.
-    *("FLOAT", "INTEGER", "data", "model", "lock"),
+    *("FLOAT", "INTEGER", "data", "files", "model", "lock"),
 }
 
 
