@@ -97,7 +97,7 @@ def path(
     rows = {"X": training.X, "y": training.y, "sample_weight": training.weight}
     with running.waiting("cli.fitting", estimator):
         found = regularization_path(estimator.fit(**rows), **rows)
-    found.write(picture, table, kind=drawing.lines)
+    found.write(picture, table, kind=drawing.lines, lang=running.lang)
     _say_path(found, speech)
     beside = scores_beside(estimator, training, learning, running)
     for pair in scored(estimator, speech, beside):

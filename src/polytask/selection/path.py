@@ -136,12 +136,14 @@ _Judgement = tuple[Array, Measure, Array | None]
 def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     # A model that was saved by an earlier version has its parameter alone.
     scoring = getattr(model, "_judged_by", model.scoring)
+    best = LazyMessage("strength.best")
     if scoring is None:
-        measure = Measure("loss", LazyMessage("measure.loss"), greater_is_better=False)
+        label = LazyMessage("measure.loss")
+        measure = Measure("loss", label, greater_is_better=False, best=best)
     else:
         label = LazyMessage("measure.score", {"score": scoring})
         label = LazyMessage("measure.r2_within") if scoring == "r2" else label
-        measure = Measure(scoring, label, greater_is_better=True)
+        measure = Measure(scoring, label, greater_is_better=True, best=best)
     return model.alpha_scores_, measure, None
 
 
@@ -151,7 +153,8 @@ def _by_criterion(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     short = "-2 log evidence" if name == "evidence" else name.upper()
     label = LazyMessage("measure.criterion", {"name": short})
     label = LazyMessage("measure.evidence") if name == "evidence" else label
-    measure = Measure(name, label, greater_is_better=False, best=f"least {short}")
+    best = LazyMessage("strength.least", {"name": short})
+    measure = Measure(name, label, greater_is_better=False, best=best)
     return -found[name][:, None], measure, found.get("df")
 
 

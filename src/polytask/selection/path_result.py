@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,7 +14,7 @@ from polytask import charts
 from polytask._checks import one_of, sentence
 from polytask.exceptions import ParameterError
 from polytask.io.atomic import write_whole
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Translator
 from polytask.penalties import Penalty
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Measure:
     name: str
     label: LazyMessage
     greater_is_better: bool
-    best: str = "best score"
+    best: LazyMessage
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,16 +164,22 @@ class RegularizationPath:
             }
         )
 
-    def marks(self) -> dict[str, float]:
+    def marks(self, lang: str = "en") -> dict[str, float]:
         """Return the strengths to mark in a picture, what is used first."""
-        named = {self.measure.best: self.best, "one standard error": self.one_se}
+        say = Translator(lang)
+        named = {self.measure.best.text(say): self.best, say("strength.one_se"): self.one_se}
         used = [name for name, place in named.items() if place == self.chosen]
-        first = f"chosen: {used[0]}" if used else "chosen"
+        first = say("strength.chosen_as", {"what": used[0]}) if used else say("strength.chosen")
         marks = {first: float(self.alphas[self.chosen])}
         rest = {name: place for name, place in named.items() if place != self.chosen}
         return marks | {name: float(self.alphas[place]) for name, place in rest.items()}
 
-    def plot(self, axes: Any = None, kind: str = "features") -> list[Axes]:  # noqa: ANN401
+    def plot(
+        self,
+        axes: Any = None,  # noqa: ANN401
+        kind: str = "features",
+        lang: str = "en",
+    ) -> list[Axes]:
         """Draw what the strength is judged by above the coefficients, both against strength.
 
         Parameters
@@ -184,6 +189,8 @@ class RegularizationPath:
         kind : {"features", "entries"}, default="features"
             The lower lines: the norm of the coefficients of every feature, or every
             coefficient.
+        lang : {"en", "zh"}, default="en"
+            The language of titles and marks.
 
         Returns
         -------
@@ -197,19 +204,21 @@ class RegularizationPath:
         """
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
         panels = charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
-        label = str(self.measure.label)
+        say, marks = Translator(lang), self.marks(lang)
+        label = self.measure.label.text(say)
         charts.figures.error_curve(
             panels[0],
             self.alphas,
             self.value,
             self.standard_error,
-            self.marks(),
+            marks,
             labels=("", label[:1].upper() + label[1:]),
             greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)
+        titles = say("column.strength"), say(f"strength.upward.{kind}")
         charts.figures.coefficient_lines(
-            panels[1], self.alphas, lines, names, self.marks(), labels=("Strength", _UPWARD[kind])
+            panels[1], self.alphas, lines, names, marks, labels=titles
         )
         return panels
 
@@ -224,6 +233,7 @@ class RegularizationPath:
         picture: str | os.PathLike[str],
         table: str | os.PathLike[str] | None = None,
         kind: str = "features",
+        lang: str = "en",
     ) -> None:
         """Write the picture, and the table of :meth:`frame` with it: both whole, or neither.
 
@@ -234,6 +244,8 @@ class RegularizationPath:
         table : path-like or None, default=None
             A file of a table, such as ``.csv``; None writes none.
         kind : {"features", "entries"}, default="features"
+            As in :meth:`plot`.
+        lang : {"en", "zh"}, default="en"
             As in :meth:`plot`.
 
         Raises
@@ -250,7 +262,7 @@ class RegularizationPath:
             allowed = LazyMessage("allowed.picture")
             got = repr(os.fspath(picture))
             raise ParameterError(sentence("picture", "RegularizationPath.write", allowed, got))
-        draw = partial(self.plot, kind=kind)
+        draw = partial(self.plot, kind=kind, lang=lang)
         content = charts.image(draw, 7.0, 6.0, 2, suffix.removeprefix("."))
 
         def put(file: BinaryIO) -> None:
@@ -260,9 +272,3 @@ class RegularizationPath:
                 write_table(self.frame(), table)
 
         write_whole(picture, put)
-
-
-_UPWARD: Mapping[str, str] = {
-    "features": "Size of the coefficients of a feature",
-    "entries": "Coefficients, scaled",
-}

@@ -79,7 +79,7 @@ def test_auto_writes_a_combination_with_a_network(run, curved):
     done = run("auto", "a.csv", *ONE, "--models", "separate", "--models", "network, shared trunk",
                "--folds", "2", "--jobs", "1", "--out", "m.polytask")  # fmt: skip
     assert done.status == 0, done.err
-    assert "networks: network, shared trunk" in done.out
+    assert "networks: “network, shared trunk”" in done.out
     written = run("predict", "m.polytask", "a.csv", "--out", "p.csv")
     assert written.status == 0, written.err
     expected = load("m.polytask").predict(curved.drop(columns="y"))
