@@ -17,6 +17,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +53,23 @@ def write(path: Path, rows: int) -> None:
     part.rename(path)
 
 
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Read all rows, a part at a time; what was read of a group of rows is let go with it."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(200_000, row_groups=[group])
+
+
 def read(path: Path) -> None:
     """Read all rows into memory, a part at a time."""
-    for batch in pq.ParquetFile(path).iter_batches(200_000):
+    for batch in batches(path):
         np.column_stack([batch.column(name).to_numpy() for name in NAMES])
 
 
 def gram(path: Path) -> None:
     """Read all rows and form X'X."""
     total = np.zeros((FEATURES, FEATURES))
-    for batch in pq.ParquetFile(path).iter_batches(200_000):
+    for batch in batches(path):
         X = np.column_stack([batch.column(name).to_numpy() for name in NAMES])
         total += X.T @ X
 

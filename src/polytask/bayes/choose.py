@@ -61,6 +61,10 @@ class Trials(ABC, Generic[Learned]):
     def tests(self, learned: Learned) -> list[tuple[Array, Array, Array]]:
         """Return slope, information and covariance of each problem, for score tests: (q, q)."""
 
+    def is_always_tried(self, structure: Structure) -> bool:
+        """Say whether a structure is tried whatever a score test promises."""
+        return False
+
     def price(self, structure: Structure) -> float:
         """Return what the parameters cost."""
         return structure.price(self.q, self.n_labels)
@@ -133,7 +137,8 @@ class _Choice(Generic[Learned]):
         for candidates, gain in zip(rows, promise, strict=True):
             last, start = plain.score, base
             for structure in candidates:
-                hopeless = start is base and gain < trials.price(structure) - plain.price
+                dear = start is base and gain < trials.price(structure) - plain.price
+                hopeless = dear and not trials.is_always_tried(structure)
                 if hopeless or not self._is_informed(structure):
                     break
                 start = self._try(structure, start)

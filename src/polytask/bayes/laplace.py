@@ -22,7 +22,7 @@ from polytask.bayes.laplace_mode import (
     posterior_mode,
 )
 from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
-from polytask.bayes.prior import Model, NoVariation, Scalar, Structure
+from polytask.bayes.prior import Full, LowRank, Model, NoVariation, Scalar, Structure
 from polytask.bayes.row_kernel import RowKernel
 from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise
 
@@ -31,6 +31,8 @@ from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise
 WIDEST = 5.0
 # With more columns only the diagonal of a derivative is worked out where that will do.
 _WIDE = 100
+# With so few columns a full covariance costs little more than one of low rank.
+_WIDEST_FULL = 3
 _FIRST_VARIANCE = 0.3
 # Bounds of the log standard deviation of the mean coefficients.
 _LOG_DEVIATIONS = (-7.0, 7.0)
@@ -587,6 +589,12 @@ class _LaplaceTrials(Trials[list[LearnedLaplace]]):
                 (at.covariance_gradient, np.asarray(known), own.beliefs.spread.covariance)
             )
         return found
+
+    def is_always_tried(self, structure: Structure) -> bool:
+        """Say so of low rank, and of what few columns have in its place."""
+        # The curvature of classes at a diagonal prior promises too little.
+        few = isinstance(structure, Full) and structure.shrinkage == 0 and self.q <= _WIDEST_FULL
+        return few or (isinstance(structure, LowRank) and self.q <= _WIDE)
 
     def price(self, structure: Structure) -> float:
         """Return what the parameters cost: half the log of the labels for each."""

@@ -130,7 +130,11 @@ def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
     import pyarrow as pa
     from pyarrow import dataset
 
-    kind = "parquet" if path.is_dir() or path.suffix in (".parquet", ".pq") else "ipc"
+    kind: Any = "ipc"
+    if path.is_dir() or path.suffix in (".parquet", ".pq"):
+        # Otherwise what has been read stays in memory until the file ends.
+        streamed = dataset.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        kind = dataset.ParquetFileFormat(default_fragment_scan_options=streamed)
     try:
         opened = dataset.dataset(path, format=kind)
     except (pa.ArrowInvalid, OSError) as error:
@@ -138,7 +142,9 @@ def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
 
     def read() -> Iterator[Any]:
         try:
-            for batch in opened.to_batches(batch_size=part_rows):
+            for batch in opened.to_batches(
+                batch_size=part_rows, batch_readahead=1, fragment_readahead=1
+            ):
                 if batch.num_rows:
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, OSError) as error:

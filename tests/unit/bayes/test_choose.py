@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask import BayesianMultiTaskRegressor
-from polytask.bayes import Diagonal, Full, NoVariation, Scalar
+from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
 from polytask.bayes.choose import is_informed
 
 
@@ -43,6 +43,16 @@ def test_a_parameter_costs_half_the_log_of_the_rows():
 def test_the_truth_is_found(spread, kinds):
     X, y, task, _ = tasks(1, 40, 30, 4, spread)
     assert isinstance(BayesianMultiTaskRegressor().fit(X, y, task=task).structure_, kinds)
+
+
+def test_low_rank_is_tried_for_classes_whatever_a_score_test_promises():
+    """On landmine the test promises less than the price, and rank 1 predicts best."""
+    X, eta, task, _ = tasks(0, 12, 60, 5, 0.0)
+    y = (eta > 1.0).astype(int)
+    model = BayesianMultiTaskClassifier().fit(X, y, task=task)
+    assert LowRank in {type(entry.structure) for entry in model.evidence_}
+    numbers = BayesianMultiTaskRegressor().fit(X, eta, task=task)
+    assert LowRank not in {type(entry.structure) for entry in numbers.evidence_}
 
 
 def test_both_choices_stop_where_parameters_outnumber_rows():
