@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from polytask._checks import nearest, sentence
+from polytask._checks import nearest
 from polytask.data import TableEncoder, tables
-from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
+from polytask.statistics.sources import Source, source_of
 from polytask.statistics.task_statistics import TaskStatistics, collect
 
 _OWNER = "collect_parts"
@@ -68,7 +67,7 @@ def collect_parts(
     """
     roles = [target] if isinstance(target, str) else list(target)
     given = [name for name in (task_column, sample_weight, fold) if name is not None]
-    parts = source if callable(source) else _file_parts(source, part_rows)
+    rows = source_of(source, part_rows)
 
     def features(table: Any) -> Any:  # noqa: ANN401 - any table
         known = [str(name) for name in tables.column_names(table)]
@@ -79,10 +78,8 @@ def collect_parts(
         return tables.drop_columns(table, [*roles, *set(given) - {task_column}, *drop])
 
     if encoder is None:
-        encoder = _encoder_of(
-            tables.drop_columns(features(table), [task_column] if task_column else [])
-            for table in parts()
-        )
+        without = [task_column] if task_column else []
+        encoder = _encoder_of(rows, lambda table: tables.drop_columns(features(table), without))
 
     def collected(table: Any) -> TaskStatistics:  # noqa: ANN401 - any table
         columns = {name: tables.get_column(table, name) for name in (*roles, *given)}
@@ -94,21 +91,21 @@ def collect_parts(
             encoder=encoder,
         )  # fmt: skip
 
-    found = reduce(lambda a, b: b if a is None else a + b, map(collected, parts()), None)
+    found: TaskStatistics | None = rows.summed(collected, lambda one, other: one + other)
     if found is None:
         raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
     return found
 
 
-def _encoder_of(parts: Iterable[Any]) -> TableEncoder:
+def _encoder_of(source: Source, features: Callable[[Any], Any]) -> TableEncoder:
     """Return what encodes all parts alike."""
-    found: TableEncoder | None = None
     with warnings.catch_warnings():
         # What deserves a look in one part need not do so in all.
         warnings.simplefilter("ignore", DataWarning)
-        for table in parts:
-            own = TableEncoder(max_levels=_ANY).fit(table)
-            found = own if found is None else found.together(own, exact=False)
+        found: TableEncoder | None = source.summed(
+            lambda table: TableEncoder(max_levels=_ANY).fit(features(table)),
+            lambda one, other: one.together(other, exact=False),
+        )
     if found is None:
         raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
     for column in found.report_.columns:
@@ -116,45 +113,3 @@ def _encoder_of(parts: Iterable[Any]) -> TableEncoder:
             fields = {"name": repr(column.name), "n": len(column.levels), "most": _MOST_LEVELS}
             raise DataError(LazyMessage("statistics.refusal.many_levels", fields))
     return found
-
-
-def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
-    """Return what yields the rows of a file or folder, so many at a time."""
-    if not isinstance(source, str | os.PathLike):
-        allowed = LazyMessage("allowed.path_or_function")
-        raise ParameterError(sentence("source", _OWNER, allowed, repr(source)))
-    path = Path(source)
-    if not path.exists():
-        fields = {"path": repr(os.fspath(source))}
-        raise DataError(LazyMessage("statistics.refusal.no_file", fields))
-    import pyarrow as pa
-    from pyarrow import dataset
-
-    kind: Any = "ipc"
-    if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        # Otherwise what has been read stays in memory until the file ends. (A buffered stream
-        # holds less still, but pyarrow 17 reads its columns side by side, and then fails.)
-        streamed = dataset.ParquetFragmentScanOptions(pre_buffer=False)
-        kind = dataset.ParquetFileFormat(default_fragment_scan_options=streamed)
-    try:
-        opened = dataset.dataset(path, format=kind)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(source, error) from error
-
-    def read() -> Iterator[Any]:
-        try:
-            for batch in opened.to_batches(
-                batch_size=part_rows, batch_readahead=1, fragment_readahead=1
-            ):
-                if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(source, error) from error
-
-    return read
-
-
-def _unreadable(source: object, error: Exception) -> DataError:
-    first = str(error).partition("\n")[0]
-    fields = {"path": repr(str(source)), "reason": first}
-    return DataError(LazyMessage("statistics.refusal.unreadable", fields))
