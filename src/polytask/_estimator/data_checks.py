@@ -55,7 +55,50 @@ def data_warnings(
     columns = NumberColumns(data)
     leaks = find_leaks(data, columns)
     if not allow_leak:
-        _refuse([leak for leak in leaks if leak.refused], owner, target)
+        refuse_leaks(leaks, owner, target)
+    return (
+        *_column_warnings(data, columns, leaks),
+        *_doubtful_classes(data, target),
+        *_told_by_task(data),
+        *_doubtful_weights(data),
+        *([] if grouped else _repeated_rows(data, columns)),
+    )
+
+
+def site_warnings(
+    data: TaskData, owner: str, *, allow_leak: bool, target: str
+) -> tuple[LazyMessage, ...]:
+    """Do the same for rows that stay where they are, whose columns a schema names."""
+    columns = NumberColumns(data)
+    leaks = find_leaks(data, columns)
+    if not allow_leak:
+        refuse_leaks(leaks, owner, target, "statistics")
+    return tuple(_of_schema(doubt) for doubt in _column_warnings(data, columns, leaks))
+
+
+def moment_warnings(
+    leaks: Sequence[Leak], owner: str, *, allow_leak: bool
+) -> tuple[LazyMessage, ...]:
+    """Do the same for what the sums over rows tell of copies."""
+    if not allow_leak:
+        refuse_leaks(leaks, owner, "", "statistics")
+    return tuple(_of_schema(_doubt("doubt.leak", leak)) for leak in leaks)
+
+
+# What says that a column is to be left out.
+_LEAVING_OUT = ("doubt.leak", "doubt.sum", "doubt.id_numbers", "doubt.id_text")
+
+
+def _of_schema(doubt: LazyMessage) -> LazyMessage:
+    """Say that a column is left out of the schema, where there is one."""
+    known = doubt.key in _LEAVING_OUT
+    return LazyMessage(f"{doubt.key}.site", doubt.fields) if known else doubt
+
+
+def _column_warnings(
+    data: TaskData, columns: NumberColumns, leaks: Sequence[Leak]
+) -> tuple[LazyMessage, ...]:
+    """Say which columns hold the target, name rows, or hold cells that mislead."""
     copies = find_target_copies(data) if data.form is Form.TARGETS else []
     return (
         *(_doubt("doubt.leak", leak) for leak in leaks),
@@ -63,10 +106,6 @@ def data_warnings(
         *_first(_row_ids(data, columns, {leak.column for leak in leaks}), "doubt.more_ids"),
         *_first(far_cell_sentences(data, columns), "doubt.more_far"),
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
-        *_doubtful_classes(data, target),
-        *_told_by_task(data),
-        *_doubtful_weights(data),
-        *([] if grouped else _repeated_rows(data, columns)),
     )
 
 
@@ -195,7 +234,9 @@ def _doubt(key: str, leak: Leak) -> LazyMessage:
     return LazyMessage(key, {"column": leak.column, "relation": _relation(leak, "").node})
 
 
-def _refuse(leaks: Sequence[Leak], owner: str, target: str) -> None:
+def refuse_leaks(found: Sequence[Leak], owner: str, target: str, of: str = "estimator") -> None:
+    """Refuse the columns that are sure to hold the target, if there are any."""
+    leaks = [leak for leak in found if leak.refused]
     if not leaks:
         return
     named = target and repr(target)
@@ -211,7 +252,7 @@ def _refuse(leaks: Sequence[Leak], owner: str, target: str) -> None:
         "leaks": [message.node for message in leaking],
         "drop": f" '{names}'" if len(leaks) <= _SHOWN else "",
     }
-    raise DataError(LazyMessage(f"estimator.refusal.leak{'s' * (len(leaks) > 1)}", fields))
+    raise DataError(LazyMessage(f"{of}.refusal.leak{'s' * (len(leaks) > 1)}", fields))
 
 
 def _relation(leak: Leak, target: str) -> LazyMessage:

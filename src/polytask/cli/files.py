@@ -172,7 +172,8 @@ class Tables:
         if command != "fit":
             fields = {"command": command, "source": self.source.name}
             raise IncompatibleError(LazyMessage("cli.refusal.needs_rows", fields))
-        for flag in (*spoken_flags(self.columns), *spoken_flags(self.splitting)):
+        columns = replace(self.columns, allow_leak=False)
+        for flag in (*spoken_flags(columns), *spoken_flags(self.splitting)):
             fields = {"flag": flag, "source": self.source.name}
             raise ParameterError(LazyMessage("cli.refusal.statistics_know", fields))
 

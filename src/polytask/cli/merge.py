@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from polytask._options import argument, option
 from polytask.cli.console import note, say, say_pair, say_whole
 from polytask.cli.files import STATISTICS_SUFFIX, require_file, writable
 from polytask.cli.options import Running, Vary, command_line
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Merged:
     PANEL = "help.panel.sites"
 
     files: tuple[str, ...] = argument("help.merge.files", "STATS...", default=())
+    allow_leak: bool = option("help.allow_leak", default=False)
 
 
 def merge(
@@ -44,6 +46,7 @@ def merge(
 ) -> None:
     """Read, compare what the files say of themselves, add, write and say what was done."""
     from polytask.statistics import TaskStatistics
+    from polytask.statistics.leaks import leak_warnings
 
     speech = running.speech
     if len(merged.files) < 2:
@@ -59,6 +62,8 @@ def merge(
     _refuse_unlike(parts)
     found = sum(parts.values())
     assert isinstance(found, TaskStatistics)
+    for doubt in leak_warnings(found, path, allow_leak=merged.allow_leak):
+        warnings.warn(DataWarning(doubt), stacklevel=2)
     found.save(path)
     counts = Counter(task for part in parts.values() for task in part.tasks)
     shared = [repr(task) for task, n in counts.items() if n > 1]

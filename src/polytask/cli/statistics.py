@@ -35,6 +35,7 @@ class Collecting:
     task_name: str | None = option("help.task_name", metavar="NAME")
     folds: int | None = option("help.statistics.folds", metavar="N", least=2)
     drop_missing_target: bool = option("help.drop_missing_target", default=False)
+    allow_leak: bool = option("help.allow_leak", default=False)
 
 
 def statistics(
@@ -69,7 +70,7 @@ def statistics(
         order = np.lexsort((np.random.default_rng(running.seed).permutation(len(table)), codes))
         fold = np.empty(len(table), dtype=int)
         fold[order] = np.arange(len(table)) % collecting.folds
-    found = schema.collect(table, fold=fold)
+    found = schema.collect(table, fold=fold, allow_leak=collecting.allow_leak)
     found.save(path)
     say_pair(speech("cli.label.rows"), f"{found.n_rows:,}")
     say_pair(speech("cli.label.tasks"), speech.listed([str(task) for task in found.tasks]))

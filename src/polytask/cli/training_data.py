@@ -124,7 +124,7 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     """Read the rows to learn from, in one of three forms."""
     source, columns = tables.source, tables.columns
     if source.is_statistics:
-        return _of_statistics(tables.source.name)
+        return _of_statistics(tables.source.name, allow_leak=columns.allow_leak)
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
@@ -138,12 +138,15 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     return training
 
 
-def _of_statistics(path: str) -> TrainingData:
+def _of_statistics(path: str, *, allow_leak: bool) -> TrainingData:
     """Return statistics in place of rows."""
     from polytask.statistics import TaskStatistics
+    from polytask.statistics.leaks import leak_warnings
 
     require_file(path, LazyMessage("cli.what.statistics"))
     found = TaskStatistics.load(path)
+    for doubt in leak_warnings(found, path, allow_leak=allow_leak):
+        warnings.warn(DataWarning(doubt), stacklevel=2)
     names = found.tasks if found.form.value == "targets" else ("target",)
     reason = LazyMessage("cli.reason.statistics")
     columns = found.n_columns - (found.task_column is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,10 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from polytask._checks import nearest, of_system, sentence
+from polytask._estimator.data_checks import site_warnings
+from polytask._estimator.training import training_data
 from polytask.data import TableEncoder, tables
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.io.atomic import write_whole
 from polytask.messages import LazyMessage, Text, message_of
 from polytask.statistics.disclosure import SmallCounts
@@ -121,7 +124,13 @@ class Schema:
         columns = {code["name"]: _plain(code) for code in encoder.to_state()["codes"]}
         return cls(target, task_column, columns, minimum)
 
-    def collect(self, table: Any, *, fold: ArrayLike | None = None) -> TaskStatistics:  # noqa: ANN401
+    def collect(
+        self,
+        table: Any,  # noqa: ANN401
+        *,
+        fold: ArrayLike | None = None,
+        allow_leak: bool = False,
+    ) -> TaskStatistics:
         """Collect the statistics of the rows of a site, or refuse to.
 
         Parameters
@@ -130,6 +139,9 @@ class Schema:
             Rows with the columns of the schema; others are left out.
         fold : array of shape (n,) or None, default=None
             As in :func:`collect`; every task then needs enough rows in each fold.
+        allow_leak : bool, default=False
+            Whether a column may equal the target up to a factor and a constant, over all rows or
+            within every task, which otherwise is refused.
 
         Returns
         -------
@@ -138,12 +150,18 @@ class Schema:
         Raises
         ------
         DataError
-            If a column is not there, holds a level that is not in the schema or missing cells
-            that the schema does not provide for; or where some sum is over few rows: each task
-            must have more rows (in each fold) than the minimum and than twice the number of
-            features; every level, every pair of levels and what is left of either must have no
-            row or at least the minimum, and so must the rows in which a number differs from
-            a value that as many rows have.
+            If a column is not there, is a copy of the target, holds a level that is not in the
+            schema or missing cells that the schema does not provide for; or where some sum is
+            over few rows: each task must have more rows (in each fold) than the minimum and than
+            twice the number of features; every level, every pair of levels and what is left of
+            either must have no row or at least the minimum, and so must the rows in which a
+            number differs from a value that as many rows have.
+
+        Warns
+        -----
+        DataWarning
+            Of columns that number or name the rows, of cells so far from the others that they
+            decide a column, and of what else may hold the target: statistics do not show it.
         """
         known = [str(name) for name in tables.column_names(table)]
         wanted = list(self.columns)
@@ -158,14 +176,20 @@ class Schema:
             if not {"missing_as", "missing"} & self.columns[name].keys():
                 fields = {"name": repr(name), "n": str(n)}
                 raise DataError(LazyMessage("statistics.refusal.missing", fields))
-        return collect(
-            tables.select(table, [self.task_column, *wanted]),
-            tables.get_column(table, self.target),
+        rows = tables.select(table, [self.task_column, *wanted])
+        y = tables.get_column(table, self.target)
+        collected = collect(
+            rows,
+            y,
             task_column=self.task_column,
             fold=fold,
             encoder=self.encoder,
             minimum=self.minimum,
         )
+        data = training_data(rows, y, None, None, self.task_column, _OWNER)
+        for doubt in site_warnings(data, _OWNER, allow_leak=allow_leak, target=self.target):
+            warnings.warn(DataWarning(doubt), stacklevel=2)
+        return collected
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schema as text that people read and edit.

@@ -144,3 +144,46 @@ def test_few_rows_are_refused_in_chinese(agreed):
     done = agreed("statistics", "tiny.csv", *words)
     assert done.status == 2
     assert "任务 'tiny'" in done.err
+
+
+def test_copies_of_the_target_are_refused_at_the_site_and_where_statistics_are_merged(run):
+    for k, name in enumerate(("north", "south")):
+        table = site(k).assign(cost=lambda t, k=k: (2 + k) * t["days"] + 7)
+        table.assign(ward=name).to_csv(f"{name}.csv", index=False)
+    words = ("north.csv", "--task", "ward", "--target", "days", "--out", "study.json")
+    assert run("schema", *words).status == 2
+    assert run("schema", *words, "--allow-leak").status == 0
+    words = ("north.csv", "--schema", "study.json", "--out", "north.stats")
+    done = run("statistics", *words)
+    assert done.status == 2
+    assert "column 'cost' equals the target 'days'" in done.err
+    assert "or say --allow-leak if" in done.err
+    assert not Path("north.stats").exists()
+    for name in ("north", "south"):
+        words = (f"{name}.csv", "--schema", "study.json", "--out", f"{name}.stats")
+        done = run("statistics", *words, "--allow-leak")
+        assert done.status == 0, done.err
+        assert "Column 'cost' equals the target" in done.err
+    files = ("north.stats", "south.stats", "--out", "all.stats")
+    done = run("merge", *files)
+    assert done.status == 2
+    assert "all.stats has the target among its features: column 'cost' equals" in done.err
+    assert "within every task" in done.err
+    assert not Path("all.stats").exists()
+    done = run("merge", *files, "--allow-leak")
+    assert done.status == 0, done.err
+    done = run("fit", "all.stats", "--out", "m.polytask")
+    assert done.status == 2
+    assert "column 'cost' equals the target" in done.err
+    assert not Path("m.polytask").exists()
+    done = run("fit", "all.stats", "--allow-leak", "--out", "m.polytask")
+    assert done.status == 0, done.err
+
+
+def test_row_numbers_are_named_where_the_rows_are(agreed):
+    table = site(0)
+    table["age"] = np.arange(1, 121)
+    table.to_csv("north.csv", index=False)
+    done = collected(agreed, "north")
+    assert done.status == 0
+    assert "'age' holds a different whole number in nearly every row (1 to 120)" in done.err

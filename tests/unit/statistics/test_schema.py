@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from polytask import DataError, MultiTaskRegressor, ParameterError
+from polytask import DataError, DataWarning, MultiTaskRegressor, ParameterError
 from polytask.penalties import L21
 from polytask.statistics import Schema, TaskStatistics, collect
 
@@ -163,7 +163,8 @@ def test_levels_and_missing_cells_are_those_of_the_schema():
     with pytest.raises(DataError, match="'age' has 60 missing cells"):
         schema().collect(gaps)
     filled = COLUMNS | {"age": {"kind": "number", "missing_as": 61.0, "flagged": False}}
-    found = schema(columns=filled).collect(gaps)
+    with pytest.warns(DataWarning, match=r"'age' holds a different whole number in nearly every"):
+        found = schema(columns=filled).collect(gaps)
     assert cell(found, "a").mean[0] == pytest.approx((60 * 61.0 + sum(range(50, 90))) / 100)
     flagged = COLUMNS | {"age": {"kind": "number", "missing_as": 61.0}}
     assert schema(columns=flagged).encoder.get_feature_names_out()[1] == "age=missing"
@@ -229,3 +230,21 @@ def test_sets_of_targets_are_guarded_too():
     collect(X, Y)
     with pytest.raises(DataError, match="targets that are observed together"):
         collect(X, Y, minimum=5)
+
+
+def test_copies_of_the_target_are_refused_where_the_rows_are():
+    table = patients().assign(days=lambda t: t["days"].round(2))
+    # Rounded, so that sums alone would not show it.
+    table["age"] = (24 * table["days"] + 1).round(1)
+    with pytest.raises(DataError, match=r"Schema has the target among .*'age' equals .*'days'"):
+        schema().collect(table)
+    with pytest.warns(DataWarning, match="leave it out of what is collected"):
+        found = schema().collect(table, allow_leak=True)
+    assert found.n_rows == 200
+
+
+def test_a_cell_that_decides_its_column_is_named_where_the_rows_are():
+    table = patients()
+    table.loc[7, "age"] = 1e6
+    with pytest.warns(DataWarning, match=r"Column 'age' of X holds 1000000 in row 7"):
+        schema().collect(table)
