@@ -268,11 +268,11 @@ def follow(
     _go_on(W, old_W, onward)
     _go_on(slope, old_slope, onward)
     inside, none, sweeps = np.zeros(d, dtype=np.bool_), np.zeros((0, 0)), 0
-    gap = data = penalty = np.inf
+    gap, data, penalty = _gap(W, slope, first, value, strengths)
     for share in _SHARES:
         used, count = _admit(inside, W, slope, curvature, entry / ahead, group / ahead)
         ahead = 1.0
-        if count > max(_MOST_ROWS, 2 * used):
+        if gap <= aim or count > max(_MOST_ROWS, 2 * used):
             break
         whole = 3 * count >= 2 * d
         # Where most rows take part, all do: their slopes are then up to date after the sweeps.
@@ -300,7 +300,7 @@ def follow(
                 W[index[k]] = own_W[k]
             _slopes(slope, first, rows, own_W, scale, (mean, own_mean, pull))
             gap, data, penalty = _gap(W, slope, first, value, strengths)
-        if not solved or gap <= aim:
+        if not solved:
             break
     here = _violation(W, slope, curvature, strengths, False)
     there = _violation(W, first, curvature, strengths, True)

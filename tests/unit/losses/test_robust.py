@@ -165,7 +165,7 @@ def test_models_without_sharing_have_the_same_loss(loss):
     names = ["separate", "pooled", "pooled + intercepts", "learned prior", "near the mean"]
     names += ["separate, unpenalised", "pooled + intercepts, unpenalised"]
     classes = loss == "squared_hinge"
-    result = compare(X, y > 0 if classes else y, task=task, loss=loss, models=names, cv=2)
+    result = compare(X, y > 0 if classes else y, task=task, loss=loss, models=names, cv=5)
     held = {row.name: row for row in result.models}
     assert "for the losses squared, logistic" in held["learned prior"].note
     scores = [held[name].metrics["accuracy" if classes else "mae"] for name in names[:3]]
