@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -17,7 +17,13 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
 from polytask._estimator.card import Card, describe_data, make_card
-from polytask._estimator.dates import dates_again, dates_of_features, names_before, with_dates
+from polytask._estimator.dates import (
+    DayFirst,
+    dates_again,
+    dates_of_features,
+    names_before,
+    with_dates,
+)
 from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
@@ -175,7 +181,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         owner = type(self).__name__
         X = as_table(X, self.task_column)
         column = tables.name_at(X, self.task_column)
-        given, dates = X, dict[str, bool]()
+        given: Any = X
+        dates: DayFirst = {}
         if getattr(self, "date_features", False):
             roles = [*y] if isinstance(y, list | tuple) else [y if isinstance(y, str) else None]
             roles += [column, task if isinstance(task, str) else None]
@@ -434,14 +441,14 @@ class Given:
     width: int
     names: tuple[str, ...] | None
     column: str | int | None
-    dates: Mapping[str, bool]
+    dates: DayFirst
 
 
 def given_columns(
     X: Any,  # noqa: ANN401
     raw: TaskData,
     task_column: str | int | None,
-    dates: Mapping[str, bool],
+    dates: DayFirst,
 ) -> tuple[int, tuple[str, ...] | None]:
     """Return number and names of the columns that `predict` will be given."""
     names = raw.feature_names

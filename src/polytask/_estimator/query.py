@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
+from polytask._estimator.dates import DayFirst
 from polytask._estimator.training import (
     TaskColumn,
     check_names,
@@ -40,8 +41,8 @@ class InputSchema:
     task_column: TaskColumn
     encoder: TableEncoder | None
     present: NDArray[np.bool_] | None = None
-    # Columns of dates that became features, and whether the day comes first in their words.
-    dates: Mapping[str, bool] = field(default_factory=dict)
+    # Columns of dates that became features.
+    dates: DayFirst = field(default_factory=dict)
 
     def to_state(self) -> State:
         """Return the fields by name, the form as its value."""

@@ -153,13 +153,13 @@ def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any
         task_column_of(model, asked.task, table, source.name)
         if asked.target is None:
             raise ParameterError(LazyMessage("cli.refusal.adapt_targets"))
-        X = needed_columns(table, model, source.name)
+        X = needed_columns(table, model, source)
         return X, _values(table, asked.target), asked.target, weight
     column = task_column_of(model, asked.task, table, source.name)
     if column is None:
         raise ParameterError(LazyMessage("cli.refusal.adapt_task"))
     labels = known_labels(table[column], model.tasks_)
-    X = needed_columns(table, model, source.name)
+    X = needed_columns(table, model, source)
     if column != model.task_column:
         return X, y, _objects(labels), weight
     X = X.drop(columns=[column])

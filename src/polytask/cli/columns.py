@@ -60,6 +60,22 @@ def likely_tasks(table: pd.DataFrame) -> tuple[TaskHint, ...]:
     return tuple(hint for _, hint in sorted(ranked, key=lambda pair: pair[0])[:SHOWN])
 
 
+# The whole name of a column that holds labels, unlike age_group or n_users.
+_LABELS = re.compile(rf"({_WORDS.pattern})([_ .-]?(id|no|nr|num|number|code))?", re.IGNORECASE)
+_FEWEST_LABELS = 3
+
+
+def numbers_like_tasks(table: pd.DataFrame) -> TaskHint | None:
+    """Return the first column of whole numbers that are very likely labels of tasks."""
+    for name in table.columns:
+        column = table[name]
+        if _LABELS.fullmatch(str(name)) and _is_number(column) and may_be_labels(column):
+            rows = column.value_counts()
+            if _FEWEST_LABELS <= len(rows) <= MOST and rows.min() >= ROWS_PER_TASK:
+                return TaskHint(str(name), len(rows))
+    return None
+
+
 def may_be_labels(column: pd.Series[Any]) -> bool:
     """Tell whether a column holds text, categories or whole numbers without gaps."""
     import pandas as pd
@@ -401,7 +417,9 @@ def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any
     return get_column(table, name)
 
 
-def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+def times_of(
+    table: pd.DataFrame, name: str | None, source: str, day_first: bool | None
+) -> NDArray[Any] | None:
     """Return the time of every row. Shapes: table (n, d), result (n,)."""
     import pandas as pd
 
@@ -416,7 +434,9 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
     numbers = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
     _refuse_gaps(column, f"--time {name!r}", "time", source)
     values = get_column(table, name)
-    return values if dates or numbers else read_dates(values, None, f"--time {name!r}", source)
+    if dates or numbers:
+        return values
+    return read_dates(values, day_first, f"--time {name!r}", source)
 
 
 def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> None:

@@ -34,7 +34,7 @@ IsFeature = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How text files are written, as arguments of `read_table`; None is found out."""
+    """How files are written; None is found out."""
 
     PANEL = "help.panel.reading"
 
@@ -57,10 +57,12 @@ class TextFormat:
         metavar="WORD",
         default=(),
     )
+    sheet: str | None = option("help.sheet", metavar="NAME")
+    day_first: bool | None = option("help.day_first", "--day-first/--month-first")
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `read_table` and `read_tables`."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "day_first"}
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,9 @@ def _given(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a datacla
         text, value = each.metadata.get("option"), getattr(group, each.name)
         if text is not None and not text.is_argument and value != each.default:
             name = (text.name or each.name).replace("_", "-")
-            yield (text.flags[0] if text.flags else f"--{name}"), value
+            flag = text.flags[0] if text.flags else f"--{name}"
+            yes, _, no = flag.partition("/")
+            yield (no if value is False else yes), value is False or value
 
 
 def spoken_words(group: Any) -> list[str]:  # noqa: ANN401 - a dataclass of options

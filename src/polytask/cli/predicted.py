@@ -20,6 +20,7 @@ from polytask.messages import LazyMessage, spoken
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask._estimator.dates import DayFirst
     from polytask.cli.columns import Copied
     from polytask.data.encoder import TransformReport
 
@@ -214,7 +215,7 @@ def read_rows(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
         _check_tasks(
             model, task, LazyMessage("what.column", {"column": repr(column)}), source.name
         )
-    X = needed_columns(table, model, source.name)
+    X = needed_columns(table, model, source)
     if column is not None and task is not None and column == model.task_column:
         X = X.drop(columns=[column])
         X[column] = as_column(task)
@@ -263,11 +264,17 @@ def _check_tasks(model: Any, labels: list[Hashable], what: LazyMessage, source: 
     index.encode(labels, model.unseen_tasks, what, source)
 
 
-def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
+def _dates_of(model: Any, source: RowSource) -> DayFirst:  # noqa: ANN401 - any estimator
+    """Return the columns of dates that features are made of, read as the user or `fit` said."""
+    said = source.text.day_first
+    return {name: day if said is None else said for name, day in model._schema.dates.items()}
+
+
+def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.DataFrame:  # noqa: ANN401
     """Return the columns that the model needs; refuse a table that lacks some."""
     from polytask._estimator.dates import dates_again
 
-    table = dates_again(table, model._schema.dates)
+    table = dates_again(table, _dates_of(model, source))
     wanted = [str(name) for name in model.feature_names_in_]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
@@ -276,7 +283,7 @@ def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame
             LazyMessage(
                 "cli.refusal.lacks_columns",
                 {
-                    "source": source,
+                    "source": source.name,
                     "n": len(lacking),
                     "total": len(wanted),
                     "columns": named([repr(name) for name in lacking]),
@@ -302,7 +309,10 @@ def _separate(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
             if copied.task is not None
             else LazyMessage("cli.refusal.one_table")
         )
+    from polytask._estimator.dates import dates_again
+
     tables = source.tables(set(model.feature_names_in_).__contains__)
+    tables = dates_again(tables, _dates_of(model, source))
     labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
     _check_tasks(model, labels, LazyMessage("cli.what.file_names"), source.name)
     names = set(model.feature_names_in_)

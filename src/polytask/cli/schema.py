@@ -30,7 +30,7 @@ class Agreed:
 def schema(
     columns: Annotated[ColumnOptions, Vary(("ids", "weight", "targets", "date_features"))],
     agreed: Agreed,
-    source: Annotated[RowSource, Vary(("file_per_task",))],
+    source: Annotated[RowSource, Vary(("file_per_task", "day_first"))],
     running: Annotated[
         Running,
         Vary(

@@ -40,7 +40,7 @@ class Collecting:
 
 def statistics(
     collecting: Collecting,
-    source: Annotated[RowSource, Vary(("file_per_task",))],
+    source: Annotated[RowSource, Vary(("file_per_task", "day_first"))],
     running: Annotated[
         Running,
         Vary(

@@ -25,6 +25,7 @@ from polytask.cli.columns import (
     groups_of,
     likely_tasks,
     matching,
+    numbers_like_tasks,
     require,
     roles_of,
     times_of,
@@ -382,7 +383,7 @@ def _long(
     refusals.refuse(source)
     counts = table[task].value_counts(sort=False)
     return TrainingData(
-        X=_with_dates(table[[task, *roles.features]], columns, task),
+        X=_with_dates(table[[task, *roles.features]], tables, task),
         y=get_column(table, target),
         weight=row_weights(table, roles.weight, source),
         task_column=task,
@@ -391,7 +392,7 @@ def _long(
         n_rows=len(table),
         n_columns=len(roles.features),
         group=groups_of(table, split.group, source),
-        time=times_of(table, split.time, source),
+        time=times_of(table, split.time, source, tables.source.text.day_first),
         notes=_without_target([label for label in tasks if label not in counts.index]),
     )
 
@@ -419,11 +420,16 @@ def _targets(
             kinds.append(found.kind)
     refusals.add_features(table[list(roles.features)], tables)
     refusals.refuse(source)
+    like = numbers_like_tasks(table[list(roles.features)])
+    if like is not None:
+        fields = {"name": like.name, "n_values": like.n_values, "quote": shlex.quote(like.name)}
+        fields |= {"target": shlex.quote(roles.targets[0])}
+        note(LazyMessage("cli.note.like_tasks", fields))
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(LazyMessage("cli.note.bare", {"n": int(bare.sum())}))
     return TrainingData(
-        X=_with_dates(table[list(roles.features)], tables.columns),
+        X=_with_dates(table[list(roles.features)], tables),
         y=table[list(roles.targets)],
         weight=row_weights(table, roles.weight, source),
         task_column=None,
@@ -432,7 +438,7 @@ def _targets(
         n_rows=len(table),
         n_columns=len(roles.features),
         group=groups_of(table, split.group, source),
-        time=times_of(table, split.time, source),
+        time=times_of(table, split.time, source, tables.source.text.day_first),
     )
 
 
@@ -459,7 +465,7 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     weight = {name: row_weights(part, roles.weight, name) for name, part in parts.items()}
     rows = {name: (part[kept[name]], get_column(part, target)) for name, part in parts.items()}
     return TrainingData(
-        X=_with_dates(rows, columns),
+        X=_with_dates(rows, tables),
         y=None,
         weight=None if roles.weight is None else weight,
         task_column=None,
@@ -468,15 +474,17 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
         n_rows=sum(map(len, parts.values())),
         n_columns=len(roles.features),
         group=groups_of(below, split.group, source.name),
-        time=times_of(below, split.time, source.name),
+        time=times_of(below, split.time, source.name, source.text.day_first),
     )
 
 
-def _with_dates(X: Any, columns: ColumnOptions, task: str | None = None) -> Any:  # noqa: ANN401
+def _with_dates(X: Any, tables: Tables, task: str | None = None) -> Any:  # noqa: ANN401
     """Return a table, or tables by task, with features of its dates if these are asked for."""
     from polytask._estimator.dates import with_dates
 
-    return with_dates(X, [task])[0] if columns.date_features else X
+    if not tables.columns.date_features:
+        return X
+    return with_dates(X, [task], tables.source.text.day_first)[0]
 
 
 def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns

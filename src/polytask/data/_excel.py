@@ -42,8 +42,8 @@ def read_workbook(data: bytes, source: str, suffix: str, sheet: str | None, mark
         key = "no_rows" if rows else "no_cells"
         raise DataError(LazyMessage(f"read.refusal.{key}", {"source": source}))
     notes = []
-    if sheet is None and len(sheets) > 1:
-        others = [repr(other) for other in sheets if other != name]
+    others = [repr(other) for other, cells in filled.items() if cells and other != name]
+    if sheet is None and others:
         fields = {"file": source, "name": repr(name), "others": others}
         notes.append(LazyMessage("read.sheet", fields))
     text = [[_text(cell, mark) for cell in row] for row in rows]

@@ -126,10 +126,14 @@ def read_dates(
     read: dict[Any, Moment] = {}
     first = _day_first(cells, parameter, owner) if day_first is None else day_first
     for cell in dict.fromkeys(cells[~missing].tolist()):
-        moment = _moment(cell, first)
+        moment = _moment(cell, first is not False)
         if moment is None:
             row = next(k for k in np.flatnonzero(~missing) if cells[k] == cell)
             got = LazyMessage("got.cell", {"cell": repr(cell), "row": row})
+            if day_first is not None and _moment(cell, not day_first) is not None:
+                key = f"dates.refusal.{'day' if day_first else 'month'}_first"
+                fields = {"parameter": parameter, "owner": owner, "got": got}
+                raise DataError(LazyMessage(key, fields))
             raise DataError(
                 sentence(parameter, owner, LazyMessage("allowed.dates", {"ways": _WAYS}), got)
             )
@@ -147,10 +151,10 @@ def read_dates(
     return out
 
 
-def day_comes_first(values: Any, parameter: Text = "values") -> bool:  # noqa: ANN401
-    """Tell whether dates such as 31/12/2024 begin with the day; True if there are none."""
+def day_comes_first(values: Any, parameter: Text = "values") -> bool | None:  # noqa: ANN401
+    """Tell whether dates such as 31/12/2024 begin with the day; None if there are none."""
     cells = tables.column_values(values) if tables.is_column(values) else np.asarray(values)
-    return cells.dtype.kind == "M" or _day_first(cells, parameter, _TABLE)
+    return None if cells.dtype.kind == "M" else _day_first(cells, parameter, _TABLE)
 
 
 def _matched(word: str) -> re.Match[str] | None:
@@ -162,7 +166,7 @@ def _matched(word: str) -> re.Match[str] | None:
     return None
 
 
-def _day_first(cells: NDArray[Any], parameter: Text, owner: Text) -> bool:
+def _day_first(cells: NDArray[Any], parameter: Text, owner: Text) -> bool | None:
     """Tell whether the day stands before the month; ask where nothing in the column tells."""
     words = dict.fromkeys(cell for cell in cells.tolist() if isinstance(cell, str))
     seen = [found for found in map(_matched, words) if found is not None]
@@ -170,7 +174,7 @@ def _day_first(cells: NDArray[Any], parameter: Text, owner: Text) -> bool:
     # 01/01/2024 is the same either way.
     open_ones = [f for f in open_ones if int(f["first"]) != int(f["other"])]
     if not open_ones:
-        return True
+        return None
     day = [f for f in open_ones if int(f["first"]) > 12]
     month = [f for f in open_ones if int(f["other"]) > 12]
     if bool(day) != bool(month):

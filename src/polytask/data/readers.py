@@ -24,7 +24,7 @@ from polytask.data._csv_text import RawTable, decode, parse
 from polytask.data._csv_types import type_columns
 from polytask.data._excel import EXCEL_SUFFIXES, read_workbook
 from polytask.data._table_writing import write_table
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -147,11 +147,12 @@ def read_table(
     DataError
         If the file cannot be read as a table; the sentence names it, and the row if there is one.
     ParameterError
-        If `sep`, `decimal` or `encoding` is not allowed.
+        If `sep`, `decimal` or `encoding` is not allowed, or `sheet` given for a file without.
     """
     source = os.fspath(path)
     suffix = _suffix(source)
     absent = tuple(word.strip() for word in missing_values)
+    _check_sheet(source, suffix, sheet)
     if suffix not in TEXT_SUFFIXES + EXCEL_SUFFIXES:
         table, notes = _read_binary(source, suffix)
         if columns is not None:
@@ -176,6 +177,7 @@ def read_tables(
     decimal: str | None = None,
     encoding: str | None = None,
     missing_values: Sequence[str] = (),
+    sheet: str | None = None,
 ) -> TablesResult:
     """Read one table per task: all files that match a pattern.
 
@@ -186,7 +188,7 @@ def read_tables(
     ----------
     pattern : path-like
         A file name with ``*``, ``?`` or ``[...]``; ``**`` stands for any folders.
-    sep, decimal, encoding, missing_values
+    sep, decimal, encoding, missing_values, sheet
         As in :func:`read_table`.
 
     Returns
@@ -206,8 +208,9 @@ def read_tables(
     notes: list[LazyMessage] = []
     for stem, file in files.items():
         suffix = _suffix(file)
+        _check_sheet(file, suffix, sheet)
         if suffix in TEXT_SUFFIXES + EXCEL_SUFFIXES:
-            raws[stem] = _read_words(file, suffix, Style(sep, decimal, encoding))
+            raws[stem] = _read_words(file, suffix, Style(sep, decimal, encoding, sheet))
             notes.extend(raws[stem].notes)
         else:
             table, said = _read_binary(file, suffix)
@@ -265,6 +268,12 @@ def _suffix(source: str) -> str:
         advice = LazyMessage("read.refusal.save_sheet") if suffix == ".ods" else ""
         raise DataError(LazyMessage("read.refusal.suffix", {"source": source, "advice": advice}))
     return suffix
+
+
+def _check_sheet(source: str, suffix: str, sheet: str | None) -> None:
+    if sheet is not None and suffix not in EXCEL_SUFFIXES:
+        fields = {"source": source, "sheet": repr(sheet)}
+        raise ParameterError(LazyMessage("read.refusal.sheetless", fields))
 
 
 def _bytes(source: str) -> bytes:

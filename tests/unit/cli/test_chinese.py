@@ -156,6 +156,7 @@ OPTION_NAMES = {
     *("adapters", "shift", "new", "features", "entries", "lower", "upper", "note", "learned"),
     *("prior", "search", "multitask", "deep", "dirty", "HIGH", "LOW", "DATA", "TOML", "Optuna"),
     *("mse", "rmse", "mae", "deviance", "accuracy", "auc", "CHAR", "COL", "COLS", "DIR", "FIGURE"),
+    *("Excel", "xlsx", "day", "month", "first"),
     *("FILE", "LEVEL", "LOCK", "MODEL", "NAME", "PATTERN", "REPORT", "TEXT", "TIME", "WORD"),
     *("majority", "pinball", "logloss", "log", "loss", "GB", "task", "school", "zh", "en", "or"),
     *("min", "resume", "prune", "exams", "score", "no", "json", "JSON", "csv", "svg"),

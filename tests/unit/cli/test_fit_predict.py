@@ -374,6 +374,94 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("role", [("--date-features",), ("--time", "day")])
+def test_day_or_month_first_is_asked_for_by_options(run, plain, role):
+    days = pd.date_range("2024-01-01", periods=365)
+    few = days[days.day <= 12].strftime("%m/%d/%Y")[: len(plain)]
+    plain.assign(day=few).to_csv("a.csv", index=False)
+    words = ("fit", "a.csv", *FIT, "--model", "pooled", "--force")
+    refused = run(*words, *role)
+    assert refused.status == 2
+    assert "Say --day-first if the day comes first, --month-first if the month" in refused.err
+    said = run(*words, *role, "--month-first")
+    assert said.status == 0
+    assert "NEW.csv --month-first --out" in said.out
+    wrong = run("fit", "a.csv", *FIT, "--model", "pooled", *role, "--day-first", "--force")
+    assert wrong.status == 0  # both ways can be read
+    plain.assign(day="12/31/2024").to_csv("b.csv", index=False)
+    wrong = run("fit", "b.csv", *FIT, "--model", "pooled", *role, "--day-first", "--force")
+    assert wrong.status == 2
+    assert "begin with the month, such as '12/31/2024' in row 2, counting the hea" in wrong.err
+
+
+def test_dates_to_predict_are_read_as_they_were_written(run, plain):
+    """Months came first in training; the same few days must not be read as days and months."""
+    days = pd.date_range("2024-01-01", periods=len(plain))
+    plain.assign(day=days.strftime("%m/%d/%Y")).to_csv("a.csv", index=False)
+    words = ("fit", "a.csv", *FIT, "--model", "pooled", "--force", "--date-features")
+    assert run(*words).status == 0
+    some = plain.assign(day=days.strftime("%m/%d/%Y"))[31:43]
+    some.to_csv("new.csv", index=False)
+    asked = run("predict", "m.polytask", "new.csv", "--out", "p.csv")
+    assert asked.status == 2
+    assert "02/01/2024" in asked.err
+    assert run("predict", "m.polytask", "new.csv", "--out", "p.csv", "--month-first").status == 0
+    assert run("predict", "m.polytask", "a.csv", "--out", "q.csv").status == 0
+    rows = pd.read_csv("q.csv")["prediction"][31:43]
+    np.testing.assert_allclose(pd.read_csv("p.csv")["prediction"], rows)
+
+
+def test_files_with_dates_are_predicted(run, plain):
+    days = pd.date_range("2024-01-01", periods=40).strftime("%d/%m/%Y")
+    Path("f").mkdir()
+    for name, part in plain.groupby("g"):
+        part.drop(columns="g").assign(day=days).to_csv(f"f/{name}.csv", index=False)
+    files = ("--file-per-task", "f/*.csv")
+    words = ("fit", *files, "--target", "y", "--model", "pooled", "--date-features")
+    assert run(*words, "--out", "m.polytask").status == 0
+    done = run("predict", "m.polytask", *files, "--out", "p.csv")
+    assert done.status == 0, done.err
+    plain.assign(day=np.tile(days, 3)).to_csv("a.csv", index=False)
+    one = run("predict", "m.polytask", "a.csv", "--task", "g", "--out", "q.csv")
+    assert one.status == 0, one.err
+    np.testing.assert_allclose(pd.read_csv("p.csv").prediction, pd.read_csv("q.csv").prediction)
+
+
+def test_a_sheet_is_named(run, plain):
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter("b.xlsx") as book:
+        pd.DataFrame({"about": ["pupils"]}).to_excel(book, sheet_name="about", index=False)
+        plain.to_excel(book, sheet_name="rows", index=False)
+    words = ("fit", "b.xlsx", *FIT, "--model", "pooled")
+    assert "To read another one ('rows'), say --sheet NAME." in run(*words).err
+    done = run(*words, "--sheet", "rows")
+    assert done.status == 0, done.err
+    assert "NEW.xlsx --sheet rows --out" in done.out
+    plain.to_csv("a.csv", index=False)
+    refused = run("fit", "a.csv", *FIT, "--sheet", "rows", "--force")
+    assert refused.status == 2
+    assert "a.csv has no sheets, so that --sheet 'rows' cannot be read" in refused.err
+
+
+def test_whole_numbers_that_look_like_tasks_are_pointed_out(run, plain):
+    def noted(**columns):
+        plain.drop(columns="g").assign(w=plain["y"] + plain["z"], **columns).to_csv("a.csv")
+        words = ("--targets", "y,w", "--drop", "", "--model", "separate", "--force")
+        done = run("fit", "a.csv", *words, "--out", "m.polytask")
+        assert done.status == 0
+        return "look like labels" in done.err
+
+    labels = np.arange(120) % 10 + 1
+    assert noted(school=labels)
+    assert noted(store_id=labels)
+    # Counts, ordered groups, a treatment and groups of few rows are features like others.
+    assert not noted(customers=labels)
+    assert not noted(age_group=labels)
+    assert not noted(group=labels % 2)
+    assert not noted(school=np.arange(120) // 2)
+    assert not noted(school=labels + 0.5)
+
+
 def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plain):
     """The command that the first refusal proposes holds later rows out as well with --time."""
     plain["day"] = pd.date_range("2024-01-01", periods=120).strftime("%d/%m/%Y")

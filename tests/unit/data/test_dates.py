@@ -60,12 +60,19 @@ def test_other_dates_of_a_column_tell_whether_the_day_comes_first():
     assert read_dates(["03/04/2024"], day_first=False)[0] == np.datetime64("2024-03-04")
 
 
+def test_what_is_said_of_day_and_month_must_hold():
+    with pytest.raises(DataError, match=r"begin with the month, such as '12/31/2024' in row 1, "):
+        read_dates(["03/04/2024", "12/31/2024"], day_first=True)
+    with pytest.raises(DataError, match=r"begin with the day, .* but day_first=False says"):
+        read_dates(["31/12/2024"], day_first=False)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (
             ["03/04/2024", "05/06/2024"],
-            r"'03/04/2024' in 1 row \(0\) is 3 April or 4 March\. Say day_f",
+            r"'03/04/2024' in 1 row \(0\), counting from 0, is 3 April or 4 March\. Read .*day_f",
         ),
         (["31/12/2024", "12/31/2024"], "the day before the month in all or in none"),
         (["2024-01-01", "soon"], r"dates such as 2024-01-31.*got 'soon' in row 1"),
@@ -152,6 +159,20 @@ def test_dates_in_every_form(rows):
     assert "day=weekday" in targets.coef_feature_names_
 
 
+def test_the_order_of_one_table_is_known_for_all(rows):
+    table, y = rows
+    written = table.assign(day=table["day"].dt.strftime("%m/%d/%Y"))[["day", "x"]]
+    days = written.assign(day=table["day"].dt.strftime("%Y-%m-%d"))
+    tables = {"a": (written, y), "b": (days, y)}
+    model = MultiTaskRegressor(date_features=True).fit(tables)
+    single = model.predict({"a": written[3:4]})["a"]
+    assert_array_equal(single, model.predict({"a": written})["a"][3:4])
+    other = written.assign(day=table["day"].dt.strftime("%d/%m/%Y"))
+    both = MultiTaskRegressor(date_features=True).fit(tables | {"c": (other, y)})
+    with pytest.raises(DataError, match="two ways"):
+        both.predict({"a": written[1:2]})
+
+
 def test_tasks_that_look_like_dates_stay_tasks(rows):
     table, y = rows
     table = table.assign(city=table["city"].map({"a": "2024-01", "b": "2024-02", "c": "2024-03"}))
@@ -164,6 +185,10 @@ def test_a_model_of_date_features_takes_the_dates_themselves(rows):
     made = add_date_features(table)
     model = MultiTaskRegressor(task_column="city").fit(made, y)
     assert_array_equal(model.predict(table), model.predict(made))
+    # Nothing says how dates of which the model has seen the features alone are written.
+    written = table.head(3).assign(day="03/04/2024")
+    with pytest.raises(DataError, match="is 3 April or 4 March"):
+        model.predict(written)
 
 
 def test_time_may_be_written_in_any_of_these_ways():
@@ -177,7 +202,8 @@ def test_time_may_be_written_in_any_of_these_ways():
         read_dates(["01/01/2022", "02/02/2022"]), read_dates(["1 Jan 2022", "2 Feb 2022"])
     )
     with pytest.raises(
-        DataError, match=r"two ways: '01/02/2022' in 1 row \(1\) is 1 February or 2"
+        DataError,
+        match=r"two ways: '01/02/2022' in 1 row \(1\), counting from 0, is 1 February or 2",
     ):
         read_dates(["01/01/2022", "01/02/2022"])
     with pytest.raises(DataError, match=r"time of TimeOrdered has dates .* two ways"):

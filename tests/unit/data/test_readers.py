@@ -699,18 +699,32 @@ def test_workbooks(tmp_path):
         sheet.append(row)
     path = tmp_path / "t.xlsx"
     book.save(path)
+    # Empty sheets are nothing to choose from.
+    assert not any("sheets" in note for note in read_table(path, decimal=",").notes)
+    book.create_sheet("more").append(["a"])
+    book["more"].append([3])
+    book.save(path)
     found = read_table(path, decimal=",")
     assert found.table.columns.tolist() == ["size", "when", "ok", "name", "price"]
     assert found.table["size"].tolist() == [1.0, 2.5]
     assert found.table["when"].dt.month.tolist() == [1, 1]
     assert found.table["ok"].tolist() == [True, False]
     assert found.table["price"].tolist() == [2.5, 3.1]
-    assert found.notes[0] == f"{path}: sheet 'data' was read; the others are 'empty' (sheet=)."
+    assert found.notes[0] == (
+        f"{path} has several sheets: 'data' was read, the first with cells. To read another one "
+        "('more'), say sheet=NAME."
+    )
+    assert read_table(path, sheet="more").table["a"].tolist() == [3]
+    assert read_tables(path, sheet="more").tables["t"]["a"].tolist() == [3]
     assert refusal(partial(read_table, sheet="dta"), path) == (
-        f"{path} has no sheet 'dta'; it has 'empty', 'data'."
+        f"{path} has no sheet 'dta'; it has 'empty', 'data', 'more'."
     )
     assert refusal(partial(read_table, sheet="empty"), path) == f"{path} has no cells."
     assert list(read_tables(tmp_path / "*.xlsx", decimal=",").tables) == ["t"]
+    text = put(tmp_path, "u.csv", "a\n1\n")
+    for read in (read_table, read_tables):
+        with pytest.raises(ParameterError, match=r"u\.csv has no sheets, so that sheet='data'"):
+            read(text, sheet="data")
     path.write_bytes(b"no workbook")
     assert f"{path} is not a readable workbook" in refusal(read_table, path)
 
