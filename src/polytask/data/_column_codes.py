@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
@@ -69,6 +69,10 @@ class ColumnCode(Protocol):
     ) -> None:
         """Write the features into `out`, and what was met in the counted rows into a report."""
         # Shapes: out (n, number of features), zeros.
+        ...
+
+    def with_missing(self) -> ColumnCode:
+        """Return the code of these rows and of others whose cells are all missing."""
         ...
 
     def together(
@@ -188,6 +192,10 @@ class NumericCode:
             by = np.maximum(far / 2 - high / 2, low / 2 - far / 2)
             farthest = float(far[np.argmax(by)])
             report.far[self.name] = FarCells(len(far), farthest, self.seen, rows, far)
+
+    def with_missing(self) -> NumericCode:
+        """Return the code of these rows and of others whose cells are all missing."""
+        return replace(self, flag=True)
 
     def together(self, other: NumericCode, share: float | None) -> NumericCode | None:
         """Return the code of both, None where missing cells were filled differently."""
@@ -319,6 +327,10 @@ class CategoryCode:
         return code, ColumnReport(
             name, kind.value, features, n_missing, None, kept, joined, constant, told
         )
+
+    def with_missing(self) -> CategoryCode:
+        """Return the code of these rows and of others whose cells are all missing."""
+        return replace(self, missing=True)
 
     def together(self, other: CategoryCode, share: float | None) -> CategoryCode | None:
         """Return the code of the levels of both, None where rare ones were put together."""

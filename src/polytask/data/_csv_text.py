@@ -144,25 +144,42 @@ def head_rows(text: str, separator: str) -> list[list[str]]:
     return rows[:-1] if cut else rows
 
 
-def parse(
-    decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str | None = None
-) -> RawTable:
-    """Split a text into named columns of text."""
-    text = decoded.text.lstrip("\r\n")
-    if not text.strip():
+@dataclass(frozen=True)
+class Head:
+    """What the beginning of a text says of the rest; the names begin at character `start`."""
+
+    start: int
+    names: list[str]
+    separator: str
+    notes: Notes
+
+
+def head_of(text: str, source: str, suffix: str, sep: str | None, decimal: str | None) -> Head:
+    """Find the names of the columns and what separates them."""
+    rest = text.lstrip("\r\n")
+    if not rest.strip():
         raise DataError(LazyMessage("read.refusal.empty", {"source": source}))
-    if text[:4] == "sep=" and text[5:6] in ("\r", "\n"):
-        text, sep = text[5:].lstrip("\r\n"), sep or text[4]
-    separator = separator_of(text, source, suffix, sep, decimal)
-    header = head_rows(text, separator)
+    if rest[:4] == "sep=" and rest[5:6] in ("\r", "\n"):
+        rest, sep = rest[5:].lstrip("\r\n"), sep or rest[4]
+    separator = separator_of(rest, source, suffix, sep, decimal)
+    header = head_rows(rest, separator)
     if not header:
         raise DataError(LazyMessage("read.refusal.no_end", {"source": source}))
-    names = header[0]
-    notes = [*decoded.notes, *_name_notes(names, source)]
+    notes = _name_notes(header[0], source)
     if sep is None and separator != (default := "\t" if suffix in (".tsv", ".tab") else ","):
         marks = {"found": separator, "usual": default}
         words = {name: LazyMessage(f"separator.{SEPARATORS[m]}").node for name, m in marks.items()}
         notes.append(LazyMessage("read.separator", {"file": source, **words}))
+    return Head(len(text) - len(rest), header[0], separator, notes)
+
+
+def parse(
+    decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str | None = None
+) -> RawTable:
+    """Split a text into named columns of text."""
+    head = head_of(decoded.text, source, suffix, sep, decimal)
+    text, names, separator = decoded.text[head.start :], head.names, head.separator
+    notes = [*decoded.notes, *head.notes]
     table = _split(text, source, separator, len(names))
     if not table.num_rows:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
@@ -198,47 +215,53 @@ def _name_notes(names: list[str], source: str) -> Notes:
     return notes
 
 
-def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
-    data = text.encode() + b"\n"
-    bad: list[Any] = []
+def read_options(separator: str, width: int, block: int, bad: list[Any]) -> tuple[Any, Any, Any]:
+    """Return how pyarrow reads so many columns as text; `bad` receives the first refused row."""
 
     def refuse(row: Any) -> str:  # noqa: ANN401 - an untyped record of pyarrow
         bad.append(row)
         return "error"
 
-    numbers = [str(j) for j in range(width)]
+    places = [str(j) for j in range(width)]
+    return (
+        arrow.ReadOptions(
+            use_threads=False, block_size=block, column_names=places, skip_rows_after_names=1
+        ),
+        arrow.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse
+        ),
+        arrow.ConvertOptions(
+            column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False
+        ),
+    )
+
+
+def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
+    data = text.encode() + b"\n"
+    bad: list[Any] = []
+    block = min(len(data) + 1, 2**31 - 2)
     try:
-        table = arrow.read_csv(
-            io.BytesIO(data),
-            arrow.ReadOptions(
-                use_threads=False,
-                block_size=min(len(data) + 1, 2**31 - 2),
-                column_names=numbers,
-                skip_rows_after_names=1,
-            ),
-            arrow.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse
-            ),
-            arrow.ConvertOptions(
-                column_types=dict.fromkeys(numbers, pa.string()), strings_can_be_null=False
-            ),
-        )
+        table = arrow.read_csv(io.BytesIO(data), *read_options(separator, width, block, bad))
     except pa.ArrowInvalid as error:
-        raise _ragged(bad, source, str(error), separator) from None
+        raise ragged(bad, source, str(error), separator) from None
     last = table.column(table.num_columns - 1)[-1].as_py() if table.num_rows else ""
-    # An open quote swallows the rest of the file into the last cell without complaint.
-    if text.count('"') % 2 and ("\n" in last or "\r" in last):
-        start = last.splitlines()[0][:60]
-        raise DataError(
-            LazyMessage(
-                "read.refusal.open_quote",
-                {"source": source, "row": str(table.num_rows + 1), "start": repr(start)},
-            )
-        )
+    refuse_open_quote(source, text.count('"'), table.num_rows, last)
     return table
 
 
-def _ragged(bad: list[Any], source: str, message: str, separator: str) -> DataError:
+def refuse_open_quote(source: str, quotes: int, n_rows: int, last: str) -> None:
+    """Refuse a text whose last cell holds what follows an open quote."""
+    # It swallows the rest of the file without complaint.
+    if quotes % 2 and ("\n" in last or "\r" in last):
+        fields = {
+            "source": source,
+            "row": str(n_rows + 1),
+            "start": repr(last.splitlines()[0][:60]),
+        }
+        raise DataError(LazyMessage("read.refusal.open_quote", fields))
+
+
+def ragged(bad: list[Any], source: str, message: str, separator: str) -> DataError:
     if not bad:
         return DataError(
             LazyMessage(
@@ -272,14 +295,20 @@ def _named(names: list[str], table: pa.Table, source: str, notes: Notes) -> dict
         if idle:
             notes.append(LazyMessage(f"read.nameless.{idle}", place))
             continue
-        fresh = f"column {j + 1}"
-        while fresh in names:
-            fresh = f"({fresh})"
+        fresh = name_of_nameless(j, names)
         notes.append(LazyMessage("read.nameless", place | {"column": repr(fresh)}))
         columns[fresh] = column
     if not columns:
         raise DataError(LazyMessage("read.refusal.no_named_column", {"source": source}))
     return columns
+
+
+def name_of_nameless(place: int, names: list[str]) -> str:
+    """Return a name for a column that has none."""
+    fresh = f"column {place + 1}"
+    while fresh in names:
+        fresh = f"({fresh})"
+    return fresh
 
 
 def _idle(column: Any, first: bool) -> str:  # noqa: ANN401 - a column of pyarrow

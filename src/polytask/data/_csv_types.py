@@ -63,6 +63,10 @@ class Meaning:
         """Return the values, null where words are null; None if some cannot be read this way."""
         if not (self._fits(words.slice(0, SAMPLE)) and self._fits(words)):
             return None
+        return self.values(words, decimal)
+
+    def values(self, words: Column, decimal: str) -> Column | None:
+        """Return the values of words that look like this; None if some do not exist."""
         if pa.types.is_boolean(self.kind):
             return pc.equal(pc.utf8_lower(words), "true")
         if pc.any(pc.starts_with(words, "+")).as_py():
@@ -77,6 +81,17 @@ class Meaning:
     def _fits(self, words: Column) -> bool:
         fits: bool = pc.all(pc.match_substring_regex(words, self.pattern), min_count=0).as_py()
         return fits
+
+
+def _meanings(mark: str) -> tuple[Meaning, ...]:
+    """Return what words can mean, the first that fits all of them first."""
+    return (
+        Meaning(BOOLEAN, pa.bool_()),
+        Meaning(INTEGER, pa.int64()),
+        Meaning(SHORT_INTEGER, pa.int64()),
+        Meaning(FLOAT.replace("[.]", "[,]") if mark == "," else FLOAT, pa.float64()),
+        Meaning(DATE, pa.timestamp("us")),
+    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,10 @@ class Words:
     def spread(self, values: Column) -> Column:
         """Return a value for each cell from one for each of `trimmed`."""
         return values if self.codes is None else values.take(self.codes)
+
+    def text(self, gaps: Iterable[str]) -> Column:
+        """Return the cells as text, missing where they are blank or one of the words."""
+        return _where(pc.invert(self.spread(self.among(gaps))), self.cells)
 
     def count(self, marked: Column) -> dict[str, int]:
         """Return how many cells hold each marked word."""
@@ -140,15 +159,10 @@ def read_column(
     split = partial(_split, columns=columns)
     if blank and not any(met):
         return split(words.spread(pc.cast(known, pa.float64()))), ()
-    meanings = (
-        Meaning(BOOLEAN, pa.bool_()),
-        # Integers with missing cells become floats in a data frame.
-        Meaning(SHORT_INTEGER if met else INTEGER, pa.int64()),
-        Meaning(FLOAT.replace("[.]", "[,]") if decimal.mark == "," else FLOAT, pa.float64()),
-        Meaning(DATE, pa.timestamp("us")),
-    )
-    for meaning in () if blank else meanings:
-        values = meaning.read(known, decimal.mark)
+    # Integers with missing cells become floats in a data frame.
+    unused = INTEGER if met else SHORT_INTEGER
+    for meaning in () if blank else _meanings(decimal.mark):
+        values = None if meaning.pattern == unused else meaning.read(known, decimal.mark)
         if values is not None:
             dates = (LazyMessage("read.dates", {"column": name}),)
             dated = dates if meaning.pattern == DATE else ()
@@ -158,14 +172,66 @@ def read_column(
     if written is not None:
         return split(words.spread(written[0])), (written[1], *_lost(name, met))
     gaps = (*TEXT_MARKERS, *missing)
-    cells = words.cells
-    if met:
-        cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
+    cells = words.text(gaps) if met else words.cells
     notes = _text_notes(name, pc.unique(known).drop_null(), decimal)
     lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
     if notes:
         return split(cells), (*lost, *notes)
     return split(cells), (*_kept(name, {w: n for w, n in met.items() if w not in gaps}), *lost)
+
+
+@dataclass
+class ColumnSurvey:
+    """What a column means of which only a part is known at a time."""
+
+    name: str
+    decimal: DecimalMark
+    missing: tuple[str, ...]
+    meanings: tuple[Meaning, ...] = ()
+    gaps: bool = False
+    markers: bool = False
+    known: bool = False
+    written: str = ""
+
+    def __post_init__(self) -> None:
+        """Begin with all that words can mean."""
+        self.meanings = _meanings(self.decimal.mark)
+
+    def add(self, column: Column) -> None:
+        """Look at one more part."""
+        words = words_of([column])
+        marked = words.among((*MISSING_MARKERS, *self.missing))
+        met = words.count(marked)
+        self.gaps, self.markers = self.gaps or bool(met), self.markers or any(met)
+        known = _where(pc.invert(marked), words.trimmed) if met else words.trimmed
+        if known.null_count == len(known):
+            return
+        self.known, mark = True, self.decimal.mark
+        self.meanings = tuple(m for m in self.meanings if m.read(known, mark) is not None)
+        if self.meanings or self.written:
+            return
+        plain = (m.read(known, mark) is not None for m in _meanings(mark))
+        if not any(plain) and _written(self.name, known, self.decimal) is not None:
+            odd = pc.invert(pc.match_substring_regex(known, FLOAT))
+            self.written = known.filter(odd).drop_null()[0].as_py()
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What the words of all parts mean; None where they are text."""
+        if not self.known:
+            return None if self.markers else Meaning("", pa.float64())
+        unused = INTEGER if self.gaps else SHORT_INTEGER
+        return next((m for m in self.meanings if m.pattern != unused), None)
+
+    def read(self, column: Column) -> Column | None:
+        """Return the values of a part; None if it is not as it was when it was looked at."""
+        words, meaning = words_of([column]), self.meaning
+        if meaning is None:
+            return words.text((*TEXT_MARKERS, *self.missing)) if self.gaps else words.cells
+        marked = words.among((*MISSING_MARKERS, *self.missing))
+        known = _where(pc.invert(marked), words.trimmed)
+        values = meaning.values(known, self.decimal.mark)
+        return None if values is None else words.spread(values)
 
 
 def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
@@ -217,7 +283,7 @@ def _text_notes(name: str, words: Column, decimal: DecimalMark) -> Notes:
     return () if hint is None else (hint,)
 
 
-def _decimal_of(raws: Sequence[RawTable]) -> tuple[DecimalMark, Notes]:
+def decimal_of(raws: Sequence[RawTable]) -> tuple[DecimalMark, Notes]:
     """Find the decimal mark: a comma if semicolons separate columns and numbers have commas."""
     example, commas = "", FLOAT.replace("[.]", "[,]")
     shown = False
@@ -274,7 +340,7 @@ def type_columns(
     """Read the columns of text tables; a column of several tables means the same in all."""
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
-    mark, said = _decimal_of(raws) if decimal is None else (DecimalMark(decimal, given=True), ())
+    mark, said = decimal_of(raws) if decimal is None else (DecimalMark(decimal, given=True), ())
     holders: dict[str, list[int]] = {}
     for k, raw in enumerate(raws):
         for name in raw.columns:

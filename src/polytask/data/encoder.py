@@ -311,9 +311,18 @@ class TableEncoder(BaseEstimator):
         """
         mine = {code.name: code for code in self._fitted()}
         theirs = {code.name: code for code in other._fitted()}
-        lacking = [name for name in (*mine, *theirs) if name not in mine or name not in theirs]
         codes, counted = [], self.report_.n_rows + other.report_.n_rows
         share = None if exact else other.report_.n_rows / counted
+        if not exact:
+            # Where all cells of one part are missing, the column is what the other says.
+            for name in {*self.feature_names_in_} & {*other.feature_names_in_}:
+                if name in mine and name not in theirs:
+                    theirs[name] = mine[name].with_missing()
+                elif name in theirs and name not in mine:
+                    mine[name] = theirs[name].with_missing()
+            places = {name: j for j, name in enumerate(self.feature_names_in_)}
+            mine = dict(sorted(mine.items(), key=lambda item: places[item[0]]))
+        lacking = [name for name in (*mine, *theirs) if name not in mine or name not in theirs]
         for name in lacking or mine:
             pair = mine.get(name), theirs.get(name)
             same = type(pair[0]) is type(pair[1])
@@ -421,10 +430,12 @@ def _reports(
     for column in one.columns:
         code, missing = made.get(column.name), column.missing + theirs[column.name].missing
         report, values = column, set[Any]()
+        if column.kind == Kind.EMPTY.value:
+            report = theirs[column.name]
         if isinstance(code, NumericCode):
-            report, values = replace(column, fill=code.fill), {*(code.seen or ())}
+            report, values = replace(report, fill=code.fill), {*(code.seen or ())}
         elif isinstance(code, CategoryCode):
-            report, values = replace(column, levels=code.levels), {*code.levels}
+            report, values = replace(report, levels=code.levels), {*code.levels}
         features = () if code is None else code.features()
         constant = len(values) == 1 and not missing
         found.append(replace(report, features=features, missing=missing, constant=constant))

@@ -158,7 +158,7 @@ def read_table(
         if columns is not None:
             _check_columns(columns, table.column_names, source)
             table = table.select(list(columns))
-        table, said = _with_gaps(table, absent)
+        table, said = with_gaps(table, absent)
         return ReadResult(_frame(table), (*notes, *said))
     raw = _read_words(source, suffix, Style(sep, decimal, encoding, sheet))
     if columns is not None:
@@ -214,7 +214,7 @@ def read_tables(
             notes.extend(raws[stem].notes)
         else:
             table, said = _read_binary(file, suffix)
-            ready[stem], gaps = _with_gaps(table, absent)
+            ready[stem], gaps = with_gaps(table, absent)
             notes.extend((*said, *gaps))
     typed, said = type_columns(list(raws.values()), decimal, absent)
     ready.update(zip(raws, typed, strict=True))
@@ -299,6 +299,9 @@ class Style:
     sheet: str | None = None
 
 
+PLAIN = Style(None, None, None)
+
+
 def _read_words(source: str, suffix: str, style: Style) -> RawTable:
     if suffix in EXCEL_SUFFIXES:
         return read_workbook(_bytes(source), source, suffix, style.sheet, style.decimal or ".")
@@ -329,13 +332,13 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
         )
     index = [name for name in table.column_names if name.startswith(INDEX_PREFIX)]
     notes = (LazyMessage("read.row_labels", {"file": source}),) if index else ()
-    table = _with_plain_numbers(table.drop_columns(index) if index else table)
+    table = with_plain_numbers(table.drop_columns(index) if index else table)
     if not table.num_rows or not table.num_columns:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     return table, notes
 
 
-def _with_plain_numbers(table: pa.Table) -> pa.Table:
+def with_plain_numbers(table: pa.Table) -> pa.Table:
     """Return a table whose decimals, as databases export them, are numbers like others."""
     for k, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
         if pa.types.is_decimal(kind):
@@ -345,7 +348,7 @@ def _with_plain_numbers(table: pa.Table) -> pa.Table:
     return table
 
 
-def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, Messages]:
+def with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, Messages]:
     """Return a table whose cells that hold one of the words are missing."""
     notes = []
     numbers = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from polytask._checks import nearest
 from polytask.data import TableEncoder, tables
+from polytask.data.readers import Style
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
 from polytask.statistics.sources import Source, source_of
@@ -23,7 +23,7 @@ _MOST_LEVELS = 30
 
 
 def collect_parts(
-    source: str | os.PathLike[str] | Callable[[], Iterable[Any]],
+    source: Any,  # noqa: ANN401 - also of other libraries
     target: str | Sequence[str],
     *,
     task_column: str | None = None,
@@ -32,17 +32,25 @@ def collect_parts(
     drop: Sequence[str] = (),
     encoder: TableEncoder | None = None,
     part_rows: int = _ROWS,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    missing_values: Sequence[str] = (),
 ) -> TaskStatistics:
     """Collect the statistics of a table in parts, so that only a part is in memory.
 
     The table is read twice: first to learn how its columns become features, then for the
-    statistics. With an `encoder` it is read once.
+    statistics. With an `encoder` it is read once. Text files are read once more, to learn what
+    their columns are.
 
     Parameters
     ----------
-    source : path-like or callable
-        A Parquet, Arrow or Feather file, a folder of such files, or a function without parameters
-        that returns the parts: tables of pandas, polars or pyarrow with the same columns.
+    source : path-like, iterable, callable, or object of another library
+        A Parquet, Arrow, Feather or text file (``.csv``, ``.tsv``, ``.tab``, ``.txt``, also with
+        ``.gz``), or a folder of files of one kind with the same columns. A
+        ``pyarrow.dataset.Dataset``, a polars ``LazyFrame`` or a relation of DuckDB. The parts
+        themselves: tables of pandas, polars or pyarrow, or record batches, in a list, from a
+        function without parameters, or, where an `encoder` is given, from an iterator.
     target : str, or list of str
         The column of targets; several columns are the targets of one design, and tasks then.
     task_column, sample_weight, fold : str or None, default=None
@@ -55,6 +63,9 @@ def collect_parts(
         a category has a feature; more than 30 are refused.
     part_rows : int, default=200000
         Rows of a file that are read at a time.
+    sep, decimal, encoding, missing_values
+        How text files are written, as in :func:`polytask.data.readers.read_table`, by whose rules
+        they are read.
 
     Returns
     -------
@@ -63,11 +74,15 @@ def collect_parts(
     Raises
     ------
     DataError
-        If there is no such file or column, or as :func:`collect`.
+        If there is no such file or column, files differ in their columns, the source cannot be
+        read as often as needed or gives other rows then, or as :func:`collect`.
     """
     roles = [target] if isinstance(target, str) else list(target)
     given = [name for name in (task_column, sample_weight, fold) if name is not None]
-    rows = source_of(source, part_rows)
+    rows = source_of(
+        source, part_rows, once=encoder is not None, style=Style(sep, decimal, encoding),
+        missing=[word.strip() for word in missing_values],
+    )  # fmt: skip
 
     def features(table: Any) -> Any:  # noqa: ANN401 - any table
         known = [str(name) for name in tables.column_names(table)]
@@ -77,24 +92,32 @@ def collect_parts(
                 raise DataError(LazyMessage("statistics.refusal.no_column", fields))
         return tables.drop_columns(table, [*roles, *set(given) - {task_column}, *drop])
 
+    n_rows = None
     if encoder is None:
         without = [task_column] if task_column else []
         encoder = _encoder_of(rows, lambda table: tables.drop_columns(features(table), without))
+        n_rows = encoder.report_.n_rows
 
-    def collected(table: Any) -> TaskStatistics:  # noqa: ANN401 - any table
+    def collected(table: Any) -> tuple[int, TaskStatistics]:  # noqa: ANN401 - any table
         columns = {name: tables.get_column(table, name) for name in (*roles, *given)}
         y = columns[roles[0]] if isinstance(target, str) else tables.select(table, roles)
         weight = None if sample_weight is None else columns[sample_weight]
         tags = None if fold is None else columns[fold]
-        return collect(
+        return tables.n_rows(table), collect(
             features(table), y, task_column=task_column, sample_weight=weight, fold=tags,
             encoder=encoder,
         )  # fmt: skip
 
-    found: TaskStatistics | None = rows.summed(collected, lambda one, other: one + other)
-    if found is None:
+    found: tuple[int, TaskStatistics] | None = rows.summed(
+        collected, lambda one, other: (one[0] + other[0], one[1] + other[1])
+    )
+    if found is None and n_rows is None:
         raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
-    return found
+    if found is None or (n_rows is not None and found[0] != n_rows):
+        # Such as a function that returns the same iterator again.
+        fields = {"n": str(n_rows), "n2": str(0 if found is None else found[0])}
+        raise DataError(LazyMessage("statistics.refusal.other_rows", fields))
+    return found[1]
 
 
 def _encoder_of(source: Source, features: Callable[[Any], Any]) -> TableEncoder:

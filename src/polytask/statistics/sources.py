@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from pathlib import Path
+from functools import partial, reduce
 from typing import Any, Protocol, TypeVar
 
+import narwhals as nw
+import pyarrow as pa
+from pyarrow import dataset
+
 from polytask._checks import sentence
-from polytask.exceptions import DataError, ParameterError
+from polytask.data import tables
+from polytask.data.file_parts import UNBUFFERED, file_parts
+from polytask.data.readers import PLAIN, Style
+from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage
 
 Summary = TypeVar("Summary")
+Yields = Callable[[], Iterable[Any]]
 _OWNER = "collect_parts"
+# What relations of DuckDB have, of today and of before.
+_READERS = ("to_arrow_reader", "fetch_arrow_reader", "fetch_record_batch")
 
 
 class Source(Protocol):
@@ -35,7 +44,7 @@ class Source(Protocol):
 class Parts:
     """Parts that a function yields, in this process, one after another."""
 
-    parts: Callable[[], Iterable[Any]]
+    parts: Yields
 
     def summed(
         self,
@@ -43,53 +52,72 @@ class Parts:
         together: Callable[[Summary, Summary], Summary],
     ) -> Summary | None:
         """Return the summaries of all parts put together, None where there is no part."""
-        found = map(summary, self.parts())
+        found = map(summary, _with_rows(self.parts()))
         first = next(found, None)
         return None if first is None else reduce(together, found, first)
 
 
-def source_of(source: object, part_rows: int) -> Source:
-    """Return the rows of a file, of a folder, or of a function that yields tables."""
-    return Parts(source if callable(source) else _file_parts(source, part_rows))
+def _with_rows(parts: Iterable[Any]) -> Iterator[Any]:
+    """Yield the parts that have rows, as tables."""
+    for given in parts:
+        part = pa.Table.from_batches([given]) if isinstance(given, pa.RecordBatch) else given
+        if not tables.is_table(part):
+            allowed = LazyMessage("allowed.parts_are_tables")
+            got = type(part).__name__
+            raise DataError(sentence(LazyMessage("what.part"), _OWNER, allowed, got))
+        if tables.n_rows(part):
+            yield part
 
 
-def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
-    """Return what yields the rows of a file or folder, so many at a time."""
-    if not isinstance(source, str | os.PathLike):
+def source_of(
+    source: object,
+    part_rows: int,
+    *,
+    once: bool = False,
+    style: Style = PLAIN,
+    missing: Sequence[str] = (),
+) -> Source:
+    """Return the rows of a source, which is to be read `once`, or several times."""
+    if isinstance(source, str | os.PathLike):
+        return Parts(file_parts(source, part_rows, style, tuple(missing)))
+    if callable(source):
+        return Parts(source)
+    foreign = _foreign_parts(source, part_rows)
+    if foreign is not None:
+        return Parts(partial(_guarded, foreign, type(source).__name__))
+    # The rows of a table in memory are no parts of it.
+    in_memory = tables.is_table(source) or isinstance(source, pa.RecordBatch | Mapping)
+    if in_memory or not isinstance(source, Iterable):
         allowed = LazyMessage("allowed.path_or_function")
-        raise ParameterError(sentence("source", _OWNER, allowed, repr(source)))
-    path = Path(source)
-    if not path.exists():
-        fields = {"path": repr(os.fspath(source))}
-        raise DataError(LazyMessage("statistics.refusal.no_file", fields))
-    import pyarrow as pa
-    from pyarrow import dataset
+        raise ParameterError(sentence("source", _OWNER, allowed, type(source).__name__))
+    if not once and (iter(source) is source or isinstance(source, pa.RecordBatchReader)):
+        fields = {"kind": type(source).__name__}
+        raise DataError(LazyMessage("statistics.refusal.read_once", fields))
+    return Parts(lambda: source)
 
-    kind: Any = "ipc"
-    if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        # Otherwise what has been read stays in memory until the file ends. (A buffered stream
-        # holds less still, but pyarrow 17 reads its columns side by side, and then fails.)
-        streamed = dataset.ParquetFragmentScanOptions(pre_buffer=False)
-        kind = dataset.ParquetFileFormat(default_fragment_scan_options=streamed)
+
+def _foreign_parts(source: Any, part_rows: int) -> Yields | None:  # noqa: ANN401
+    """Return what yields the rows of another library's object that knows where they are."""
+    if isinstance(source, dataset.Dataset):
+        ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+        if isinstance(getattr(source, "format", None), dataset.ParquetFileFormat):
+            ahead["fragment_scan_options"] = UNBUFFERED
+        return partial(source.to_batches, batch_size=part_rows, **ahead)
+    if nw.dependencies.is_polars_lazyframe(source):
+        if not hasattr(source, "collect_batches"):
+            raise DataError(LazyMessage("statistics.refusal.old_polars"))
+        return partial(source.collect_batches, chunk_size=part_rows, lazy=True)
+    read = next((getattr(source, name) for name in _READERS if hasattr(source, name)), None)
+    return None if read is None else partial(read, part_rows)
+
+
+def _guarded(parts: Yields, kind: str) -> Iterator[Any]:
+    """Yield parts; what another library cannot read is one sentence."""
     try:
-        opened = dataset.dataset(path, format=kind)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(source, error) from error
-
-    def read() -> Iterator[Any]:
-        try:
-            for batch in opened.to_batches(
-                batch_size=part_rows, batch_readahead=1, fragment_readahead=1
-            ):
-                if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(source, error) from error
-
-    return read
-
-
-def _unreadable(source: object, error: Exception) -> DataError:
-    first = str(error).partition("\n")[0]
-    fields = {"path": repr(str(source)), "reason": first}
-    return DataError(LazyMessage("statistics.refusal.unreadable", fields))
+        yield from parts()
+    except PolytaskError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        fields = {"kind": kind, "reason": reason}
+        raise DataError(LazyMessage("statistics.refusal.source_fails", fields)) from error

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from polytask._registry import name_of, resolve
 from polytask.data.encoder import TableEncoder
-from polytask.exceptions import DataError, DataWarning
+from polytask.exceptions import DataError, DataWarning, IncompatibleError
 
 KINDS = (pd.DataFrame, pl.DataFrame, pa.table)
 
@@ -406,3 +406,21 @@ def test_dates_of_python_in_an_object_column():
     table = pd.DataFrame({"when": [None, datetime.date(2024, 1, 31)]}, dtype=object)
     with pytest.raises(DataError, match=r"Column 'when' holds dates \(2024-01-31 in row"):
         TableEncoder().fit(table)
+
+
+def test_a_column_that_is_missing_in_one_part_is_what_the_others_say():
+    whole = pd.DataFrame({"a": [1.0, 3.0, None, None], "b": ["x", "y", None, None], "c": 1.5})
+    with pytest.warns(DataWarning, match="missing in every row"):
+        empty = TableEncoder().fit(whole[2:])
+    full = TableEncoder().fit(whole[:2])
+    expected = TableEncoder().fit(whole)
+    for one, other in ((empty, full), (full, empty)):
+        found = one.together(other, exact=False)
+        assert found.to_state()["codes"] == expected.to_state()["codes"]
+        assert [column.kind for column in found.report_.columns] == ["numeric", "text", "numeric"]
+    with pytest.raises(IncompatibleError, match="Column 'a' was encoded differently"):
+        empty.together(full)
+    # A column that a part lacks is not one whose cells are missing.
+    less = TableEncoder().fit(whole[["b", "c"]][:2])
+    with pytest.raises(IncompatibleError, match="Column 'a' was encoded differently"):
+        less.together(full, exact=False)

@@ -426,9 +426,9 @@ def test_sources_that_cannot_be_read_in_parts_are_refused(tmp_path) -> None:
         collect_parts(tmp_path / "table.parquet", "y", task_column="sit")
     with pytest.raises(DataError, match="There is no file or folder"):
         collect_parts(tmp_path / "none.parquet", "y")
-    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"cannot be read as Parquet, Arrow .*chunksize"):
-        collect_parts(tmp_path / "table.csv", "b")
+    (tmp_path / "table.xlsx").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"cannot be read as Parquet, Arrow or Feather"):
+        collect_parts(tmp_path / "table.xlsx", "b")
     whole = (tmp_path / "table.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut.parquet' cannot be read"):

@@ -1,0 +1,144 @@
+"""A table in a file, or in a folder of files, that is read so many rows at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import dataset
+
+from polytask._checks import nearest_file
+from polytask.data._csv_parts import TextParts, refuse_other_names
+from polytask.data.readers import (
+    ARROW_SUFFIXES,
+    INDEX_PREFIX,
+    PARQUET_SUFFIXES,
+    PLAIN,
+    TEXT_SUFFIXES,
+    Style,
+    with_gaps,
+    with_plain_numbers,
+)
+from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
+
+Column = Any  # a type of pyarrow, which has no types
+
+# Otherwise what has been read of a file stays in memory until it ends. (A buffered stream holds
+# less still, but pyarrow 17 reads its columns side by side, and then fails.)
+UNBUFFERED = dataset.ParquetFragmentScanOptions(pre_buffer=False)
+_PARQUET = dataset.ParquetFileFormat(default_fragment_scan_options=UNBUFFERED)
+
+
+def file_parts(
+    path: str | os.PathLike[str],
+    part_rows: int,
+    style: Style = PLAIN,
+    missing: tuple[str, ...] = (),
+) -> Callable[[], Iterator[pa.Table]]:
+    """Return what yields the rows of a file or folder, so many at a time.
+
+    The files are Parquet, Arrow or text, all of one kind, with the same columns.
+    """
+    source = os.fspath(path)
+    if not os.path.exists(source):
+        fields = {"path": repr(source), "hint": nearest_file(source)}
+        raise DataError(LazyMessage("statistics.refusal.no_file", fields))
+    files = _files_in(source) if os.path.isdir(source) else [source]
+    # In a folder what has no known suffix is taken to be Parquet, as other programs write it.
+    kinds = {file: _kind_of(file, "parquet" if os.path.isdir(source) else "ipc") for file in files}
+    kind = kinds[files[0]]
+    for file in files:
+        if kinds[file] != kind:
+            fields = {"folder": source, "file": files[0], "other": file}
+            raise DataError(LazyMessage("read.refusal.kinds_of_files", fields))
+    if kind == "text":
+        return TextParts(tuple(files), part_rows, style, missing)
+    opened = {file: _opened(file, kind) for file in files}
+    _refuse_unlike({file: each.schema for file, each in opened.items()})
+    return partial(_batches, opened, part_rows, missing)
+
+
+def _files_in(folder: str) -> list[str]:
+    """Return the files of a folder and of those in it; hidden ones and marks of jobs are none."""
+    found = sorted(
+        file
+        for file in Path(folder).rglob("*")
+        if file.is_file() and not file.name.startswith((".", "_"))
+    )
+    if not found:
+        raise DataError(LazyMessage("read.refusal.empty_folder", {"folder": folder}))
+    return [os.fspath(file) for file in found]
+
+
+def _kind_of(file: str, otherwise: str) -> str:
+    name = file.lower()
+    if name.removesuffix(".gz").endswith(TEXT_SUFFIXES):
+        return "text"
+    if name.endswith(PARQUET_SUFFIXES):
+        return "parquet"
+    return "ipc" if name.endswith(ARROW_SUFFIXES) else otherwise
+
+
+def _opened(file: str, kind: str) -> Any:  # noqa: ANN401 - a dataset of pyarrow
+    try:
+        return dataset.dataset(file, format=_PARQUET if kind == "parquet" else kind)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _batches(
+    opened: dict[str, Any], part_rows: int, missing: tuple[str, ...]
+) -> Iterator[pa.Table]:
+    names = next(iter(opened.values())).schema.names
+    kept = [name for name in names if not name.startswith(INDEX_PREFIX)]
+    for file, rows in opened.items():
+        try:
+            for batch in rows.to_batches(
+                columns=kept, batch_size=part_rows, batch_readahead=1, fragment_readahead=1
+            ):
+                if batch.num_rows:
+                    table = with_plain_numbers(pa.Table.from_batches([batch]))
+                    yield with_gaps(table, missing)[0]
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> DataError:
+    reason = str(error).partition("\n")[0]
+    fields = {"path": repr(source), "reason": reason}
+    return DataError(LazyMessage("statistics.refusal.unreadable", fields))
+
+
+def _refuse_unlike(schemas: dict[str, Any]) -> None:
+    """Refuse files whose columns are not those of the first, or hold something else."""
+    expected: dict[str, tuple[str, str]] = {}
+    first = next(iter(schemas))
+    for file, schema in schemas.items():
+        if file != first:
+            refuse_other_names(schemas[first].names, schema.names, first, file)
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            cells = _cells_of(kind)
+            if not cells:
+                continue  # nothing but missing cells
+            known, where = expected.setdefault(name, (cells, file))
+            if cells != known:
+                fields = {"name": repr(name), "file": file, "got": f"{kind}"}
+                fields |= {"first": where, "wanted": str(schemas[where].field(name).type)}
+                raise DataError(LazyMessage("read.refusal.part_type", fields))
+
+
+def _cells_of(kind: Column) -> str:
+    """Return what cells of a type are, as features: numbers of all types are alike."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_null(kind):
+        return ""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    return "date" if pa.types.is_temporal(kind) else str(kind)
