@@ -148,7 +148,7 @@ def gain_against_size(
     high: ArrayLike,
     groups: Sequence[str],
     *,
-    labels: tuple[str, str] = ("Rows of the task", "Gain"),
+    labels: tuple[str, str] = ("", ""),
 ) -> Axes:
     """Draw the gain of every task against its rows. Shapes: rows (n,), mean, low, high (n,)."""
     rows, mean, low, high = _floats(rows), _floats(mean), _floats(low), _floats(high)
@@ -248,7 +248,7 @@ def error_curve(
     spread: ArrayLike,
     marks: Mapping[str, float],
     *,
-    labels: tuple[str, str] = ("Strength", "Held-out error"),
+    labels: tuple[str, str] = ("", ""),
     greater_is_better: bool = False,
 ) -> Axes:
     """Draw a held-out error with its standard error against the strength of a penalty."""
@@ -273,7 +273,7 @@ def coefficient_lines(
     names: Sequence[str],
     marks: Mapping[str, float],
     *,
-    labels: tuple[str, str] = ("Strength", "Size of the coefficients"),
+    labels: tuple[str, str] = ("", ""),
 ) -> Axes:
     """Draw one line per coefficient, or per row of them, against the strength of a penalty."""
     # Shapes: strengths (n,), sizes (n, m).
@@ -298,7 +298,7 @@ def learning_curves(
     scores: Mapping[str, ArrayLike],
     *,
     marked: str | None = None,
-    labels: tuple[str, str] = ("Rows per task", "Score"),
+    labels: tuple[str, str] = ("", ""),
 ) -> Axes:
     """Draw scores against the rows that were learned from, one line per model."""
     # Shapes: rows (n,), scores (n,).
@@ -413,7 +413,7 @@ def loss_curves(
     held_out: ArrayLike | None = None,
     *,
     kept: int | None = None,
-    words: tuple[str, str, str, str] = ("Epoch", "Loss", "training", "held out"),
+    words: tuple[str, str, str, str],
 ) -> Axes:
     """Draw losses by epoch: thin lines for tasks, thick ones for their mean."""
     # Shapes: training (n_epochs, n_tasks), held_out (n_epochs, n_tasks).

@@ -128,7 +128,7 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
         columns[speech("column.standard_error")] = [f"{path.standard_error[k]:.2g}" for k in shown]
     columns[speech("column.features")] = [f"{path.kept[k]:,}" for k in shown]
     columns[speech("column.rank")] = [f"{path.ranks[k]:,}" for k in shown]
-    columns[""] = [", ".join(names.get(k, [])) for k in shown]
+    columns[""] = [speech.listed(names.get(k, [])) for k in shown]
     rows = list(zip(*columns.values(), strict=True))
     say()
     say_table(speech("cli.path.title"), tuple(columns), rows, tuple(range(len(columns) - 1)))

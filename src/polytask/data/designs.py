@@ -13,7 +13,7 @@ from polytask.data import tables
 from polytask.data.missing import rows_text
 from polytask.data.tables import Rows
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -33,13 +33,13 @@ class Checked(NamedTuple):
     feature_names: tuple[str, ...] | None
 
 
-def check_design(X: object, owner: str = "TaskData") -> tuple[Design, tuple[str, ...] | None]:
+def check_design(X: object, owner: Text = "TaskData") -> tuple[Design, tuple[str, ...] | None]:
     """Check a design and convert it to what the estimators work on. Shapes: X (n, d)."""
     checked = inspect(X, owner)
     return arrange(checked), checked.feature_names
 
 
-def inspect(X: object, owner: str = "TaskData") -> Checked:
+def inspect(X: object, owner: Text = "TaskData") -> Checked:
     """Check a design without copying it; see :func:`check_design`."""
     tables.refuse_lazy(X, "X", owner)
     if tables.is_table(X):
@@ -81,7 +81,7 @@ def _rows_of(X: Any, rows: Rows) -> Any:  # noqa: ANN401 - ndarray or csr_array
     return X if everything else X[rows]
 
 
-def _inspect_table(X: IntoDataFrame, owner: str) -> Checked:
+def _inspect_table(X: IntoDataFrame, owner: Text) -> Checked:
     frame = tables.open_frame(X)
     _require_entries(frame.shape)
     names = tables.feature_names(X)
@@ -96,7 +96,7 @@ def _inspect_table(X: IntoDataFrame, owner: str) -> Checked:
     return Checked(X, None, names)
 
 
-def _inspect_sparse(X: Any, owner: str) -> Checked:  # noqa: ANN401 - any sparse container
+def _inspect_sparse(X: Any, owner: Text) -> Checked:  # noqa: ANN401 - any sparse container
     _require_matrix(X, owner)
     dtype = _working_dtype(X.dtype, owner)
     X = sp.csr_array(X)
@@ -110,7 +110,7 @@ def _inspect_sparse(X: Any, owner: str) -> Checked:  # noqa: ANN401 - any sparse
     return Checked(X, dtype, None)
 
 
-def _inspect_array(X: NDArray[Any], owner: str) -> Checked:
+def _inspect_array(X: NDArray[Any], owner: Text) -> Checked:
     _require_matrix(X, owner)
     if X.dtype.kind == "O":
         X = _numbers_of(X, owner)
@@ -124,7 +124,7 @@ def _inspect_array(X: NDArray[Any], owner: str) -> Checked:
     return Checked(X, dtype, None)
 
 
-def _as_array(X: object, owner: str) -> NDArray[Any]:
+def _as_array(X: object, owner: Text) -> NDArray[Any]:
     if np.ma.is_masked(X):
         got = LazyMessage("got.masked_fill")
         raise DataError(sentence("X", owner, LazyMessage("allowed.unmasked"), got))
@@ -135,7 +135,7 @@ def _as_array(X: object, owner: str) -> NDArray[Any]:
         raise DataError(sentence("X", owner, LazyMessage("allowed.matrix"), got)) from error
 
 
-def _require_matrix(X: Any, owner: str) -> None:  # noqa: ANN401 - ndarray or sparse
+def _require_matrix(X: Any, owner: Text) -> None:  # noqa: ANN401 - ndarray or sparse
     if X.ndim != 2:
         got = LazyMessage("got.dimensions", {"ndim": X.ndim, "shape": X.shape})
         raise DataError(sentence("X", owner, LazyMessage("allowed.two_dimensions"), got))
@@ -152,7 +152,7 @@ def _require_entries(shape: tuple[int, ...]) -> None:
             )
 
 
-def _working_dtype(dtype: np.dtype[Any], owner: str) -> np.dtype[Any]:
+def _working_dtype(dtype: np.dtype[Any], owner: Text) -> np.dtype[Any]:
     if dtype.kind == "c":
         raise DataError(LazyMessage("data.refusal.complex_design", {"owner": owner}))
     if dtype.kind not in "biufO":
@@ -162,7 +162,7 @@ def _working_dtype(dtype: np.dtype[Any], owner: str) -> np.dtype[Any]:
     return np.dtype(np.float32 if small else np.float64)
 
 
-def _numbers_of(X: NDArray[Any], owner: str) -> NDArray[np.float64]:
+def _numbers_of(X: NDArray[Any], owner: Text) -> NDArray[np.float64]:
     # A TypeError (an entry that is no number at all) passes: its text says what it is.
     try:
         return X.astype(np.float64)
@@ -174,7 +174,7 @@ def _numbers_of(X: NDArray[Any], owner: str) -> NDArray[np.float64]:
 
 
 def _refuse_nonfinite(
-    values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], owner: str
+    values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], owner: Text
 ) -> None:
     """Refuse the first entry of `values` that is not finite, by row and column."""
     bad = np.flatnonzero(~np.isfinite(values))

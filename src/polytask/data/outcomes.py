@@ -30,7 +30,7 @@ Values = NDArray[Any]
 _LARGEST = sys.float_info.max
 
 
-def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData") -> Values:
+def check_target(y: object, n: int, parameter: str = "y", owner: Text = "TaskData") -> Values:
     """Check one outcome per row. Shapes: y (n,), result (n,)."""
     values = outcome_values(y, parameter, owner)
     if values.ndim != 1:
@@ -46,7 +46,7 @@ def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData
 
 
 def check_targets(
-    Y: object, n: int, owner: str = "TaskData"
+    Y: object, n: int, owner: Text = "TaskData"
 ) -> tuple[Values, tuple[str | int, ...]]:
     """Check one column of outcomes per task, with gaps. Shapes: Y (n, T), values (n, T)."""
     names: tuple[str | int, ...] = ()
@@ -72,7 +72,7 @@ def check_targets(
 
 
 def check_weights(
-    sample_weight: object, n: int, owner: str = "TaskData"
+    sample_weight: object, n: int, owner: Text = "TaskData"
 ) -> NDArray[np.float64] | None:
     """Check sample weights. Shapes: sample_weight (n,), result (n,)."""
     if sample_weight is None:
@@ -82,7 +82,7 @@ def check_weights(
     return weights
 
 
-def weight_values(sample_weight: object, n: int, owner: str) -> NDArray[np.float64]:
+def weight_values(sample_weight: object, n: int, owner: Text) -> NDArray[np.float64]:
     """Check sample weights of some rows, which may all be zero; see :func:`check_weights`."""
     name = "sample_weight"
     if np.ma.is_masked(sample_weight):
@@ -109,14 +109,14 @@ def weight_values(sample_weight: object, n: int, owner: str) -> NDArray[np.float
     return weights
 
 
-def refuse_all_zero(weights: NDArray[np.float64], owner: str) -> None:
+def refuse_all_zero(weights: NDArray[np.float64], owner: Text) -> None:
     """Refuse weights that leave no row."""
     if not weights.any():
         got = LazyMessage("got.all_zero")
         raise DataError(sentence("sample_weight", owner, LazyMessage("allowed.some_weight"), got))
 
 
-def check_length(length: int, n: int, parameter: Text, owner: str) -> None:
+def check_length(length: int, n: int, parameter: Text, owner: Text) -> None:
     """Refuse a `parameter` that is not as long as X."""
     if length != n:
         allowed = LazyMessage("allowed.as_long_as_x", {"n": n})
@@ -124,7 +124,7 @@ def check_length(length: int, n: int, parameter: Text, owner: str) -> None:
         raise DataError(sentence(parameter, owner, allowed, got))
 
 
-def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
+def refuse_infinite(values: Values, parameter: str, owner: Text) -> None:
     """Refuse infinities, by row."""
     if values.dtype.kind not in "fO":
         return
@@ -140,7 +140,7 @@ def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.all_finite"), got))
 
 
-def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> Values:
+def outcome_values(y: object, parameter: str = "y", owner: Text = "TaskData") -> Values:
     """Return outcomes of any container as an array, numbers as numbers, types unmixed."""
     tables.refuse_lazy(y, parameter, owner)
     if tables.is_table(y):
@@ -157,7 +157,7 @@ def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> 
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
-def _refuse_kind(values: Values, parameter: str, owner: str) -> None:
+def _refuse_kind(values: Values, parameter: str, owner: Text) -> None:
     if values.dtype.kind == "c":
         raise DataError(
             LazyMessage("data.refusal.complex", {"parameter": parameter, "owner": owner})
@@ -194,7 +194,7 @@ def _with_gaps(values: Values, missing: NDArray[np.bool_]) -> Values:
     return gapped
 
 
-def _as_array(y: object, parameter: str, owner: str) -> Values:
+def _as_array(y: object, parameter: str, owner: Text) -> Values:
     try:
         values = np.asarray(y)
         # A list of text and numbers would become all text.

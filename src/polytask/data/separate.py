@@ -57,8 +57,8 @@ def separate_fields(data: object, y: object, sample_weight: object) -> Fields:
     )
 
 
-def _owner(name: Hashable) -> str:
-    return f"task {name!r}"
+def _owner(name: Hashable) -> LazyMessage:
+    return LazyMessage("what.task", {"task": repr(name)})
 
 
 def _mapping(data: object, what: Text) -> Mapping[Hashable, Any]:

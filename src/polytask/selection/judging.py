@@ -112,7 +112,8 @@ class CrossValidation:
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:
         """Score every strength of every path on every fold."""
         n = len(self.folds.parts)
-        folds = [(fold, f"fold {k + 1} of {n}") for k, fold in enumerate(self.folds.parts)]
+        places = [LazyMessage("place.fold", {"fold": k + 1, "n": n}) for k in range(n)]
+        folds = list(zip(self.folds.parts, places, strict=True))
         found = self._of_jobs([(path, *fold) for path in paths for fold in folds])
         judged = []
         for k in range(len(paths)):
@@ -122,7 +123,7 @@ class CrossValidation:
             judged.append(Judged(scores.T, sizes.mean(axis=0), [None] * done))
         return judged
 
-    def _of_jobs(self, jobs: list[tuple[Path, Fold, str]]) -> list[Array]:
+    def _of_jobs(self, jobs: list[tuple[Path, Fold, LazyMessage]]) -> list[Array]:
         """Score paths on folds, several side by side: in threads where rows play no part."""
         workers = min(effective_n_jobs(self.n_jobs), len(jobs))
         calls = (delayed(_score_path)(*job, self.scoring, self.fitter) for job in jobs)
@@ -144,7 +145,7 @@ def _counted(parts: Iterable[Array]) -> list[Array]:
 
 
 def _score_path(
-    path: Path, fold: Fold, place: str, scoring: FoldScoring, fitter: PathFitter
+    path: Path, fold: Fold, place: LazyMessage, scoring: FoldScoring, fitter: PathFitter
 ) -> Array:
     """Return score and number of coefficients of every strength that is tried, (n_tried, 2)."""
     try:

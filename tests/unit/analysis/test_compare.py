@@ -26,7 +26,7 @@ from polytask import (
     load,
     save,
 )
-from polytask.baselines import Pooled
+from polytask.baselines import Pooled, SingleTask
 from polytask.comparison import work as _run
 from polytask.comparison.sentences import notes
 from polytask.comparison.verdict import VERDICTS
@@ -515,3 +515,20 @@ def test_a_comparison_judges_by_the_loss_as_the_score_of_its_models_does() -> No
         for train, test in WithinTasks(2, random_state=0).split(data)
     ]
     assert found.scores["score"].to_numpy() == pytest.approx(expected)
+
+
+def test_the_time_of_1000_predictions_is_that_of_one_call(monkeypatch) -> None:
+    """Scoring, other processes and calls of few rows are no part of it."""
+    X, y, task = related(n_tasks=4, n=12)
+    sizes, clock = [], iter(range(10**6))
+    monkeypatch.setattr(_run.time, "process_time", lambda: float(next(clock)))
+    predict = SingleTask.predict
+
+    def counted(self, X, *args):
+        sizes.append(X.n_rows)
+        return predict(self, X, *args)
+
+    monkeypatch.setattr(SingleTask, "predict", counted)
+    result = compare(X, y, task=task, models=["separate", "pooled"], n_jobs=1)
+    assert [row.predict_seconds for row in result.models] == [1.0, 1.0]
+    assert sizes.count(1000) == 1

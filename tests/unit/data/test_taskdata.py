@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
+from polytask.messages import Translator
 
 X = np.arange(12.0).reshape(6, 2)
 Y1 = np.array([10.0, 11.0, 12.0, 13.0, 14.0, 15.0])
@@ -305,3 +306,11 @@ def test_the_targets_form_has_no_rows_of_a_task():
             use()
     with pytest.raises(IncompatibleError, match="targets form"):
         TaskData.from_long(X, Y1).labelled()
+
+
+def test_the_task_of_a_refusal_is_named_in_chinese():
+    with pytest.raises(DataError) as refused:
+        TaskData.from_tasks({"a": (X, Y1[:3])})
+    chinese = refused.value.args[0].text(Translator("zh"))
+    assert "任务 'a'" in chinese
+    assert "task" not in chinese

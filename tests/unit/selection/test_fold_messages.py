@@ -7,6 +7,7 @@ import pytest
 
 from polytask import MultiTaskClassifierCV, MultiTaskRegressorCV
 from polytask.exceptions import DataError
+from polytask.messages import Translator
 from polytask.penalties import L21
 
 TASK = np.repeat([0, 1, 2], 20)
@@ -35,6 +36,8 @@ def test_the_fold_that_lacks_something_is_named(search, y):
     # Row 25 is held out by the second third.
     assert said.startswith("Without the held-out rows of fold 2 of 3: Task 1 of MultiTask")
     assert "Splits given as cv= can leave rows of every kind in all training parts" in said
+    chinese = refused.value.args[0].text(Translator("zh"))
+    assert chinese.startswith("去掉第 2 折（共 3 折）留出的行之后：")
 
 
 @pytest.mark.slow

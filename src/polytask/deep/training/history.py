@@ -19,7 +19,7 @@ from polytask.deep.recording import Pair, PairValues, Recording, TaskRelation
 from polytask.deep.trainable import Sums, Trainable
 from polytask.deep.training.engine import TrainingProcesses
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,17 +107,25 @@ class History:
         }
         return pd.DataFrame(columns)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, lang: str = "en") -> Axes:
         """Draw the losses by epoch on matplotlib Axes, new ones for None, and return these.
 
         Thin lines are tasks, thick ones their mean; a mark is at the smallest held-out objective.
+        `lang` is the language of titles and names, "en" or "zh".
         """
         from polytask.charts import figures, new_axes
 
         held = self.held_out_objective
         kept = None if held is None else int(np.argmin(held)) + 1
         drawn = new_axes(6.0, 3.6) if ax is None else ax
-        return figures.loss_curves(drawn, self.training, self.held_out, kept=kept)
+        say = Translator(lang)
+        words = (
+            say("chart.epoch"),
+            say("chart.loss"),
+            say("chart.training"),
+            say("chart.held_out"),
+        )
+        return figures.loss_curves(drawn, self.training, self.held_out, kept=kept, words=words)
 
 
 @saveable("deep.training_result")

@@ -413,6 +413,9 @@ def test_history_is_drawn(rows):
     assert_allclose(ax.lines[3].get_ydata(), history.training.mean(axis=1))
     again = small(early_stopping=False).fit(*rows).history_.plot(pyplot.subplots()[1])
     assert len(again.lines) == 4
+    chinese = history.plot(pyplot.subplots()[1], lang="zh")
+    assert [chinese.get_xlabel(), chinese.get_ylabel()] == ["轮次", "损失"]
+    assert [t.get_text() for t in chinese.get_legend().get_texts()] == ["训练", "留出"]
     pyplot.close("all")
 
 
