@@ -143,9 +143,9 @@ def as_numbers(series: Series) -> Reals:
     """Return a numeric or boolean column as floats, NaN where a cell is missing."""
     # float32 stays float32; every other type becomes float64.
     kept = np.float32 if series.dtype == nw.Float32 else np.float64
-    missing = missing_cells(series)
-    if not missing.any():
+    if not series.null_count():
         return _floats(series).astype(kept, copy=False)
+    missing = missing_cells(series)
     values = np.full(len(missing), np.nan, dtype=kept)
     values[~missing] = _floats(series.filter((~missing).tolist()))
     return values

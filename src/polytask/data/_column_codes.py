@@ -171,6 +171,9 @@ class NumericCode:
             values = np.full(len(series), np.nan)
         else:
             raise self._refusal(series)
+        if self._is_plain(values):
+            out[:, 0] = values
+            return
         self.check(values)
         missing = np.isnan(values)
         out[:, 0] = np.where(missing, self.fill, values) if missing.any() else values
@@ -192,6 +195,15 @@ class NumericCode:
             by = np.maximum(far / 2 - high / 2, low / 2 - far / 2)
             farthest = float(far[np.argmax(by)])
             report.far[self.name] = FarCells(len(far), farthest, self.seen, rows, far)
+
+    def _is_plain(self, values: Reals) -> bool:
+        """Say whether there are cells, none is missing, and none deserves to be looked at."""
+        if not len(values) or self.boolean or self.seen is None or self.name.endswith(ELAPSED):
+            return False
+        # Both are NaN where a cell is missing.
+        low, high, reach = values.min(), values.max(), _FAR * (self.seen[1] - self.seen[0])
+        inside = low >= self.seen[0] - reach and high <= self.seen[1] + reach
+        return bool(np.isfinite(low) and np.isfinite(high) and (reach == 0 or inside))
 
     def with_missing(self) -> NumericCode:
         """Return the code of these rows and of others whose cells are all missing."""

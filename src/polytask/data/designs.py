@@ -78,7 +78,10 @@ def without_column(X: NDArray[Any], position: int) -> NDArray[Any]:
 
 def _rows_of(X: Any, rows: Rows) -> Any:  # noqa: ANN401 - ndarray or csr_array
     everything = isinstance(rows, slice) and rows == _EVERYTHING
-    return X if everything else X[rows]
+    if everything or isinstance(rows, slice) or sp.issparse(X):
+        return X if everything else X[rows]
+    # Nearly twice as fast as X[rows].
+    return X.take(rows, axis=0)
 
 
 def _inspect_table(X: IntoDataFrame, owner: Text) -> Checked:

@@ -20,6 +20,8 @@ from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage, Text, with_and
 
+# Integers are counted where their range is no more than so many times their number.
+_SPARSE = 4
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
@@ -47,6 +49,8 @@ def factorize(
     labels: object, parameter: Text = "task", owner: Text = "TaskData"
 ) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
     """Turn labels into integers. Shapes: labels (n,), codes (n,)."""
+    if type(labels) is np.ndarray and labels.ndim == 1 and labels.dtype.kind in "iu":
+        return _integers(labels)
     entries = label_list(labels, parameter, owner)
     found = distinct_values(entries)
     missing = missing_among(found)
@@ -55,6 +59,21 @@ def factorize(
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.label_everywhere"), got))
     distinct = in_order(found)
     return distinct, _codes(entries, distinct)
+
+
+def _integers(labels: NDArray[Any]) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """Turn integers into their places among each other. Shapes: labels (n,), codes (n,)."""
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    if high - low > _SPARSE * len(labels):
+        found, codes = np.unique(labels, return_inverse=True)
+        return tuple(found.tolist()), codes.astype(np.intp, copy=False)
+    # As many places as there may be labels: faster than to sort.
+    wide = labels.astype(np.int64) if labels.dtype.kind == "i" else labels
+    place = (wide - np.array(low, wide.dtype)).astype(np.intp)
+    met = np.zeros(high - low + 1, dtype=bool)
+    met[place] = True
+    distinct = (np.flatnonzero(met) + low).tolist()
+    return tuple(distinct), (np.cumsum(met) - 1)[place]
 
 
 def in_order(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:

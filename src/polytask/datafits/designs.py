@@ -312,7 +312,10 @@ class Features:
         """Return some of the rows; a slice shares the memory of the whole."""
         if isinstance(part, slice) and _is_sparse(self.matrix):
             return Features(_sparse_rows(self.matrix, part), self.offset)
-        return Features(self.matrix[part], self.offset)
+        if isinstance(part, slice) or _is_sparse(self.matrix) or part.dtype == bool:
+            return Features(self.matrix[part], self.offset)
+        # Nearly twice as fast as matrix[part].
+        return Features(self.matrix.take(part, axis=0), self.offset)
 
     def gather(
         self, columns: Index, out: Array, copy: Callable[[Array, Index, Array], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,8 @@ Key = tuple[tuple[int, ...], int]
 _ROUNDING = 1e-11
 # ... and below this share of the largest a direction of correlated columns is.
 _FLAT = 1e-14
+# Numbers of cells that are joined at a time.
+_TOGETHER = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +43,6 @@ class Cell:
     def key(self) -> Key:
         """Which rows these are."""
         return self.tasks, self.fold
-
-    def joined(self, other: Cell) -> Cell:
-        """Return the moments of these rows and of others together."""
-        # Chan, Golub and LeVeque (1983), equations 1.5a and 1.5b: nothing is subtracted.
-        weight = self.weight + other.weight
-        share = other.weight / weight
-        away = other.mean - self.mean
-        second = (1 - share) * self.second + share * other.second
-        second += share * (1 - share) * np.multiply.outer(away, away)
-        rows = self.n_rows + other.n_rows
-        return Cell(self.tasks, self.fold, rows, weight, self.mean + share * away, second)
 
     def less(self, other: Cell) -> Cell | None:
         """Return the moments of these rows without some of them; None if none is left."""
@@ -102,6 +94,42 @@ class Cell:
         found = np.repeat(self.mean[None], n, axis=0)
         found[:, varies] += away * unit
         return found
+
+
+def joined(ones: Iterable[Cell], others: Iterable[Cell]) -> dict[Key, Cell]:
+    """Return the moments of rows and of others, those of the same tasks and fold together."""
+    cells = {cell.key: cell for cell in ones}
+    pairs: dict[int, list[tuple[Cell, Cell]]] = {}
+    for other in others:
+        held = cells.setdefault(other.key, other)
+        if held is not other:
+            pairs.setdefault(len(held.mean), []).append((held, other))
+    for width, alike in pairs.items():
+        # Few enough at a time that the copies are small.
+        step = max(_TOGETHER // width**2, 1)
+        for start in range(0, len(alike), step):
+            cells.update((cell.key, cell) for cell in _pairs_joined(alike[start : start + step]))
+    return cells
+
+
+def _pairs_joined(pairs: Sequence[tuple[Cell, Cell]]) -> Iterator[Cell]:
+    """Yield the moments of both of each pair; all have as many columns."""
+    # Chan, Golub and LeVeque (1983), equations 1.5a and 1.5b: nothing is subtracted.
+    ones, others = zip(*pairs, strict=True)
+    weights, means, seconds = (
+        [np.array([getattr(cell, name) for cell in side]) for side in (ones, others)]
+        for name in ("weight", "mean", "second")
+    )
+    total = weights[0] + weights[1]
+    share = weights[1] / total
+    away = means[1] - means[0]
+    mean = means[0] + share[:, None] * away
+    share = share[:, None, None]
+    second = (1 - share) * seconds[0] + share * seconds[1]
+    second += share * (1 - share) * (away[:, :, None] * away[:, None, :])
+    for k, (one, other) in enumerate(pairs):
+        rows = one.n_rows + other.n_rows
+        yield Cell(one.tasks, one.fold, rows, float(total[k]), mean[k], second[k])
 
 
 def cell_of(

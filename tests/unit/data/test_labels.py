@@ -176,3 +176,20 @@ def test_encode_suggests_a_spelling():
 def test_encode_shortens_long_lists():
     with pytest.raises(DataError, match=r"9 unseen labels .*, \.\.\.\).*and 4 more"):
         LabelIndex(tuple(range(9))).encode([str(i) for i in range(9)])
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "uint64"])
+@pytest.mark.parametrize("spread", [1, 10**6])
+def test_integers_are_factorized_as_their_list_is(kind, spread):
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.integers(-5, 5, 40) * spread, [0]])
+    if spread > 1 and kind[-1] == "8":
+        values = np.array([low, high, low, 3])
+    values = np.clip(values, low, high).astype(kind)
+    if kind == "uint64" and spread > 1:
+        values = np.array([high, 0, high], dtype=kind)
+    found, codes = factorize(values)
+    expected, places = factorize(values.tolist())
+    assert (found, codes.tolist(), codes.dtype) == (expected, places.tolist(), places.dtype)
+    assert {type(label) for label in found} == {int}

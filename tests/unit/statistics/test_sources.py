@@ -385,3 +385,12 @@ def test_text_with_integers_then_words_is_text_in_all_parts(tmp_path: Path) -> N
     found = collect_parts(tmp_path / "t.csv", "y", task_column="site", part_rows=50)
     assert {"code=1", "code=x"} <= set(found.feature_names or ())
     assert_same(found, whole(read_table(tmp_path / "t.csv").table, found.encoder))
+
+
+def test_cells_are_named_by_their_row_where_an_encoder_is_given() -> None:
+    rows = table()
+    encoder = whole(rows, None).encoder
+    rows["q"] = rows["q"].astype(object)
+    rows.loc[17, "q"] = "much"
+    with pytest.raises(DataError, match="row 17 holds 'much'"):
+        whole(rows, encoder)
