@@ -28,7 +28,7 @@ from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
 from polytask._estimator.scored import Reading
-from polytask._estimator.scoring import ConstantBaseline, LossTasks, Scoring
+from polytask._estimator.scoring import ConstantBaseline, LossTasks, ScoreSums, Scoring
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
     Collected,
@@ -320,18 +320,31 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         return self._evaluation(X, y, task, sample_weight).by_task
 
     def _evaluation(self, X: object, y: object, task: object, sample_weight: object) -> Evaluation:
-        check_is_fitted(self)
-        X = dates_again(named_columns(self._schema, X), self._schema.dates)
-        data = self._reading.scored(self._schema, X, y, task, sample_weight)
-        query = self._read(data, None)
+        data, query = self._scored(X, y, task, sample_weight)
         if is_classifier(self):
-            self._warn_of_classes(np.asarray(data.y))
             return self._scoring().accuracy(data, query)
         baseline: ConstantBaseline | None = getattr(self, "_baseline", None)
         if baseline is None:
             message = LazyMessage("warn.no_training_mean", {"model": type(self).__name__})
             warnings.warn(DataWarning(message), stacklevel=3)
         return self._scoring().explained(data, query, baseline)
+
+    def _score_sums(self, X: object, y: object, task: object, sample_weight: object) -> ScoreSums:
+        """Return what the score of these rows and others needs."""
+        data, query = self._scored(X, y, task, sample_weight)
+        return self._scoring().sums(data, query, None if is_classifier(self) else self._baseline)
+
+    def _scored(
+        self, X: object, y: object, task: object, sample_weight: object
+    ) -> tuple[TaskData, Query]:
+        """Return labelled rows, before and after encoding."""
+        check_is_fitted(self)
+        X = dates_again(named_columns(self._schema, X), self._schema.dates)
+        data = self._reading.scored(self._schema, X, y, task, sample_weight)
+        query = self._read(data, None)
+        if is_classifier(self):
+            self._warn_of_classes(np.asarray(data.y))
+        return data, query
 
     def _warn_of_classes(self, y: Labels) -> None:
         """Warn if no label is a class of the model: all rows count as wrong."""
@@ -344,7 +357,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         if known and found and not known.intersection(found):
             fields = {"model": type(self).__name__, "labels": [*map(repr, found[:5])]}
             fields |= {"classes": [*map(repr, in_order(known)[:5])]}
-            warnings.warn(DataWarning(LazyMessage("warn.no_class", fields)), stacklevel=4)
+            warnings.warn(DataWarning(LazyMessage("warn.no_class", fields)), stacklevel=5)
 
     def _scoring(self) -> Scoring:
         schema = self._schema

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -22,7 +22,8 @@ from polytask.losses import LogLink, Loss, PiecewiseLinear
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation, evaluate
 from polytask.metrics.held_out import HeldOut, JudgedLoss
-from polytask.metrics.scores import accuracy, best_constant, scores_by_task
+from polytask.metrics.scores import TaskScores, accuracy, best_constant, scores_by_task
+from polytask.metrics.summaries import LossSums
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -119,6 +120,47 @@ class ConstantBaseline:
         return ConstantBaseline(tuple(means), tuple(total))
 
 
+class TaskLosses(NamedTuple):
+    """Sums over the rows of a task: their unit, the weights, and the losses."""
+
+    unit: tuple[str, JudgedLoss | None] | None
+    total: float
+    losses: LossSums
+
+    @classmethod
+    def of(cls, held: HeldOut) -> TaskLosses:
+        """Return those of held-out rows."""
+        return cls(held.unit, held.total, LossSums.of(held))
+
+    def joined(self, other: TaskLosses) -> TaskLosses:
+        """Return the sums of these rows and others of the task."""
+        total = self.total + other.total
+        return TaskLosses(self.unit, total, self.losses.joined(other.losses))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreSums:
+    """What the score of rows needs of them, so that rows can be somewhere else."""
+
+    by_task: Mapping[Hashable, TaskLosses]
+    mean_over_tasks: bool
+
+    def joined(self, other: ScoreSums) -> ScoreSums:
+        """Return the sums of these rows and others."""
+        found = dict(self.by_task)
+        for label, own in other.by_task.items():
+            found[label] = found[label].joined(own) if label in found else own
+        return ScoreSums(found, self.mean_over_tasks)
+
+    @property
+    def score(self) -> float:
+        """What `score` of an estimator returns."""
+        own = [task for task in self.by_task.values() if task.total > 0]
+        if self.mean_over_tasks or len({task.unit for task in own}) > 1:
+            return TaskScores(tuple(task.losses.explained for task in own)).mean
+        return reduce(TaskLosses.joined, own).losses.explained if own else float("nan")
+
+
 # Whether targets are classes, and the loss that predicted numbers are judged by.
 _Unit = tuple[bool, JudgedLoss | None]
 
@@ -194,7 +236,30 @@ class Scoring:
         self, data: TaskData, query: Query, baseline: ConstantBaseline | None
     ) -> Evaluation:
         """Return the share of the loss of a constant that is explained: "d2" of the metrics."""
+        held = self._held(data, query, labelled_rows(data, query.codes), baseline)
+        return evaluate(held, ["d2"], mean_over_tasks=self.targets)["d2"]
+
+    def sums(self, data: TaskData, query: Query, baseline: ConstantBaseline | None) -> ScoreSums:
+        """Return what the score of these rows needs; without a baseline that is the accuracy."""
         parts = labelled_rows(data, query.codes)
+        labels = [
+            label for label, n in zip(data.tasks, data.task_rows(), strict=True)
+            if n or data.form is Form.TARGETS
+        ]  # fmt: skip
+        if baseline is None:
+            found = map(_misses, parts, self._natural(parts, query))
+        else:
+            found = map(TaskLosses.of, self._held(data, query, parts, baseline))
+        return ScoreSums(dict(zip(labels, found, strict=True)), self.targets)
+
+    def _held(
+        self,
+        data: TaskData,
+        query: Query,
+        parts: list[LabelledTask],
+        baseline: ConstantBaseline | None,
+    ) -> list[HeldOut]:
+        """Return the labelled rows of every task beside what is predicted."""
         if self.known is not None:
             codes = range(data.n_tasks) if query.codes is None else query.codes.tolist()
             losses = [self.known.loss_of(t) for t in codes]
@@ -204,11 +269,10 @@ class Scoring:
         # Numbers beside classes are predicted task by task: beside text they are no array.
         if self.known is None or not any(_unit(self.known, p.task)[0] for p in parts):
             found = self._natural(parts, query)
-        held = [
+        return [
             self.held_out(part, query.data.X, baseline, own)
             for part, own in zip(parts, found, strict=True)
         ]
-        return evaluate(held, ["d2"], mean_over_tasks=self.targets)["d2"]
 
     def accuracy(self, data: TaskData, query: Query) -> Evaluation:
         """Return the share of rows of which the class is predicted right."""
@@ -263,6 +327,13 @@ class Scoring:
             loss=loss,
             weight=part.weight,
         )
+
+
+def _misses(part: LabelledTask, predicted: Labels) -> TaskLosses:
+    """Return the weight of the rows of a task whose class is predicted wrong, and of all."""
+    weight = np.ones(len(part.y)) if part.weight is None else part.weight
+    total, missed = float(weight.sum()), np.asarray(part.y) != np.asarray(predicted)
+    return TaskLosses(None, total, LossSums(float(weight @ missed), total, 0.0))
 
 
 def _codes(labels: Labels, classes: list[Hashable], owner: str) -> NDArray[np.intp]:

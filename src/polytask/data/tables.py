@@ -38,7 +38,8 @@ def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
     if isinstance(X, np.ndarray):
         return
     if nw.dependencies.is_into_lazyframe(X) and not is_table(X):
-        got = LazyMessage("got.lazy", {"kind": type(X).__name__})
+        key = "got.dask" if nw.dependencies.is_dask_dataframe(X) else "got.lazy"
+        got = LazyMessage(key, {"kind": type(X).__name__})
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.in_memory"), got))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -112,20 +113,41 @@ class JoinedScore:
         return mean_over_tasks(self, parts)
 
 
+class LossSums(NamedTuple):
+    """Sums over rows, which are added for rows of several tasks or places."""
+
+    loss: float
+    # That of the constant model, and how much of it may be rounding.
+    null: float
+    rounding: float
+
+    @classmethod
+    def of(cls, held: HeldOut) -> LossSums:
+        """Return the sums of the rows of one task."""
+        loss, null = (weighted_sum(f(), held.weight) for f in (held.losses, held.baseline_losses))
+        return cls(loss, null, rounding(held))
+
+    def joined(self, other: LossSums) -> LossSums:
+        """Return the sums of these rows and others."""
+        return LossSums(*map(sum, zip(self, other, strict=True)))
+
+    @property
+    def explained(self) -> float:
+        """1 - loss / loss of the constant model, NaN where that is right in every row."""
+        return float("nan") if self.null <= self.rounding else 1.0 - self.loss / self.null
+
+
 @dataclass(frozen=True)
 class Explained:
     """1 - the sum of losses / the sum of losses of the constant model."""
 
     def of_task(self, held: HeldOut) -> float:
         """Return the share explained in one task."""
-        return self.of_tasks([held])
+        return LossSums.of(held).explained
 
     def of_tasks(self, parts: Sequence[HeldOut]) -> float:
         """Return the share explained over the rows of all tasks together."""
-        null = sum(weighted_sum(held.baseline_losses(), held.weight) for held in parts)
-        if null <= sum(rounding(held) for held in parts):
-            return float("nan")
-        return 1.0 - sum(weighted_sum(held.losses(), held.weight) for held in parts) / null
+        return reduce(LossSums.joined, map(LossSums.of, parts)).explained
 
 
 def mean_over_tasks(summary: Summary, parts: Sequence[HeldOut]) -> float:

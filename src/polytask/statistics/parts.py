@@ -11,8 +11,9 @@ from polytask.data import TableEncoder, tables
 from polytask.data.readers import Style
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
+from polytask.statistics.one_part import collect_part, joined, of_all_parts
 from polytask.statistics.sources import Source, source_of
-from polytask.statistics.task_statistics import TaskStatistics, collect
+from polytask.statistics.task_statistics import TaskStatistics
 
 _OWNER = "collect_parts"
 # Rows of a file that are in memory at a time, unless said otherwise.
@@ -48,7 +49,8 @@ def collect_parts(
     source : path-like, iterable, callable, or object of another library
         A Parquet, Arrow, Feather or text file (``.csv``, ``.tsv``, ``.tab``, ``.txt``, also with
         ``.gz``), or a folder of files of one kind with the same columns. A
-        ``pyarrow.dataset.Dataset``, a polars ``LazyFrame`` or a relation of DuckDB. The parts
+        ``pyarrow.dataset.Dataset``, a polars ``LazyFrame``, a relation of DuckDB or a dask
+        ``DataFrame`` (see :func:`polytask.distributed.collect`). The parts
         themselves: tables of pandas, polars or pyarrow, or record batches, in a list, from a
         function without parameters, or, where an `encoder` is given, from an iterator.
     target : str, or list of str
@@ -98,18 +100,17 @@ def collect_parts(
         encoder = _encoder_of(rows, lambda table: tables.drop_columns(features(table), without))
         n_rows = encoder.report_.n_rows
 
-    def collected(table: Any) -> tuple[int, TaskStatistics]:  # noqa: ANN401 - any table
+    def collected(table: Any) -> tuple[int, TaskStatistics | None]:  # noqa: ANN401 - any table
         columns = {name: tables.get_column(table, name) for name in (*roles, *given)}
         y = columns[roles[0]] if isinstance(target, str) else tables.select(table, roles)
         weight = None if sample_weight is None else columns[sample_weight]
         tags = None if fold is None else columns[fold]
-        return tables.n_rows(table), collect(
-            features(table), y, task_column=task_column, sample_weight=weight, fold=tags,
-            encoder=encoder,
-        )  # fmt: skip
+        X = features(table)
+        found = collect_part(X, y, None, weight, tags, task_column, encoder)
+        return tables.n_rows(table), found
 
-    found: tuple[int, TaskStatistics] | None = rows.summed(
-        collected, lambda one, other: (one[0] + other[0], one[1] + other[1])
+    found = rows.summed(
+        collected, lambda one, other: (one[0] + other[0], joined(one[1], other[1]))
     )
     if found is None and n_rows is None:
         raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
@@ -117,7 +118,7 @@ def collect_parts(
         # Such as a function that returns the same iterator again.
         fields = {"n": str(n_rows), "n2": str(0 if found is None else found[0])}
         raise DataError(LazyMessage("statistics.refusal.other_rows", fields))
-    return found[1]
+    return of_all_parts(found[1], _OWNER)
 
 
 def _encoder_of(source: Source, features: Callable[[Any], Any]) -> TableEncoder:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, Protocol, TypeVar
+from importlib import import_module
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import narwhals as nw
 import pyarrow as pa
@@ -26,6 +27,7 @@ _OWNER = "collect_parts"
 _READERS = ("to_arrow_reader", "fetch_arrow_reader", "fetch_record_batch")
 
 
+@runtime_checkable
 class Source(Protocol):
     """Rows that can be read several times, a part at a time, here or elsewhere."""
 
@@ -78,6 +80,12 @@ def source_of(
     missing: Sequence[str] = (),
 ) -> Source:
     """Return the rows of a source, which is to be read `once`, or several times."""
+    if isinstance(source, Source):
+        return source
+    if type(source).__module__.partition(".")[0] == "dask":
+        # A package above this one knows Dask, and is there where a collection of Dask is.
+        found: Source = import_module("polytask.distributed.partitions").of_table(source)
+        return found
     if isinstance(source, str | os.PathLike):
         return Parts(file_parts(source, part_rows, style, tuple(missing)))
     if callable(source):
