@@ -179,6 +179,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _read_rows(self, X: Any, y: Any, task: Any, sample_weight: Any) -> Given:  # noqa: ANN401
         """Read and encode rows."""
         owner = type(self).__name__
+        tables.refuse_lazy(X, "X", owner)
         X = as_table(X, self.task_column)
         column = tables.name_at(X, self.task_column)
         given: Any = X
@@ -339,6 +340,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     ) -> tuple[TaskData, Query]:
         """Return labelled rows, before and after encoding."""
         check_is_fitted(self)
+        tables.refuse_lazy(X, "X", type(self).__name__)
         X = dates_again(named_columns(self._schema, X), self._schema.dates)
         data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
@@ -387,6 +389,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _read(self, X: object, task: object) -> Query:
         check_is_fitted(self)
         one_of(self.unseen_tasks, "unseen_tasks", type(self).__name__, ("error", "shared"))
+        tables.refuse_lazy(X, "X", type(self).__name__)
         X = dates_again(named_columns(self._schema, X), self._schema.dates)
         return self._reading.query(self._schema, X, task, self.unseen_tasks)
 

@@ -85,7 +85,7 @@ def collect(
         return _of_arrays(Partitions.of(X, held, client), task_column, encoder)
     if task is not None:
         raise DataError(LazyMessage("distributed.refusal.task"))
-    column = tables.name_at(X._meta, task_column)
+    column: Any = tables.name_at(X._meta, task_column)
     table, names = with_columns(X, {"y": y, "sample_weight": sample_weight, "fold": fold})
     weight, tags = names.get("sample_weight"), names.get("fold")
     rows = Partitions((table,), client)

@@ -111,8 +111,10 @@ def aligned(X: Any, others: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: ANN4
             allowed = LazyMessage("allowed.collection_like_x", {"kind": type(X).__name__})
             raise DataError(sentence(name, OWNER, allowed, type(value).__name__))
     if kind is da.Array:
-        X = _whole_columns(X)
-        others = {name: _rows_like(X, _whole_columns(value)) for name, value in others.items()}
+        X, others = _whole_columns(X), {n: _whole_columns(v) for n, v in others.items()}
+        rows = {0: X.chunks[0]}
+        # Blocks are moved where the sizes of all are known.
+        others = {n: v.rechunk(rows) if v.shape[0] == X.shape[0] else v for n, v in others.items()}
     for name, value in others.items():
         if value.npartitions != X.npartitions:
             allowed = LazyMessage("allowed.partitions_of_x", {"n": X.npartitions})
@@ -123,14 +125,6 @@ def aligned(X: Any, others: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: ANN4
 def _whole_columns(array: Any) -> Any:  # noqa: ANN401 - an array of Dask
     # Along the columns only: rows stay in their blocks, whose sizes need not be known.
     return array if array.ndim == 1 or array.numblocks[1] == 1 else array.rechunk({1: -1})
-
-
-def _rows_like(X: Any, array: Any) -> Any:  # noqa: ANN401 - arrays of Dask
-    """Return an array with the blocks of rows of X, where the sizes of both are known."""
-    rows = X.chunks[0]
-    if array.shape[0] == X.shape[0] and array.chunks[0] != rows:
-        return array.rechunk({0: rows})
-    return array
 
 
 def with_columns(

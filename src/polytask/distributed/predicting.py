@@ -21,6 +21,7 @@ from polytask.data import Form
 from polytask.distributed.partitions import Partitions, aligned, with_columns
 from polytask.exceptions import IncompatibleError
 from polytask.messages import LazyMessage
+from polytask.statistics.one_part import is_nothing
 
 if TYPE_CHECKING:
     from polytask._estimator import MultiTaskEstimator
@@ -160,9 +161,7 @@ def score(
             for role in ("y", "task", "sample_weight")
         )
         X = part["X"] if names is None else part
-        if weight is not None and bool(np.all(np.asarray(weight) == 0)):
-            return None
-        return model._score_sums(X, y, task, weight)
+        return None if is_nothing(y, weight) else model._score_sums(X, y, task, weight)
 
     return delayed(_number)(rows.lazily(of_part, _joined))
 

@@ -17,6 +17,13 @@ from polytask.messages import LazyMessage
 from polytask.statistics.task_statistics import TaskStatistics, collect
 
 
+def is_nothing(y: Any, weight: Any) -> bool:  # noqa: ANN401 - arrays, columns or tables
+    """Say whether all rows of a part have no weight, or none of several targets has a label."""
+    if weight is not None and bool(np.all(np.asarray(weight) == 0)):
+        return True
+    return is_wide(y) and bool(missing_mask(outcome_values(y)).all())
+
+
 def collect_part(
     X: Any,  # noqa: ANN401 - array or table
     y: Any,  # noqa: ANN401 - array or table
@@ -27,7 +34,7 @@ def collect_part(
     encoder: TableEncoder | None,
 ) -> TaskStatistics | None:
     """Return the statistics of a part, None where it has no weight or no label."""
-    if weight is not None and bool(np.all(np.asarray(weight) == 0)):
+    if is_nothing(y, weight):
         return None
     known = {"sample_weight": weight, "fold": fold, "task_column": task_column}
     if not is_wide(y):
@@ -36,8 +43,6 @@ def collect_part(
     names = tuple(name if isinstance(name, int) else str(name) for name in columns)
     names = names or tuple(range(np.shape(y)[1]))
     seen = np.flatnonzero(~missing_mask(outcome_values(y)).all(axis=0))
-    if not len(seen):
-        return None
     own = tables.select(y, [columns[t] for t in seen]) if columns else np.asarray(y)[:, seen]
     found = collect(X, own, task, **known, encoder=encoder)
     cells = tuple(replace(c, tasks=tuple(seen[list(c.tasks)].tolist())) for c in found.cells)
