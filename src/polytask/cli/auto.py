@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import option
 from polytask._progress import duration
-from polytask.cli.columns import AUTO, CLASSES, TargetTypeOverride
+from polytask.cli.columns import AUTO, CLASSES, FOLDS, TargetTypeOverride
 from polytask.cli.console import digits, say, say_pair, say_table
 from polytask.cli.files import MODEL_SUFFIX, Tables, cleanup_on_error, writable
-from polytask.cli.models import FOLDS, known_models
+from polytask.cli.models import known_models
 from polytask.cli.options import Running, Vary
 from polytask.comparison.options import models_help
 from polytask.exceptions import IncompatibleError, TimeBudgetError

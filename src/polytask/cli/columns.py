@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from polytask.losses import Loss
 
 
+# Of the cross-validation of a search.
+FOLDS = 5
 FEWEST, MOST = 2, 10_000
 ROWS_PER_TASK = 4
 SHOWN = 5

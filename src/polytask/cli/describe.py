@@ -291,7 +291,7 @@ def scores_beside(
     from sklearn.base import clone
 
     loss, seed = training.losses(learning.loss), running.seed
-    folds = training.folds(learning.n_folds, seed)
+    folds = training.folds(learning.folds, seed)
     models = baseline_models(training, loss, seed)
     # A network takes as long again on every fold.
     if not hasattr(estimator, "scores_") and not hasattr(estimator, "trunk"):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._options import option
-from polytask.cli.columns import AUTO, SplitOptions, TargetTypeOverride
+from polytask.cli.columns import AUTO, FOLDS, SplitOptions, TargetTypeOverride
 from polytask.cli.console import note, one_of_names
 from polytask.cli.options import Running
 from polytask.exceptions import IncompatibleError, ParameterError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Beside the models that a comparison knows by name: the penalties themselves.
 SEARCH, FIXED = "search", "multitask"
-FOLDS = 5
 # Names of 0.1.
 _RENAMED = {
     "learned": "learned prior",
@@ -168,7 +167,7 @@ class Learning:
             kind, settings["criterion"] = "IC", self.criterion
         elif name == SEARCH:
             kind, settings["random_state"] = "CV", seed
-            settings["cv"] = training.folds(self.n_folds, seed)
+            settings["cv"] = training.folds(self.folds, seed)
         classes = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
         return getattr(polytask, f"MultiTask{classes[training.problem]}{kind}")(**settings)
 

@@ -135,8 +135,9 @@ def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa
     ends = dict(zip(("lower", "upper"), map(_flat, bounds), strict=True))
     if ends["lower"].ndim == 1:
         return list(ends.items())
-    names = enumerate(model.tasks_)
-    return [(f"{name} {end}", values[:, t]) for t, name in names for end, values in ends.items()]
+    # Targets that are classes have none.
+    known = [t for t in range(len(model.tasks_)) if not np.isnan(ends["lower"][:, t]).all()]
+    return [(f"{model.tasks_[t]} {end}", v[:, t]) for t in known for end, v in ends.items()]
 
 
 def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polytask.cli.columns import (
     AUTO,
+    FOLDS,
     NO_SPLITTING,
     ColumnOptions,
     Roles,
@@ -108,13 +109,20 @@ class TrainingData:
             gaps=targets and bool(self.y.isna().any(axis=None)),
         )
 
-    def folds(self, n_splits: int, seed: int) -> Any:  # noqa: ANN401 - a number or a splitter
+    def folds(self, n_splits: int | None, seed: int) -> Any:  # noqa: ANN401 - a number or splitter
         """Return how a search holds rows out: by groups, by time, or within tasks."""
         from polytask.data import GroupedRows, TimeOrdered
 
-        if self.group is not None:
-            return GroupedRows(self.group, n_splits=n_splits, random_state=seed)
-        return n_splits if self.time is None else TimeOrdered(self.time, n_splits=_PASTS)
+        if self.time is not None:
+            return TimeOrdered(self.time, n_splits=n_splits or _PASTS)
+        n_splits = n_splits or FOLDS
+        if self.group is None:
+            return n_splits
+        n_groups = len(set(self.group.tolist()))
+        if n_groups < n_splits:
+            fields = {"n": n_groups, "folds": n_splits}
+            raise DataError(LazyMessage("cli.refusal.few_groups", fields))
+        return GroupedRows(self.group, n_splits=n_splits, random_state=seed)
 
 
 # Splits of a time column: every fold trains on the past of what it holds out.

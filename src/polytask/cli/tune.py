@@ -247,7 +247,7 @@ def tune(
             training.X,
             training.y,
             sample_weight=training.weight,
-            cv=training.folds(learning.n_folds, running.seed),
+            cv=training.folds(learning.folds, running.seed),
             n_trials=search.trials,
             seconds=running.seconds,
             storage=storage,

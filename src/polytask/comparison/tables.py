@@ -308,7 +308,8 @@ def path_table(path: StrengthPath, say: Translator) -> Table:
 
 def sparsity_table(result: Findings, say: Translator) -> Table | None:
     """Return the share of features and coefficients that every penalty keeps."""
-    if not result.sparsity:
+    # Without penalties there is nothing to keep.
+    if not any(one.penalty for one in result.sparsity):
         return None
     rows = tuple(
         (

@@ -181,6 +181,8 @@ def _needs_gaps(facts: DataFacts) -> LazyMessage | None:
     """Leave it to the joint forest, which shares, wherever that can be fitted."""
     if not facts.targets or facts.unseen:
         return LazyMessage("left_out.forest_form")
+    if facts.problem == "mixed":
+        return LazyMessage("left_out.one_estimator")
     return _needs_dense(facts) if facts.gaps else LazyMessage("left_out.forest_whole")
 
 

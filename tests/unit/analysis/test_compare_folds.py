@@ -261,7 +261,7 @@ def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
         write_report(only, tmp_path / f"report.{kind}")
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
         said = Page(text).top.text if kind == "html" else text
-        assert "Coefficients of “near”, fitted to all rows, on features of equal spread" in said
+        assert "Coefficients of “near”, fitted to all rows, on standardized features" in said
 
 
 def test_a_comparison_read_again_is_the_one_that_was_written() -> None:

@@ -60,9 +60,9 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
         "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
         "squared error 9.888 instead of 9.919, in units of the target.",
-        "How sure? With the models chosen anew on the training rows of each fold, which avoids "
-        "selection bias and gives other differences than above: "
-        "learning the tasks together is better than the best separate or pooled model: R2 "
+        "How sure? To avoid selection bias, the models are chosen again on the training rows of "
+        "each fold, so the differences are not exactly those above. "
+        "Learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
     ]
@@ -70,7 +70,7 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert chinese[:3] == [
         "结论：各任务应一起学习，每个任务一个模型",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
-        "与最好的分开模型（每个任务一个）“separate”相比：R2 为 0.412，后者为 0.301，"
+        "与最好的分开模型（每个任务一个）“separate”相比（R2）：0.412，后者为 0.301，"
         "相差 +0.111（95% 区间 0.092 至 0.130）；"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]
@@ -118,14 +118,14 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 SURE = (
-    "How sure? With the models chosen anew on the training rows of each fold, which avoids "
-    "selection bias and gives other differences than above: "
+    "How sure? To avoid selection bias, the models are chosen again on the training rows of each "
+    "fold, so the differences are not exactly those above"
 )
 
 
 def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
     text = _sentences.certainty(examples.change(base(), fields), Translator(lang))
-    return text.removeprefix(SURE)
+    return text.removeprefix(SURE).lstrip(":. ")
 
 
 def test_a_gain_that_may_be_too_small_to_matter_says_so():
@@ -163,7 +163,7 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
 
 def test_a_difference_within_the_margin_is_called_so():
     assert sure_of(examples.no_difference) == (
-        "learning the tasks together and the best separate or pooled model "
+        "Learning the tasks together and the best separate or pooled model "
         "differ by less than the margin of 0.01, below which a difference does not matter: R2 "
         "+0.0021 (95% interval -0.0031 to 0.0073)."
     )
@@ -674,7 +674,7 @@ def test_refit_is_no_part_of_the_json():
     [
         (Interval(-0.03, -0.05, -0.01), "worse than"),
         (Interval(0.01, -0.01, 0.03), "not clearly better"),
-        (Interval(0.03, 0.01, 0.05), "too are better than"),
+        (Interval(0.03, 0.01, 0.05), "are also better than"),
     ],
 )
 def test_trees_are_called_what_they_are(gain, words):
@@ -682,7 +682,7 @@ def test_trees_are_called_what_they_are(gain, words):
     assert words in _sentences.trees(result, Translator("en"))
     # What is recommended says so itself.
     tree = dataclasses.replace(result, recommended="separate boosting")
-    assert bool(_sentences.trees(tree, Translator("en"))) == (words != "too are better than")
+    assert bool(_sentences.trees(tree, Translator("en"))) == (words != "are also better than")
 
 
 def with_networks(**fields: Any) -> Comparison:
@@ -705,7 +705,7 @@ def test_a_network_is_recommended_with_its_gain():
     assert "Use “net”" in said
     assert "It is better than the best linear model, which the verdict is about: R2 +0.030" in said
     result = with_networks(networks_gain=UP, trees_gain=UP)
-    assert "too are better" in _sentences.trees(result, Translator("en"))
+    assert "are also better" in _sentences.trees(result, Translator("en"))
     assert not _sentences.networks(result, Translator("en"))
     assert "它优于结论所依据的最好的线性模型" in result.summary("zh")
 

@@ -293,7 +293,7 @@ def test_an_answer_is_a_line_where_it_is_shown_and_sentences_where_it_is_printed
 def nothing_said(result):
     assert np.isnan(result.p_value)
     assert result.n_informative < 2
-    assert "Nothing can be said" in result.sentence
+    assert "Relatedness cannot be judged" in result.sentence
     assert Relatedness.from_json(result.to_json()).to_json() == result.to_json()
     assert "无法判断" in result.summary("zh")
     result._repr_html_()

@@ -29,7 +29,7 @@ def files(run, plain):
 def test_a_new_task_is_learned_as_in_python(run, files):
     done = run("adapt", "m.polytask", "new.csv", "--target", "y", "--out", "more.polytask")
     assert done.status == 0, done.err
-    assert "Adapted to 1 task (c) by 8 rows." in done.out
+    assert "Adapted to 1 task (c) with 8 rows." in done.out
     assert "Wrote more.polytask." in done.out
     table = read_table("new.csv").table
     want = polytask.adapt(load("m.polytask"), table[["g", "x", "z"]], table["y"].to_numpy())
@@ -50,7 +50,7 @@ def test_without_a_target_new_tasks_get_what_is_shared(run, files):
     files.drop(columns="y").to_csv("bare.csv", index=False)
     done = run("adapt", "m.polytask", "bare.csv", "--out", "more.polytask")
     assert done.status == 0, done.err
-    assert "Without rows they are predicted with what the other tasks share." in done.out
+    assert "Without targets of their rows, new tasks are predicted from what the" in done.out
     model = load("more.polytask")
     np.testing.assert_allclose(model.coef_[2], model.coef_[:2].mean(axis=0), rtol=1e-12)
 

@@ -32,7 +32,7 @@ def network(run, plain):
 def test_a_new_task_is_learned_as_in_python(run, network, words):
     done = run("adapt", "m.polytask", "new.csv", "--target", "y", *words, "--out", "more.polytask")
     assert done.status == 0, done.err
-    assert "Adapted to 1 task (c) by 20 rows." in done.out
+    assert "Adapted to 1 task (c) with 20 rows." in done.out
     table = read_table("new.csv").table
     method = adapting.NearSource() if words else None
     want = polytask.adapt(load("m.polytask"), table.drop(columns="y"), table["y"], method=method)
@@ -68,4 +68,4 @@ def test_what_a_network_recorded_is_shown(run, plain):
     save(model.fit(plain.drop(columns="y"), plain["y"]), "m.polytask")
     done = run("inspect", "m.polytask", "--related")
     assert done.status == 0, done.err
-    assert done.out.startswith("In training a step for one task did")
+    assert done.out.startswith("In training, a gradient step for one task changed")

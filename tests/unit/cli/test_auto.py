@@ -227,7 +227,7 @@ def test_a_model_that_is_not_fitted_in_time_is_named(run, exams, monkeypatch):
     assert list(model.members_) == ["pooled"]
     assert model.time_budget == 3600.0
     assert model.unfitted_ == ("pooled + intercepts",)
-    assert "There was not time to fit “pooled + intercepts” on all rows" in done.out
+    assert "There was no time to fit “pooled + intercepts” on all rows" in done.out
     assert "--force and more time" in done.out
 
 

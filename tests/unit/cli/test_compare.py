@@ -178,10 +178,10 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
     plain.to_csv("a.csv", index=False)
     done = comparison(run, *QUICK, "--time", "day", "--drop", "k")
     assert "Columns      2 to learn from" in done.err
-    assert "what comes next by 'day', from 2020-01-01 to 2020-02-09" in done.err
+    assert "the later rows by 'day', from 2020-01-01 to 2020-02-09" in done.err
     done = comparison(run, *QUICK, "--group", "k", "--features", "x,z,k", out="b")
     assert "Columns      3 to learn from" in done.err
-    assert "whole groups of 'k', of 60" in done.err
+    assert "whole groups of rows with the same 'k' (60 groups)" in done.err
     assert polytask.load("b/model/model.polytask").feature_names_in_.tolist() == [
         "g",
         "x",

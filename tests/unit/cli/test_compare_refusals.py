@@ -68,7 +68,7 @@ OPTIONS = {
     ),
     "group is task": (
         ("a.csv", *ONE, "--group", "g", "--out", "o"),
-        "to hold out whole tasks, say --unseen instead of --group",
+        "name another column for --group",
     ),
     "group is target": (("a.csv", *ONE, "--group", "y", "--out", "o"), "as --target and as --gr"),
     "two ways": (

@@ -427,6 +427,21 @@ def test_files_with_dates_are_predicted(run, plain):
     np.testing.assert_allclose(pd.read_csv("p.csv").prediction, pd.read_csv("q.csv").prediction)
 
 
+def test_folds_count_with_time_and_need_as_many_groups(run, plain):
+    plain["day"], plain["half"] = range(120), np.arange(120) % 2
+    plain.to_csv("a.csv", index=False)
+    words = ("fit", "a.csv", *FIT, "--penalty", "L21", "--force")
+    assert "in 2 folds" in run(*words, "--drop", "half", "--time", "day", "--folds", "2").out
+    assert "in 4 folds" in run(*words, "--drop", "half", "--time", "day").out
+    words = (*words, "--drop", "day", "--group", "half")
+    refused = run(*words, "--folds", "3")
+    assert refused.status == 2
+    assert (
+        "has 2 different values, but 3 folds need at least as many: say --folds 2" in refused.err
+    )
+    assert run(*words, "--folds", "2").status == 0
+
+
 def test_a_sheet_is_named(run, plain):
     pytest.importorskip("openpyxl")
     with pd.ExcelWriter("b.xlsx") as book:
@@ -583,6 +598,14 @@ def test_intervals_of_several_targets_are_named_by_target(run, plain):
     found = read_table("p.csv").table
     assert list(found.columns)[:4] == ["z", "y", "z lower", "z upper"]
     assert (found["y lower"] < found["y"]).all()
+    # A target of classes has probabilities in place of an interval.
+    plain.assign(z=np.where(plain["z"] > 0, "yes", "no")).to_csv("a.csv", index=False)
+    assert run("fit", "a.csv", *words, "--force").status == 0
+    words = ("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv", "--force")
+    assert run(*words).status == 0
+    found = read_table("p.csv").table
+    assert [name for name in found if "lower" in name or "upper" in name] == ["y lower", "y upper"]
+    assert "P(z=yes)" in found
 
 
 def test_a_model_without_intervals_says_which_has_them(run, plain):

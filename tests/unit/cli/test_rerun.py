@@ -70,7 +70,7 @@ def test_every_number_is_the_same(run, there):
     done = run("rerun", "out/run.lock.json", "--out", "again")
     assert done.status == 0, done.err
     assert done.out.startswith("Verdict: ")
-    last = "The same: every number of scores.csv and tasks.csv is what it was."
+    last = "Identical: every number in scores.csv and tasks.csv is the same as before."
     assert done.out.splitlines()[-1] == last
     assert "Note:" not in done.err
     locks = [json.loads(Path(n, "run.lock.json").read_text(encoding="utf-8")) for n in
@@ -116,7 +116,7 @@ def test_a_number_that_is_not_the_same_is_named(run, there):
     done = run("rerun", "out/run.lock.json", "--out", "again")
     assert done.status == 3
     last = done.out.splitlines()[-1]
-    assert last.startswith(f"Not the same: score of {cells[0]!r} was 0.125 and is 0.")
+    assert last.startswith(f"Not identical: score of {cells[0]!r} was 0.125 and is 0.")
 
 
 def test_changed_data_are_refused(run, there):

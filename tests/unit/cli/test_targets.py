@@ -177,7 +177,7 @@ def test_many_classes_must_be_asked_for(run, price):
     assert "only if you ask for them: --loss multinomial." in refused.err
     done = run("fit", "a.csv", *FIT, "--loss", "multinomial")
     assert done.status == 0
-    assert "'y' is for --loss multinomial: classification." in done.out
+    assert "'y' is fitted with --loss multinomial: classification." in done.out
 
 
 def test_values_in_brackets_are_no_row_numbers(run, price):

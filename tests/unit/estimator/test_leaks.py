@@ -84,7 +84,7 @@ def test_rounded_and_transformed_copies_are_named(copy):
         TaskData.from_long(beside(X, copy(y)), y, task), "fit", allow_leak=False
     )
     assert str(text).startswith(
-        "Column 3 has the order of the target in all rows, as a rounded or"
+        "Column 3 has the same order as the target in all rows, as a rounded or"
     )
 
 

@@ -43,6 +43,13 @@ def test_sections_are_there_where_there_is_something_to_show():
     assert "learning" not in only
 
 
+def test_models_without_a_penalty_have_no_section_on_its_strength():
+    kept = tuple(dataclasses.replace(one, penalty="") for one in examples.share().sparsity)
+    free = dataclasses.replace(examples.share(), path=None, parameter_importance=(), sparsity=kept)
+    assert "strength" not in titles(page(free))
+    assert "strength" in titles(page(dataclasses.replace(free, sparsity=examples.kept())))
+
+
 def test_numbers_of_the_tables_are_exact():
     result = examples.share()
     found = Page(page(result))

@@ -100,7 +100,7 @@ def test_many_tasks_are_shown_as_runs(tmp_path):
     assert drawn.values[0, 0] == pytest.approx(matrix[0, 1])
     assert drawn.values[0, 1] == pytest.approx(matrix[:2, 2:4].mean())
     page = Page(write_report(many, tmp_path / "a.html").read_text(encoding="utf-8"))
-    assert "130 tasks in runs of neighbours" in page.top.text
+    assert "The 130 tasks are sorted so that similar ones are neighbours" in page.top.text
     assert sum(cells(page)[:2]) == 3600
 
 

@@ -77,6 +77,9 @@ def test_what_cannot_be_tried_says_why():
     assert "100 rows" in str(MODELS["boosting per task"].unfit(FACTS))
     assert not MODELS["learned prior"].unfit(mixed)
     assert "one kind" in str(MODELS["pooled, corrected"].unfit(mixed))
+    # Not left to the joint forest, which takes targets of one kind.
+    whole = dataclasses.replace(mixed, targets=True)
+    assert "one estimator" in str(MODELS["forest per task"].unfit(whole))
     outliers = dataclasses.replace(FACTS, losses={"a": "poisson", "b": "huber"})
     assert "poisson and gamma" in str(MODELS["learned prior"].unfit(outliers))
     many = dataclasses.replace(FACTS, n_features=5000)

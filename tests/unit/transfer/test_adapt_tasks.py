@@ -328,7 +328,7 @@ def test_bad_rows_are_refused():
 def test_the_report_speaks_two_languages():
     model = MultiTaskRegressor(toward_mean(0.1)).fit(X, y, task=task)
     report = adapt(model, *part(10), task=100).adaptation_
-    assert report.summary().startswith("Adapted to 1 task (100) by 10 rows. On rows held out, ")
+    assert report.summary().startswith("Adapted to 1 task (100) with 10 rows. On rows held out, ")
     assert "已用 10 行数据适应 1 个任务（100）" in report.summary("zh")
     assert report.chosen == "adapted"
     assert set(report.scores) == {"adapted", "source"}
@@ -415,7 +415,7 @@ def test_other_units_than_those_of_the_model_are_seen():
     assert "have the units" not in fine.summary()
     far = adapt(known, X_new, y_new + 1000, task="d").adaptation_
     assert far.worse_than_mean == ("adapted", "source")
-    assert "mean of the other new rows predicts them better" in far.summary()
+    assert "Predicting the mean of the other new rows is significantly better" in far.summary()
     left_out = (y_new - y_new.mean()) * len(y_new) / (len(y_new) - 1)
     assert far.mean_rmse == pytest.approx(np.sqrt(np.mean(left_out**2)))
 

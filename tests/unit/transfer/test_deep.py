@@ -159,7 +159,7 @@ def test_few_rows_leave_the_layers_as_they_are(cases, numbers):
     np.testing.assert_array_equal(
         few.predict(cases.new, task=["e"] * 40), plain.predict(cases.new, task=["e"] * 40)
     )
-    assert "layers stay as they are" in few.adaptation_.summary()
+    assert "layers of the network stay as they are" in few.adaptation_.summary()
     assert "layers" not in plain.adaptation_.summary()
 
 

@@ -80,7 +80,7 @@ def test_relatedness_by_affinity(two_groups):
     found = relatedness(_model(TaskAffinity(3), **LONG).fit(*two_groups))
     assert found.source == "affinity"
     assert len(found.groups) == 2
-    assert "of what a step for that task itself did" in found.sentence
+    assert "times as much as a step for that other task" in found.sentence
     assert Relatedness.from_json(found.to_json()).summary("zh") == found.summary("zh")
 
 

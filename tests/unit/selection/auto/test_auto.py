@@ -411,7 +411,7 @@ def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_pat
     assert model.unfitted_ == ("slow",)
     assert list(model.members_) == ["separate"]
     assert_allclose(model.task_weights_, 1.0)
-    assert "There was not time to fit “slow” on all rows" in model.explain()
+    assert "There was no time to fit “slow” on all rows" in model.explain()
     assert "slow" in model.explain("zh")
     board = model.leaderboard().set_index("model")
     assert board["score"].notna().all()

@@ -245,7 +245,7 @@ def test_timid_probabilities_are_made_bolder(classes: int, tmp_path) -> None:
     board = alone.leaderboard().set_index("model")["score"]
     assert board["timid pooled"] == pytest.approx(row.score, abs=0.03)
     assert min(own.boldness for own in alone.calibrations_.values()) > 2.0
-    assert "bolder (odds to the power " in alone.explain()
+    assert "more extreme (odds to the power " in alone.explain()
     assert "更大胆" in alone.explain("zh")
     weights = alone.weights()
     parts = [
