@@ -246,7 +246,7 @@ def test_timid_probabilities_are_made_bolder(classes: int, tmp_path) -> None:
     assert board["timid pooled"] == pytest.approx(row.score, abs=0.03)
     assert min(own.boldness for own in alone.calibrations_.values()) > 2.0
     assert "more extreme (odds to the power " in alone.explain()
-    assert "更大胆" in alone.explain("zh")
+    assert "更极端" in alone.explain("zh")
     weights = alone.weights()
     parts = [
         alone.calibrations_[name].applied(member.predict_proba(X, task=task), alone.class_prior_)
