@@ -34,6 +34,7 @@ from polytask._estimator.training import (
     Collected,
     as_table,
     check_task_column,
+    refuse_beside_statistics,
     refused_statistics,
     warn_of_key,
 )
@@ -41,7 +42,7 @@ from polytask._registry import State
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.data.labels import in_order
 from polytask.data.missing import missing_mask
-from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.exceptions import DataWarning, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
@@ -164,9 +165,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _read_collected(self, X: Collected, *held: object) -> Given:
         """Return the rows that stand for statistics."""
         owner = type(self).__name__
-        if any(value is not None for value in held):
-            what, allowed = LazyMessage("what.held"), LazyMessage("allowed.none_statistics")
-            raise DataError(sentence(what, owner, allowed, LazyMessage("got.a_value")))
+        refuse_beside_statistics(owner, *held)
         if not self._fits_moments():
             raise refused_statistics(owner)
         if self.task_column not in (None, X.task_column):

@@ -25,10 +25,25 @@ TaskColumn = str | int | None
 class Collected(Protocol):
     """Statistics of rows, which are fitted in place of the rows."""
 
-    encoder: TableEncoder | None
-    names: tuple[str, ...] | None
-    n_columns: int
-    task_column: TaskColumn
+    @property
+    def encoder(self) -> TableEncoder | None:
+        """How the columns of a table became features."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the columns."""
+        ...
+
+    @property
+    def n_columns(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def task_column(self) -> TaskColumn:
+        """The column that holds the task labels."""
+        ...
 
     @property
     def n_rows(self) -> int:
@@ -51,6 +66,13 @@ _CELLS = (str, numbers.Real, np.bool_, type(None))
 def refused_statistics(owner: str) -> IncompatibleError:
     """Return what to raise where rows are needed and statistics came."""
     return IncompatibleError(LazyMessage("estimator.refusal.statistics", {"owner": owner}))
+
+
+def refuse_beside_statistics(owner: str, *held: object) -> None:
+    """Refuse what statistics hold already."""
+    if any(value is not None for value in held):
+        what, allowed = LazyMessage("what.held"), LazyMessage("allowed.none_statistics")
+        raise DataError(sentence(what, owner, allowed, LazyMessage("got.a_value")))
 
 
 def training_data(

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes, Query, classification, outputs, regression
 from polytask._estimator.classes import DecisionMixin
-from polytask.data import Form, Splitter, TaskData, as_splits
+from polytask.baselines._ridge import TunedRidge
+from polytask.data import CollectedFolds, Form, Splitter, TaskData, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import Squared
 from polytask.messages import LazyMessage, message_of
@@ -122,6 +125,16 @@ def fit_copy(estimator: Any, rows: TrainingRows, owner: str, task: str) -> Any: 
         return _call(copy, "fit", rows, arguments)
     except (ValueError, TypeError, ArithmeticError, RuntimeError, IndexError) as error:
         raise _with_place(error, copy, owner, task) from error
+
+
+def fits_moments(estimator: object) -> bool:
+    """Say whether weighted means and products of rows are all that an estimator needs."""
+    # A strength that is chosen by leaving out single rows, or rows by chance, needs these.
+    steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
+    *before, last = [step for _, step in steps]
+    by_folds = isinstance(last, TunedRidge) and isinstance(last.cv, CollectedFolds)
+    scaled = all(isinstance(step, StandardScaler) for step in before)
+    return scaled and (by_folds or type(last) is LinearRegression)
 
 
 def fit_steps(steps: Pipeline, rows: TrainingRows, owner: str) -> tuple[Any, Any]:

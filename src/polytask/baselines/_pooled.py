@@ -54,6 +54,7 @@ from polytask.baselines._base import (
     class_columns,
     fit_copy,
     fit_steps,
+    fits_moments,
     for_all_rows,
     stacked_rows,
     without_folds,
@@ -483,6 +484,9 @@ class Pooled(Baseline):
         self.task_column = task_column
         self.date_features = date_features
         self.unseen_tasks = unseen_tasks
+
+    def _fits_moments(self) -> bool:
+        return fits_moments(self.estimator)
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         owner = type(self).__name__

@@ -20,6 +20,7 @@ from polytask.baselines._base import (
     TrainingRows,
     class_columns,
     fit_copy,
+    fits_moments,
     for_every_task,
     rows_by_task,
     without_folds,
@@ -103,6 +104,9 @@ class SingleTask(Baseline):
         self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.n_jobs = n_jobs
+
+    def _fits_moments(self) -> bool:
+        return fits_moments(self.estimator)
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self._refuse_sharing()

@@ -39,6 +39,8 @@ EXAMPLES = """\
   polytask compare exams.csv --task school --target score --out exams --learning-curve --ablation
 
   polytask compare plant.csv --targets 'y_*' --time day --time-budget 30m --out plant
+
+  polytask compare all.stats --out study
 """
 
 
@@ -83,7 +85,7 @@ def compare(
         options = dataclasses.replace(
             options,
             sample_weight=training.weight,
-            task_column=training.task_column,
+            task_column=None if tables.source.is_statistics else training.task_column,
             loss=training.losses(learning.loss),
             groups=training.group,
             time=training.time,

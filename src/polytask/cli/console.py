@@ -292,11 +292,16 @@ def in_options(told: str | LazyMessage) -> str:
     return told
 
 
+# Options that are not called like the argument.
+_OTHERWISE = {("compare", "cv"): "splits"}
+
+
 def _of_option(told: LazyMessage) -> LazyMessage:
     """Return the refusal of an argument as that of its option."""
     fields = told.fields
     if told.key.startswith("refusal.parameter") and fields["owner"] in _FUNCTIONS:
-        flag = f"--{fields['parameter'].replace('_', '-')}"
+        name = fields["parameter"].replace("_", "-")
+        flag = f"--{_OTHERWISE.get((fields['owner'], name), name)}"
         return LazyMessage(told.key.replace("parameter", "option"), fields | {"parameter": flag})
     return told
 

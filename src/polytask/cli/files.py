@@ -171,7 +171,7 @@ class Tables:
 
     def _check_statistics(self, command: str) -> None:
         """Refuse what needs rows, and what statistics know."""
-        if command != "fit":
+        if command not in ("fit", "compare"):
             fields = {"command": command, "source": self.source.name}
             raise IncompatibleError(LazyMessage("cli.refusal.needs_rows", fields))
         columns = replace(self.columns, allow_leak=False)
@@ -181,6 +181,8 @@ class Tables:
 
     def check_unseen(self, unseen: bool) -> None:
         """Refuse to hold out whole tasks where that has no meaning."""
+        if self.source.is_statistics:
+            return
         ways = {"--group": self.splitting.group, "--time": self.splitting.time, "--unseen": unseen}
         chosen = [flag for flag, value in ways.items() if value]
         if len(chosen) > 1:

@@ -25,6 +25,7 @@ from polytask.comparison.boards import (
     task_table,
     task_table_of_scores,
 )
+from polytask.comparison.collected import LEAST_TASKS
 from polytask.comparison.options import OWNER
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
@@ -112,13 +113,22 @@ class CompleteSplits:
         """Return by how much the first models are better than the second ones, more is better."""
         if self.labels is None:
             scores = self.board.scores(first) - self.board.scores(second)
-            return corrected_mean(self.board.sign * scores, self.plan.test_share)
+            return self._known(corrected_mean(self.board.sign * scores, self.plan.test_share))
         gains = self._gains(first, second, self.labels)
         if gains is None:
             return NOTHING
         found = self._mean(gains, self.labels)
         common = self._common_variance(first, second, gains, self.labels, found.freedom)
-        return found._replace(error=math.sqrt(found.error**2 + common))
+        return self._known(found._replace(error=math.sqrt(found.error**2 + common)))
+
+    @property
+    def _few_clusters(self) -> bool:
+        """Whether statistics are those of too few tasks to tell an error."""
+        return self.plan.study.collected is not None and self.plan.study.data.n_tasks < LEAST_TASKS
+
+    def _known(self, found: Estimate) -> Estimate:
+        """Return an estimate, without its error where that is not known."""
+        return found._replace(error=math.nan, freedom=0.0) if self._few_clusters else found
 
     @cached_property
     def _inner(self) -> InnerLabels:
@@ -190,12 +200,16 @@ class CompleteSplits:
         gains = self._gains(first, second, self.labels)
         if gains is None:
             return GroupMeans(*np.full((3, n_tasks), np.nan))
-        return task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
+        found = task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
+        if not self._few_clusters:
+            return found
+        return GroupMeans(found.mean, np.full(n_tasks, np.nan), np.zeros(n_tasks))
 
     def scores(self, names: Names) -> Interval:
         """Return the score of models over all held-out rows, with its interval."""
         if self.labels is None:
-            return corrected_mean(self.board.scores(names), self.plan.test_share).interval()
+            found = corrected_mean(self.board.scores(names), self.plan.test_share)
+            return self._known(found).interval()
         losses = losses_of(self.board, names, self.labels)
         if losses is None:
             return NOTHING.interval()
@@ -203,7 +217,7 @@ class CompleteSplits:
         sign = -self.board.sign
         found = self._mean(sign * losses / self.labels.scale, self.labels)
         start = 1.0 if self.relative else 0.0
-        return found._replace(mean=start + found.mean).interval()
+        return self._known(found._replace(mean=start + found.mean)).interval()
 
     def perfect(self, *roles: Names) -> bool:
         """Say whether the models of all roles are right on all held-out rows, but for rounding."""
@@ -340,7 +354,7 @@ def _tasks(
         pooling = np.full(study.data.n_tasks, np.inf)
     return task_rows(
         study.data.tasks,
-        study.data.task_rows(),
+        study.task_rows(),
         judge.by_tasks(chosen.shared, chosen.plain),
         pooling,
         gain.interval(),

@@ -34,6 +34,12 @@ from polytask.comparison.answer import (
     make_boards,
     preferred,
 )
+from polytask.comparison.collected import (
+    arguments,
+    is_told,
+    read_statistics,
+    said_of_statistics,
+)
 from polytask.comparison.extras import (
     ablated_terms,
     checked_extras,
@@ -72,6 +78,8 @@ from polytask.messages import LazyMessage
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
+from polytask.statistics import TaskStatistics
+from polytask.statistics.leaks import leak_warnings
 from polytask.task_relations import RelatednessSummary, summary_of_data
 
 
@@ -84,7 +92,7 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
         "call": _call(options),
         "data": {
             "checksum": checksum(encoded),
-            "rows": study.data.n_rows,
+            "rows": study.n_rows,
             "tasks": study.data.n_tasks,
             "features": study.data.n_features,
         },
@@ -107,7 +115,7 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
 def _call(options: Options) -> str:
     """Return the call in Python, without what is as by default; data stand as names."""
     usual = vars(USUAL) | {"metric": "d2"}
-    said = ["X", "y", "task=task"]
+    said, options = arguments(options)
     for name, value in vars(options).items():
         if name in DATA:
             said += [] if value is None or name not in ("groups", "time") else [f"{name}={name}"]
@@ -169,8 +177,12 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
 
     Parameters
     ----------
-    X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
-        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
+    X : array, sparse matrix or table of shape (n, d), TaskData, mapping or TaskStatistics
+        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Statistics that
+        were collected with four folds or more are compared as their rows would be with
+        ``groups=`` these folds, among the linear models of the squared loss. Intervals are then
+        clustered by task and fold, for targets of one design by fold, and there are none for
+        fewer than ten tasks.
     y : array of shape (n,) or (n, T), or None
         The targets; NaN where a label of a target matrix is missing.
 
@@ -212,29 +224,38 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     started = clock.monotonic()
     options = checked_extras(options)
     tables.warn_of_other_order(X, groups=options.groups, time=options.time)
-    data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
+    collected = X if isinstance(X, TaskStatistics) else None
+    if collected is not None:
+        data, options = read_statistics(collected, y, options)
+    else:
+        data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
     problem, outcomes, losses = read_outcomes(data, options.loss)
     encoded, alike = _encoded(data)
-    study = Study(data, outcomes, encoded if alike else None)
+    study = Study(data, outcomes, encoded if alike else None, collected)
     metric = check_metric(options.metric, METRICS)
     metrics = default_metrics([part for _, part in constant_parts(study)])
     shown = tuple(dict.fromkeys((metric, *metrics)))
+    if collected is not None:
+        shown = tuple(filter(is_told, shown))
     plan = make_plan(study, facts_of(study, problem, losses, options), options, metric, shown)
     # What refuses the data does so before the first fit.
     _check_judgeable(study, metric)
     if options.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(encoded, outcomes, OWNER)
-    grouped = options.groups is not None
-    found = data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
+    found = _doubts(data, options, collected)
     for doubt in found:
         warnings.warn(DataWarning(doubt), stacklevel=3)
+    if collected is not None:
+        found = (*found, *said_of_statistics(data.n_tasks))
     lock = make_lock(study, encoded, options, metric)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
     lock["target"] = target if isinstance(target, str) else ""
     work = _FitWork(plan, lock, started)
-    related = _related(study, options.random_state, work.end())
+    related = None
+    if collected is None:
+        related = _related(study, options.random_state, work.end())
     # Models of all rows come last: where there is no time for them, the verdict stands.
     records, stopped, before = work.done((*plan.units, *plan.wholes))
     with _useless_if_refused(options.journal):
@@ -246,8 +267,10 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     with _useless_if_refused(options.journal):
         result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
     given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
-    # Task data and mappings tell the tasks by themselves.
+    # Task data, statistics and mappings tell the tasks by themselves.
     column = None if isinstance(X, TaskData) or is_task_mapping(X) else options.task_column
+    if collected is not None:
+        column = collected.task_column
     return dataclasses.replace(
         result,
         _refit=Refit(given, column, {entry.name: entry.estimator for entry in plan.running}),
@@ -258,6 +281,16 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )
+
+
+def _doubts(
+    data: TaskData, options: Options, collected: TaskStatistics | None
+) -> tuple[LazyMessage, ...]:
+    """Refuse copies of the target among the features, and return what else misleads."""
+    if collected is not None:
+        return leak_warnings(collected, OWNER, allow_leak=options.allow_leak)
+    grouped = options.groups is not None
+    return data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
 
 
 def _encoded(data: TaskData) -> tuple[TaskData, bool]:
@@ -407,14 +440,14 @@ def _result(
 
 def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     data, facts = plan.study.data, plan.facts
-    rows = data.task_rows()
+    rows = plan.study.task_rows()
     names = {unit.split for unit in plan.units if unit.key not in records}
     # The usual number of seconds between consecutive times.
     dated = plan.times.dtype.kind == "M" and len(plan.times) > 1
     gap = float(np.median(np.diff(plan.times)) / np.timedelta64(1, "s")) if dated else 0.0
     return Setup(
         form=data.form.value,
-        n_rows=data.n_rows,
+        n_rows=plan.study.n_rows,
         n_tasks=data.n_tasks,
         n_features=data.n_features,
         problem=facts.problem,
@@ -428,6 +461,6 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         planned=plan.n_splits,
         seed=facts.seed,
         rows_per_task=(int(rows.min()), float(np.median(rows)), int(rows.max())),
-        weighted=data.sample_weight is not None,
+        weighted=data.sample_weight is not None and plan.study.collected is None,
         of_deviance=any(plan.study.loss(t) is not None for t in range(data.n_tasks)),
     )

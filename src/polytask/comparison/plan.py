@@ -23,6 +23,7 @@ from polytask.baselines import SingleTask
 from polytask.comparison.options import OWNER, Options
 from polytask.comparison.work import ALL_ROWS, Unit
 from polytask.data import (
+    CollectedFolds,
     Form,
     GroupedRows,
     LeaveTasksOut,
@@ -89,8 +90,10 @@ class Plan:
 
 def scheme_of(options: Options) -> str:
     """Say how rows are held out."""
-    given = options.cv is not None and not is_whole(options.cv)
+    collected = isinstance(options.cv, CollectedFolds)
+    given = options.cv is not None and not is_whole(options.cv) and not collected
     asked = {
+        "collected": collected,
         "grouped": options.groups is not None,
         "time": options.time is not None,
         "unseen": bool(options.unseen),
@@ -123,6 +126,7 @@ def _splitter(
         "grouped": lambda: GroupedRows(options.groups, n_splits=count, random_state=seed),
         "time": lambda: TimeOrdered(options.time, *times),
         "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
+        "collected": lambda: replace(options.cv, n_splits=count, random_state=seed),
     }
     return makers[scheme]()
 
@@ -156,7 +160,7 @@ def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN4
 def outer_splits(data: TaskData, options: Options) -> tuple[list[Split], NDArray[np.intp]]:
     """Return training and test rows of every outer split, and the independent part of each row."""
     scheme = scheme_of(options)
-    cv = options.cv if scheme == "given" else _outer_splitter(scheme, options, data)
+    cv = options.cv if scheme in ("given", "collected") else _outer_splitter(scheme, options, data)
     splits = as_splits(cv, data)
     units = cv.units(data) if isinstance(cv, Splitter) else None
     clusters = np.arange(data.n_rows) if units is None else units
@@ -192,6 +196,8 @@ def inner_folds(options: Options) -> Any:  # noqa: ANN401 - int or Splitter
     scheme = scheme_of(options)
     if scheme == "grouped":
         return GroupedRows(options.groups, n_splits=_FOLDS, random_state=options.random_state)
+    if scheme == "collected":
+        return replace(options.cv, n_splits=_FOLDS)
     if scheme == "time":
         return TimeOrdered(options.time, n_splits=_INNER, test_size=_RECENT[_INNER])
     return _SPLITS
@@ -203,16 +209,17 @@ def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataF
     return DataFacts(
         problem=problem,
         losses=losses,
-        n_rows=data.n_rows,
+        n_rows=study.n_rows,
         n_features=data.n_features,
         n_tasks=data.n_tasks,
-        median_rows=float(np.median(data.task_rows())),
+        median_rows=float(np.median(study.task_rows())),
         targets=data.form is Form.TARGETS,
         sparse=bool(is_sparse(data.X)),
         unseen=bool(options.unseen),
         seed=options.random_state,
         cv=inner_folds(options),
         gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
+        statistics=study.collected is not None,
     )
 
 
@@ -375,7 +382,7 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     """Print rows, tasks, models, fits and an estimate of the time on stderr."""
     say, data = spoken(), plan.study.data
     counts = {
-        "rows": data.n_rows,
+        "rows": plan.study.n_rows,
         "tasks": data.n_tasks,
         "features": data.n_features,
         "models": len(plan.running),

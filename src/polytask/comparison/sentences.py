@@ -198,6 +198,8 @@ def certainty(result: Findings, say: Translator) -> str:
         "margin": f"{result.margin:.3g}",
         "rival": say("rival.both" if both else f"rival.{result.plain}"),
     }
+    if result.setup.splits == "collected" and math.isnan(gain.low):
+        return say("sure", {"said": say("sure.few_tasks", fields | {"n": result.setup.n_tasks})})
     if said == "share" and gain.low < result.margin:
         return say("sure.share_small", fields)
     if said == "share":

@@ -100,6 +100,10 @@ def _deviations(data: TaskData, model: Any) -> NDArray[np.float64]:  # noqa: ANN
         square = np.asarray(X.multiply(X).mean(axis=0)).ravel()
         return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)))
     mask = cell_mask(encoded)
+    if encoded.fold is not None:
+        # Rows that stand for statistics count by their weights.
+        mean, weight = np.average(X, axis=0, weights=data.sample_weight), data.sample_weight
+        return np.asarray(np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight)))
     if mask is None:
         return np.asarray(np.std(X, axis=0, dtype=float))
     return np.asarray(np.nan_to_num(np.nanstd(np.where(mask, X, np.nan), axis=0)))

@@ -6,6 +6,7 @@ from polytask.data.encoder import TableEncoder
 from polytask.data.forms import Form
 from polytask.data.labels import LabelIndex
 from polytask.data.splits import (
+    CollectedFolds,
     GroupedRows,
     LeaveTasksOut,
     Splitter,
@@ -25,6 +26,7 @@ __all__ = [
     "Splitter",
     "WithinTasks",
     "GroupedRows",
+    "CollectedFolds",
     "TimeOrdered",
     "LeaveTasksOut",
     "as_splits",

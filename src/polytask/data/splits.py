@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polytask._checks import is_whole, sentence
 from polytask.data import designs, tables
 from polytask.data.splitters import (
+    CollectedFolds,
     GroupedRows,
     LeaveTasksOut,
     Split,
@@ -24,6 +25,7 @@ from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Text
 
 __all__ = [
+    "CollectedFolds",
     "GroupedRows",
     "LeaveTasksOut",
     "Split",
@@ -67,7 +69,7 @@ def as_splits(
         If a side of a split is empty, or a row is on both.
     """
     told = parameter, owner
-    if data.fold is not None:
+    if data.fold is not None and not isinstance(cv, CollectedFolds):
         return _tagged(data.fold, cv, told)
     if is_whole(cv):
         cv = WithinTasks(int(cv))

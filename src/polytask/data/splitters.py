@@ -233,6 +233,45 @@ class GroupedRows(_RowSplitter):
         return own, np.bincount(own, minlength=len(distinct))
 
 
+@saveable("split.collected_folds")
+@dataclasses.dataclass(frozen=True)
+class CollectedFolds(_RowSplitter):
+    """Hold out the folds that statistics were collected with.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        The number of test sets; where there are more folds, a test set has several.
+    random_state : int, default=0
+        The seed, which decides which folds are held out together.
+    n_folds : int, default=0
+        The number of folds of all statistics, where parts of them may have fewer.
+    """
+
+    n_splits: int = 5
+    random_state: int | None = 0
+    n_folds: int = 0
+
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
+        fold, held = self._folds(data)
+        sets = _pack(held, self.n_splits, np.random.default_rng(self.random_state))[fold]
+        yield from (_pair(sets == place) for place in range(self.n_splits))
+
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return it with no more test sets than folds."""
+        return _fewer(self, int(self._folds(data)[1].sum()))
+
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return the folds of every task; those of all targets where rows have several."""
+        fold, held = self._folds(data)
+        return fold if data.form is Form.TARGETS else data.row_tasks() * len(held) + fold
+
+    def _folds(self, data: TaskData) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the fold of every row of `data`, and 1 for every fold that it has."""
+        fold = np.zeros(data.n_rows, dtype=np.intp) if data.fold is None else data.fold
+        return fold, np.minimum(np.bincount(fold, minlength=self.n_folds), 1)
+
+
 @saveable("split.time_ordered")
 @dataclasses.dataclass(frozen=True, eq=False)
 class TimeOrdered(_RowSplitter):
@@ -435,7 +474,7 @@ def _rows_with_tasks(
     return TaskData.from_long(empty, y, groups)
 
 
-Folding = TypeVar("Folding", WithinTasks, GroupedRows, LeaveTasksOut)
+Folding = TypeVar("Folding", WithinTasks, GroupedRows, CollectedFolds, LeaveTasksOut)
 
 
 def _fewer(splitter: Folding, most: int) -> Folding | None:

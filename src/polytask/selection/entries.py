@@ -87,7 +87,15 @@ def _expanded(
 def _known(model: CandidateModel, facts: DataFacts) -> Entry:
     reason = model.unfit(facts)
     made = None if reason else model.make(facts)
+    if made is not None and (reason := _needs_rows(made, facts)):
+        made = None
     return Entry(model.name, model.kind, model.family, made, reason, model.cost)
+
+
+def _needs_rows(estimator: Any, facts: DataFacts) -> LazyMessage | None:  # noqa: ANN401
+    """Say that an estimator cannot be fitted on statistics, where there are no rows."""
+    able = isinstance(estimator, MultiTaskEstimator) and estimator._fits_moments()
+    return LazyMessage("left_out.statistics") if facts.statistics and not able else None
 
 
 def _added(name: str, estimator: Any, facts: DataFacts) -> list[Entry]:  # noqa: ANN401
@@ -97,10 +105,12 @@ def _added(name: str, estimator: Any, facts: DataFacts) -> list[Entry]:  # noqa:
     unseen = "shared" if facts.unseen else "error"
     pooled = Pooled(estimator, "category", unseen_tasks=unseen)
     apart = MODELS["separate, unpenalised"].unfit(facts)
-    alone = None if apart else SingleTask(estimator)
+    alone = SingleTask(estimator)
+    apart = apart or _needs_rows(alone, facts)
+    joint = _needs_rows(pooled, facts)
     return [
-        Entry(f"{name} per task", "separate", "user", alone, apart),
-        Entry(f"{name} pooled", "pooled", "user", pooled),
+        Entry(f"{name} per task", "separate", "user", None if apart else alone, apart),
+        Entry(f"{name} pooled", "pooled", "user", None if joint else pooled, joint),
     ]
 
 
@@ -108,14 +118,16 @@ def _added_multitask(name: str, estimator: Any, facts: DataFacts) -> Entry:  # n
     wrapped = getattr(estimator, "estimator", estimator)
     network = isinstance(wrapped, MultiTaskEstimator) and wrapped._is_network
     if isinstance(estimator, SingleTask):
-        reason = MODELS["separate"].unfit(facts)
+        reason = MODELS["separate"].unfit(facts) or _needs_rows(estimator, facts)
         family = "deep" if network else "user"
         return Entry(name, "separate", family, None if reason else estimator, reason)
     kind = "pooled" if isinstance(estimator, Pooled) else "shared"
     if facts.unseen:
         estimator = clone(estimator).set_params(unseen_tasks="shared")
     family = "linear" if kind == "shared" else "user"
-    return Entry(name, kind, "deep" if network else family, estimator)
+    reason = _needs_rows(estimator, facts)
+    made = None if reason else estimator
+    return Entry(name, kind, "deep" if network else family, made, reason)
 
 
 def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator

@@ -22,3 +22,5 @@ class DataFacts:
     seed: int
     cv: Any = 5
     gaps: bool = False
+    # Whether there are statistics in place of rows.
+    statistics: bool = False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
 from polytask._estimator.scoring import judged_by
+from polytask._estimator.training import Collected
 from polytask.data import Form, TaskData
 from polytask.losses import LogLink
 from polytask.metrics import HeldOut
@@ -51,6 +52,19 @@ class Study:
     outcomes: Outcomes
     # The data as numbers, where every part of the rows is encoded alike.
     encoded: TaskData | None = None
+    # The statistics that the rows of the data stand for, if they do.
+    collected: Collected | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are, or were collected."""
+        return self.data.n_rows if self.collected is None else self.collected.n_rows
+
+    def task_rows(self) -> NDArray[np.intp]:
+        """Return how many of them each task has."""
+        if self.collected is None:
+            return self.data.task_rows()
+        return np.array(self.collected.rows_per_task, dtype=np.intp)
 
     @cached_property
     def codes(self) -> Array:

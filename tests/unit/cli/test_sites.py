@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused_and_writes_nothing(agreed, folder):
             "merge", "north.stats", "--out", "all.stats"
         ),
         "is given twice": run("merge", "north.stats", "north.stats", "--out", "all.stats"),
-        "compare needs rows": run("compare", "north.stats", "--out", "c"),
+        "auto needs rows": run("auto", "north.stats", "--out", "c"),
         "--target cannot be used with north.stats": run(
             "fit", "north.stats", "--target", "days", "--out", "m.polytask"
         ),
@@ -187,3 +187,53 @@ def test_row_numbers_are_named_where_the_rows_are(agreed):
     done = collected(agreed, "north")
     assert done.status == 0
     assert "'age' holds a different whole number in nearly every row (1 to 120)" in done.err
+
+
+FEW = ("--models", "separate", "--models", "pooled", "--models", "learned-prior")
+
+
+def test_statistics_are_compared_by_their_folds(agreed):
+    run = agreed
+    for name in ("north", "south"):
+        assert collected(run, name, "--folds", "4").status == 0
+    assert run("merge", "north.stats", "south.stats", "--out", "all.stats").status == 0
+    done = run("compare", "all.stats", *FEW, "--out", "study")
+    assert done.status == 0, done.err
+    assert "Verdict: Inconclusive" in done.out
+    assert "Statistics of 2 tasks tell no interval" in done.out
+    report = Path("study/report.html").read_text(encoding="utf-8")
+    assert "folds that the statistics were collected with, each held out once" in report
+    assert "Statistics stood in for rows" in report
+    site(5, 10).assign(ward="north").to_csv("new.csv", index=False)
+    out = ("--out", "predicted.csv")
+    done = run("predict", "study/model/model.polytask", "new.csv", *out)
+    assert done.status == 0, done.err
+    done = run("rerun", "study/run.lock.json", "--out", "again")
+    assert done.status == 0, done.err
+    done = run("compare", "all.stats", *FEW, "--lang", "zh", "--out", "zh")
+    assert "任务的统计量给不出区间" in done.out
+
+
+def test_statistics_that_cannot_be_compared_say_why(agreed):
+    run = agreed
+    for name in ("north", "south"):
+        assert collected(run, name).status == 0
+    assert run("merge", "north.stats", "south.stats", "--out", "all.stats").status == 0
+    done = run("compare", "all.stats", "--out", "c")
+    assert done.status == 2
+    assert "at least 4 folds" in done.err
+    assert "Collect them with polytask statistics --folds 5" in done.err
+    for name in ("north", "south"):
+        assert collected(run, name, "--folds", "4", "--force").status == 0
+    words = ("merge", "north.stats", "south.stats", "--out", "all.stats", "--force")
+    assert run(*words).status == 0
+    refused = {
+        "--unseen": ("--unseen",), "--learning-curve": ("--learning-curve",),
+        "--metric": ("--metric", "mae"), "--loss": ("--loss", "huber"),
+        "--splits": ("--splits", "9"), "--group cannot be used": ("--group", "age"),
+    }  # fmt: skip
+    for words, options in refused.items():
+        done = run("compare", "all.stats", *options, "--out", "c")
+        assert done.status == 2, words
+        assert words in done.err, done.err
+    assert not Path("c").exists()

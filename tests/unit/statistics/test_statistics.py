@@ -25,7 +25,6 @@ from polytask import (
     ParameterError,
     Pooled,
     SingleTask,
-    compare,
     relatedness,
 )
 from polytask.data import TableEncoder, TaskData
@@ -251,7 +250,7 @@ def test_what_needs_rows_says_so(estimator: Any) -> None:
         estimator.fit(collect(*data, **weight))
 
 
-@pytest.mark.parametrize("function", [compare, relatedness])
+@pytest.mark.parametrize("function", [relatedness])
 def test_functions_that_need_rows_say_so(function: Callable[..., Any]) -> None:
     data, weight = given("long")
     with pytest.raises(IncompatibleError, match="must be rows; got statistics"):
