@@ -72,7 +72,7 @@ def _integers(labels: NDArray[Any]) -> tuple[tuple[Hashable, ...], NDArray[np.in
     place = (wide - np.array(low, wide.dtype)).astype(np.intp)
     met = np.zeros(high - low + 1, dtype=bool)
     met[place] = True
-    distinct = (np.flatnonzero(met) + low).tolist()
+    distinct = [low + k for k in np.flatnonzero(met).tolist()]
     return tuple(distinct), (np.cumsum(met) - 1)[place]
 
 

@@ -193,3 +193,8 @@ def test_integers_are_factorized_as_their_list_is(kind, spread):
     expected, places = factorize(values.tolist())
     assert (found, codes.tolist(), codes.dtype) == (expected, places.tolist(), places.dtype)
     assert {type(label) for label in found} == {int}
+
+
+def test_integers_beyond_those_with_a_sign_are_labels():
+    values = np.array([2**63 + 2, 2**63, 2**63 + 2], dtype=np.uint64)
+    assert factorize(values)[0] == (2**63, 2**63 + 2)
