@@ -36,6 +36,16 @@ class Collected(Protocol):
         ...
 
     @property
+    def tasks(self) -> tuple[Hashable, ...]:
+        """The task labels."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are after encoding."""
+        ...
+
+    @property
     def n_columns(self) -> int:
         """How many there are."""
         ...
@@ -73,6 +83,17 @@ def refuse_beside_statistics(owner: str, *held: object) -> None:
     if any(value is not None for value in held):
         what, allowed = LazyMessage("what.held"), LazyMessage("allowed.none_statistics")
         raise DataError(sentence(what, owner, allowed, LazyMessage("got.a_value")))
+
+
+def refuse_other_features(
+    found: Collected, encoder: TableEncoder | None, n_features: int, owner: str
+) -> None:
+    """Refuse statistics whose features are not those of a model."""
+    mine, theirs = (one and one.to_state()["codes"] for one in (encoder, found.encoder))
+    lacks = encoder is None and found.encoder is None and found.n_features != n_features
+    if mine != theirs or lacks:
+        fields = {"owner": owner, "n": n_features, "n2": found.n_features}
+        raise IncompatibleError(LazyMessage("estimator.refusal.other_features", fields))
 
 
 def training_data(

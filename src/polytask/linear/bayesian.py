@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,11 @@ from polytask._estimator.classes import (
     has_classes,
 )
 from polytask._estimator.documentation import documented
+from polytask._estimator.training import (
+    Collected,
+    refuse_beside_statistics,
+    refuse_other_features,
+)
 from polytask._estimator.weights import label_weights
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
@@ -178,7 +183,8 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         Parameters
         ----------
         X, y, task, sample_weight
-            As in :meth:`fit`; a new task of a target matrix is not possible.
+            As in :meth:`fit`; a new task of a target matrix is not possible. Statistics must
+            have the features of the model.
 
         Returns
         -------
@@ -193,7 +199,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         if not hasattr(self, "_tasks"):
             return self.fit(X, y, task, sample_weight)
         with blas_threads(self.n_jobs, type(self).__name__, usual=1):
-            schema, tasks, rows = updated(self._schema, self._tasks, (X, y, task, sample_weight))
+            schema, tasks, rows = self._updated(X, y, task, sample_weight)
             linear = updated_linear(self._linear, self._tasks, tasks)
             linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
         self._schema = schema
@@ -203,6 +209,26 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         if hasattr(self, "_baseline"):
             self._baseline = self._baseline.merged(self._scoring().baseline(rows))
         return self
+
+    def _updated(self, X: object, *held: Any) -> Any:  # noqa: ANN401 - as `updated` returns
+        """Return what is known after further rows, or statistics of them."""
+        schema = self._schema
+        if not isinstance(X, Collected):
+            return updated(schema, self._tasks, (X, *held))
+        refuse_beside_statistics(schema.owner, *held)
+        refuse_other_features(X, schema.encoder, len(self.coef_feature_names_), schema.owner)
+        data = replace(X.to_task_data(), feature_names=None, fold=None)
+        # The rows that stand for statistics are encoded already.
+        given = replace(
+            schema,
+            n_features=data.n_features,
+            names=None,
+            encoder=None,
+            task_column=None,
+            dates={},
+        )
+        new, tasks, rows = updated(given, self._tasks, (data, None, None, None))
+        return replace(schema, index=new.index, present=new.present), tasks, rows
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         if task >= 0:

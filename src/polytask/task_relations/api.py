@@ -15,7 +15,7 @@ from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.problem import read_outcomes
-from polytask._estimator.training import encode_training, training_data
+from polytask._estimator.training import Collected, encode_training, training_data
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
@@ -338,7 +338,8 @@ def relatedness(
     DataError
         If the data cannot be read, or a task has more than two classes.
     IncompatibleError
-        If the model has no coefficients per task, or a network recorded nothing.
+        If the model has no coefficients per task, or a network recorded nothing; or if there are
+        statistics in place of rows. Models that were fitted on statistics have coefficients.
     ParameterError
         If a choice does not exist.
 
@@ -395,6 +396,8 @@ def relatedness(
         if network is not None:
             return _of_training(data_or_model, network, int(random_state))
         return _of_model(data_or_model, int(random_state))
+    if isinstance(data_or_model, Collected):
+        raise IncompatibleError(LazyMessage("related.refusal.statistics", {"owner": OWNER}))
     data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
     _, outcomes, _ = read_outcomes(data, loss, OWNER)
     if not binary_at_most(outcomes):

@@ -9,14 +9,20 @@ from typing import Any
 
 from polytask._checks import one_of, sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.training import Collected, refuse_beside_statistics
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.linear import BayesianMultiTaskModel
+from polytask.linear import BayesianMultiTaskModel, BayesianMultiTaskRegressor
 from polytask.linear.base import LinearEstimator
 from polytask.messages import LazyMessage
 from polytask.selection.auto import AutoEstimator
-from polytask.transfer._learned import has_learned_prior, learned_domain, learned_tasks
+from polytask.transfer._learned import (
+    has_learned_prior,
+    learned_domain,
+    learned_statistics,
+    learned_tasks,
+)
 from polytask.transfer._penalised import pulled_domain, pulled_tasks
 from polytask.transfer._refit import source_data
 from polytask.transfer._report import report_of
@@ -56,9 +62,10 @@ def adapt(
     ----------
     model : estimator
         A linear one or a network, fitted; it is not changed.
-    X_new : array, sparse matrix or table of shape (n, d), TaskData, mapping, or None
-        The new rows, with the features of the model. None with `task` alone: tasks without
-        rows.
+    X_new : array, sparse matrix or table of shape (n, d), TaskData, mapping, statistics or None
+        The new rows, with the features of the model;
+        :class:`polytask.statistics.TaskStatistics` of them for a
+        :class:`polytask.BayesianMultiTaskRegressor`. None with `task` alone: tasks without rows.
     y_new : array of shape (n,) or None, default=None
         Their targets; None if they have none.
     task : label, array of shape (n,) or None, default=None
@@ -127,6 +134,9 @@ def adapt(
     if domain is None and source is not None:
         allowed = LazyMessage("allowed.none_unless_domain")
         raise ParameterError(sentence("source", OWNER, allowed, LazyMessage("got.a_value")))
+    if isinstance(X_new, Collected):
+        refuse_beside_statistics(OWNER, y_new, task, sample_weight)
+        return _of_statistics(model, X_new, domain)
     given = read_rows(model, X_new, y_new, task, sample_weight)
     if domain == "shift":
         return _shifted(model, given, source)
@@ -140,6 +150,18 @@ def adapt(
     if domain == "new":
         return _new_domain(model, given, source, learned_domain if learned else pulled_domain)
     return (learned_tasks if learned else pulled_tasks)(model, given)
+
+
+def _of_statistics(model: Any, found: Collected, domain: str | None) -> Any:  # noqa: ANN401
+    """Return a model with a learned prior that knows the tasks of statistics."""
+    if domain is not None or not isinstance(model, BayesianMultiTaskRegressor):
+        fields = {"kind": type(model).__name__, "domain": repr(domain)}
+        raise IncompatibleError(LazyMessage("transfer.refusal.statistics", fields))
+    known = [task for task in found.tasks if task in model.tasks_.tolist()]
+    if known:
+        fields = {"task": repr(known[0])}
+        raise DataError(LazyMessage("transfer.refusal.known_learned", fields))
+    return learned_statistics(model, found)
 
 
 def _refuse_method(model: Any, method: object, domain: str | None) -> None:  # noqa: ANN401

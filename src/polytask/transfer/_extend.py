@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,13 +149,19 @@ def _columns(new: Any, linear: LinearTasks) -> None:  # noqa: ANN401
 
 def added_card(card: DataCard, given: NewRows) -> DataCard:
     """Add the new rows; the checksum is that of the old one and of the new rows."""
-    rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
-    for entry in given.tasks:
-        rows[entry.label] = rows.get(entry.label, 0) + len(entry.rows.y)
     own = "" if given.data is None else checksum(given.data)
+    counts = {entry.label: len(entry.rows.y) for entry in given.tasks}
+    return counted_card(card, counts, given.n_rows, own)
+
+
+def counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
+    """Add the numbers of new rows, in all and of tasks, and their checksum."""
+    rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
+    for label, count in counts.items():
+        rows[label] = rows.get(label, 0) + count
     return dataclasses.replace(
         card,
-        n_rows=card.n_rows + given.n_rows,
+        n_rows=card.n_rows + n,
         tasks=tuple(rows),
         rows_per_task=tuple(rows.values()),
         checksum=added_checksum(card.checksum, own),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
+from polytask._estimator.card import checksum
+from polytask._estimator.training import Collected
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.messages import LazyMessage
 from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
-from polytask.transfer._extend import CoefficientCovariance, LearnedTask, replaced, with_card
+from polytask.transfer._extend import (
+    CoefficientCovariance,
+    LearnedTask,
+    counted_card,
+    replaced,
+    with_card,
+)
 from polytask.transfer._learned_prior import (
     Width,
     has_learned_prior,
@@ -30,10 +39,10 @@ from polytask.transfer._learned_prior import (
 from polytask.transfer._pulled import Line, Pulled, TaskRows
 from polytask.transfer._refit import natural_losses
 from polytask.transfer._relation import averaged, can_average
-from polytask.transfer._report import CandidateLosses, report_of
+from polytask.transfer._report import Adaptation, CandidateLosses, report_of
 from polytask.transfer._rows import OWNER, NewRows, NewTask, linear_model
 
-__all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
+__all__ = ["has_learned_prior", "learned_domain", "learned_statistics", "learned_tasks"]
 
 Array = NDArray[np.float64]
 _FOLDS = 5
@@ -52,10 +61,29 @@ def learned_tasks(model: Any, given: NewRows) -> Any:  # noqa: ANN401 - an estim
         before = [entry.rows.losses(_typical(model).eta(entry.rows.X)) for entry in given.tasks]
         trial = CandidateLosses({"adapted": after, "source": np.concatenate(before)}, given.weight)
     strengths = tuple(1.0 if len(entry.rows.y) else np.inf for entry in given.tasks)
-    fixed = all(variances.max(initial=0.0) <= _NO_VARIANCE for variances in prior_variances(model))
     report = report_of(given, trial, None)
-    adapted.adaptation_ = replace(report, strengths=strengths, fixed=fixed)
+    adapted.adaptation_ = replace(report, strengths=strengths, fixed=_is_fixed(model))
     return adapted
+
+
+def learned_statistics(model: Any, found: Collected) -> Any:  # noqa: ANN401 - an estimator
+    """Return a model with the tasks of statistics: their exact posterior, as of their rows."""
+    adapted = copy.copy(model).partial_fit(found)
+    counts = dict(zip(found.tasks, found.rows_per_task, strict=True))
+    own = checksum(found.to_task_data())
+    adapted.data_card_ = counted_card(model.data_card_, counts, found.n_rows, own)
+    strengths = (1.0,) * len(counts)
+    adapted.adaptation_ = Adaptation(
+        None, tuple(counts), tuple(counts.values()), "rmse", strengths=strengths,
+        fixed=_is_fixed(model),
+    )  # fmt: skip
+    return adapted
+
+
+def _is_fixed(model: Any) -> bool:  # noqa: ANN401
+    """Say whether the prior lets rows change nothing."""
+    variances = prior_variances(model)
+    return all(values.max(initial=0.0) <= _NO_VARIANCE for values in variances)
 
 
 def learned_domain(model: Any, given: NewRows, source: TaskData | None) -> Any:  # noqa: ANN401

@@ -250,11 +250,14 @@ def test_what_needs_rows_says_so(estimator: Any) -> None:
         estimator.fit(collect(*data, **weight))
 
 
-@pytest.mark.parametrize("function", [relatedness])
-def test_functions_that_need_rows_say_so(function: Callable[..., Any]) -> None:
+def test_relatedness_needs_rows_or_a_model_of_statistics() -> None:
     data, weight = given("long")
-    with pytest.raises(IncompatibleError, match="must be rows; got statistics"):
-        function(collect(*data, **weight))
+    statistics = collect(*data, **weight)
+    with pytest.raises(IncompatibleError, match=r"relatedness needs rows: .* Give a model"):
+        relatedness(statistics)
+    found = relatedness(ESTIMATORS["prior"]().fit(statistics))
+    expected = relatedness(ESTIMATORS["prior"]().fit(*data, **weight))
+    assert_allclose(found.similarity, expected.similarity, atol=1e-6)
 
 
 def test_what_cannot_be_held_out_is_refused() -> None:
