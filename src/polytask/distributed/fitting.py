@@ -150,7 +150,7 @@ def fit(
     >>> ddf = dd.from_pandas(load_wages().frame(), npartitions=4)
     >>> model = distributed.fit(MultiTaskRegressor(task_column="woman"), ddf, "log_wage")
     >>> predicted = distributed.predict(model, ddf)
-    >>> round(predicted.mean().compute(), 1)
+    >>> round(float(predicted.mean().compute()), 1)
     1.7
     """
     fits_moments = getattr(model, "_fits_moments", None)
