@@ -118,7 +118,7 @@ def main() -> None:
     print(f"{int(given.rows):,} rows of {FEATURES} features and {TASKS} tasks, "
           f"{path.stat().st_size / 1e9:.2f} GB in {pq.ParquetFile(path).num_row_groups} parts, "
           f"{len(NAMES) + 2} columns")  # fmt: skip
-    print("| how | wall s | CPU s of workers | CPU s of client, scheduler | CPU, collect_parts = 1 "
+    print("| how | wall s | CPU s of workers | CPU s of client, scheduler | of collect_parts "
           "| GB a worker | CPU ms a task without work |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
     base, numbers = 0.0, []

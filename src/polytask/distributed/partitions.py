@@ -38,6 +38,7 @@ class Partitions:
     @classmethod
     def of(cls, X: Any, others: Mapping[str, Any], client: Any = None) -> Self:  # noqa: ANN401
         """Take arrays that are given."""
+        _refuse_no_target(others)
         given = {name: value for name, value in others.items() if value is not None}
         return cls(aligned(X, given), client, ("X", *given))
 
@@ -127,11 +128,17 @@ def _whole_columns(array: Any) -> Any:  # noqa: ANN401 - an array of Dask
     return array if array.ndim == 1 or array.numblocks[1] == 1 else array.rechunk({1: -1})
 
 
+def _refuse_no_target(given: Mapping[str, Any]) -> None:
+    if given["y"] is None:
+        raise DataError(LazyMessage("estimator.refusal.no_y", {"owner": OWNER}))
+
+
 def with_columns(
     X: Any,  # noqa: ANN401 - a table of Dask
     given: Mapping[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
     """Return a table that has given columns too, and their names; those of None are left out."""
+    _refuse_no_target(given)
     known = [str(name) for name in X.columns]
     names, added = dict[str, Any](), dict[str, Any]()
     for role, value in given.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask.array as da
 import dask.dataframe as dd
@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from polytask._checks import sentence
+from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.scoring import ScoreSums
 from polytask.data import Form
-from polytask.distributed.partitions import Partitions, aligned, with_columns
-from polytask.exceptions import IncompatibleError
+from polytask.distributed.partitions import OWNER, Partitions, aligned, with_columns
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.statistics.one_part import is_nothing
-
-if TYPE_CHECKING:
-    from polytask._estimator import MultiTaskEstimator
 
 
 def predict(
@@ -51,11 +50,13 @@ def predict(
 
     Raises
     ------
+    ParameterError
+        If the model is none of polytask.
     DataError
         If the collections do not have the same partitions; as ``model.predict`` when a partition
         is computed.
     """
-    check_is_fitted(model)
+    _refuse_foreign(model)
     classes = _classes(model)
     if model._schema.form is Form.TARGETS:
         names: tuple[Hashable, ...] = tuple(map(str, model.tasks_))
@@ -87,10 +88,10 @@ def predict_proba(
 
     Raises
     ------
-    DataError
+    ParameterError, DataError
         As :func:`predict`.
     """
-    check_is_fitted(model)
+    _refuse_foreign(model)
     _ = model.predict_proba  # where there are no probabilities this says so
     float_, targets = np.dtype(np.float64), model._schema.form is Form.TARGETS
     classes = _classes(model) if targets else [np.asarray(model.classes_)]
@@ -137,13 +138,15 @@ def score(
 
     Raises
     ------
+    ParameterError
+        If the model is none of polytask.
     IncompatibleError
-        If the model keeps no training mean, as those saved by polytask 0.1 do.
+        If it keeps no training mean, as those saved by polytask 0.1 do.
     DataError
         If the collections do not have the same partitions; as ``model.score`` when a partition
         is computed.
     """
-    check_is_fitted(model)
+    _refuse_foreign(model)
     if not is_classifier(model) and getattr(model, "_baseline", None) is None:
         fields = {"model": type(model).__name__}
         raise IncompatibleError(LazyMessage("distributed.refusal.no_mean", fields))
@@ -168,6 +171,13 @@ def score(
 
 def _taken(table: Any, name: str | list[str] | None) -> Any:  # noqa: ANN401 - of pandas
     return None if name is None else table[name]
+
+
+def _refuse_foreign(model: object) -> None:
+    if not isinstance(model, MultiTaskEstimator):
+        allowed = LazyMessage("allowed.fitted_estimator")
+        raise ParameterError(sentence("model", OWNER, allowed, type(model).__name__))
+    check_is_fitted(model)
 
 
 def _joined(one: ScoreSums | None, other: ScoreSums | None) -> ScoreSums | None:

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 from dask.callbacks import Callback
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LinearRegression
 
 from polytask import (
     BayesianMultiTaskRegressor,
@@ -24,6 +25,7 @@ from polytask import (
     MultiTaskModel,
     MultiTaskRegressor,
     MultiTaskRegressorCV,
+    ParameterError,
     distributed,
 )
 from polytask.data import TableEncoder
@@ -338,6 +340,8 @@ def refused() -> dict[str, tuple[Any, type, str]]:
     fit, model = distributed.fit, l21(task_column="site")
     unknown = ddf[["p", "q"]].to_dask_array()
     fitted = l21(task_column="site").fit(table[FEATURES], table.y)
+    old = l21(task_column="site").fit(table[FEATURES], table.y)
+    del old._baseline
     return {
         "in memory": (lambda: fit(model, table, "y"), DataError, "X .* must be a dask DataFrame"),
         "series": (lambda: fit(model, ddf["p"], "y"), DataError, "X .* must be a dask DataFrame"),
@@ -358,6 +362,12 @@ def refused() -> dict[str, tuple[Any, type, str]]:
         "loss": (
             lambda: fit(MultiTaskRegressor(loss="huber"), ddf, "y"), IncompatibleError, "rows",
         ),
+        "no y": (lambda: fit(model, ddf, None), DataError, "requires y"),
+        "no y of arrays": (lambda: fit(l21(), X, None), DataError, "requires y"),
+        "foreign": (
+            lambda: distributed.predict(LinearRegression(), X), ParameterError, "of polytask; got",
+        ),
+        "old": (lambda: distributed.score(old, ddf, "y"), IncompatibleError, "fit it again"),
         "folds": (
             lambda: fit(MultiTaskRegressorCV(task_column="site"), ddf, "y"), DataError, "fold",
         ),
