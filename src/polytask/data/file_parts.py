@@ -98,14 +98,22 @@ def _batches(
     kept = [name for name in names if not name.startswith(INDEX_PREFIX)]
     for file, rows in opened.items():
         try:
-            for batch in rows.to_batches(
-                columns=kept, batch_size=part_rows, batch_readahead=1, fragment_readahead=1
-            ):
-                if batch.num_rows:
-                    table = with_plain_numbers(pa.Table.from_batches([batch]))
-                    yield with_gaps(table, missing)[0]
+            for piece in _pieces(rows):
+                for batch in piece.to_batches(
+                    columns=kept, batch_size=part_rows, batch_readahead=1, fragment_readahead=1
+                ):
+                    if batch.num_rows:
+                        table = with_plain_numbers(pa.Table.from_batches([batch]))
+                        yield with_gaps(table, missing)[0]
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(file, error) from error
+
+
+def _pieces(rows: Any) -> Iterator[Any]:  # noqa: ANN401 - a dataset of pyarrow
+    """Yield the groups of rows of Parquet, so that none is read ahead of whoever takes long."""
+    for fragment in rows.get_fragments():
+        groups = getattr(fragment, "split_by_row_group", None)
+        yield from [fragment] if groups is None else groups()
 
 
 def _unreadable(source: str, error: Exception) -> DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
 from pyarrow import dataset
@@ -394,3 +396,16 @@ def test_cells_are_named_by_their_row_where_an_encoder_is_given() -> None:
     rows.loc[17, "q"] = "much"
     with pytest.raises(DataError, match="row 17 holds 'much'"):
         whole(rows, encoder)
+
+
+def test_a_reader_that_takes_its_time_is_not_read_ahead_of(tmp_path: Path) -> None:
+    table = pa.table({"x": np.arange(4_000_000.0)})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=100_000)
+    del table
+    before = pa.total_allocated_bytes()
+    parts = iter(file_parts(tmp_path / "rows.parquet", 100_000)())
+    next(parts)
+    time.sleep(0.5)
+    # The file has 32 MB, a group of rows 0.8.
+    assert pa.total_allocated_bytes() - before < 8e6
+    assert sum(part.num_rows for part in parts) == 3_900_000
