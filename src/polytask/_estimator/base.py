@@ -114,37 +114,14 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         DataError
             If the data cannot be used; the message names row, column or task.
         """
-        owner = type(self).__name__
-        one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
-        # Classes of others may lack the parameter.
-        one_of(getattr(self, "date_features", False), "date_features", owner, (True, False))
-        check_task_column(self.task_column, owner)
+        self._check_reading()
         collected = isinstance(X, Collected)
         if collected:
             read = self._read_collected(X, y, task, sample_weight)
         else:
             read = self._read_rows(X, y, task, sample_weight)
         data, raw = read.data, read.raw
-        self.tasks_ = label_array(data.tasks)
-        self.n_features_in_ = read.width
-        if read.names is not None:
-            self.feature_names_in_ = np.array(read.names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.encoder_ = read.encoder
-        features = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
-        self.coef_feature_names_ = np.array(features, dtype=object)
-        self._schema = InputSchema(
-            owner=owner,
-            index=LabelIndex(data.tasks),
-            form=raw.form,
-            n_features=read.width,
-            names=read.names,
-            task_column=read.column,
-            encoder=read.encoder,
-            present=raw.present,
-            dates=read.dates,
-        )
+        self._keep_columns(read)
         self._fit_data(data, raw)
         # Classes are scored by their accuracy, which needs nothing to compare with.
         if not is_classifier(self):
@@ -157,6 +134,38 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             # What is refused says so itself.
             warn_of_far_cells(data, self._largest_cell(data))
         return self
+
+    def _check_reading(self) -> None:
+        """Refuse parameters that say how rows are read and are none."""
+        owner = type(self).__name__
+        one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
+        # Classes of others may lack the parameter.
+        one_of(getattr(self, "date_features", False), "date_features", owner, (True, False))
+        check_task_column(self.task_column, owner)
+
+    def _keep_columns(self, read: Given) -> None:
+        """Keep tasks, columns and features, and what `predict` must be given."""
+        data = read.data
+        self.tasks_ = label_array(data.tasks)
+        self.n_features_in_ = read.width
+        if read.names is not None:
+            self.feature_names_in_ = np.array(read.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.encoder_ = read.encoder
+        features = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
+        self.coef_feature_names_ = np.array(features, dtype=object)
+        self._schema = InputSchema(
+            owner=type(self).__name__,
+            index=LabelIndex(data.tasks),
+            form=read.raw.form,
+            n_features=read.width,
+            names=read.names,
+            task_column=read.column,
+            encoder=read.encoder,
+            present=read.raw.present,
+            dates=read.dates,
+        )
 
     def _fits_moments(self) -> bool:
         """Say whether means and products of the rows are all that these parameters need."""

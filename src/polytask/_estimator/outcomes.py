@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -116,6 +116,18 @@ def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
     codes = [_codes(column, c) for column, c in zip(columns, classes, strict=True)]
     n = data.n_tasks
     return Outcomes(_joined(codes, data), (chosen,) * n, classes, union)
+
+
+def coded(data: TaskData, known: Outcomes, owner: str) -> Outcomes:
+    """Read the targets of a part of some data, of which the losses and classes are known."""
+    columns = _columns(data)
+    parts = [
+        numbers_of(column, owner, data.order) if own is None else _codes(column, own)
+        for column, own in zip(columns, known.classes, strict=True)
+    ]
+    y = _joined(parts, data)
+    refuse_forbidden(y, known.losses, data, owner)
+    return replace(known, y=y)
 
 
 def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,12 +192,12 @@ def unscaled_targets(n_tasks: int) -> TargetScaling:
 
 def scaled_by_task(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
     """Scale every task by its own mean and standard deviation."""
-    return each_alone(*_target_moments(y, weight, data), sum_by_task(weight, data), centre)
+    return each_alone(*task_moments(y, weight, data), sum_by_task(weight, data), centre)
 
 
 def scaled_in_common(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
     """Scale all tasks by one mean and one standard deviation over all labels."""
-    return all_alike(*_target_moments(y, weight, data), sum_by_task(weight, data), centre)
+    return all_alike(*task_moments(y, weight, data), sum_by_task(weight, data), centre)
 
 
 def each_alone(mean: Array, variance: Array, counts: Array, centre: bool) -> TargetScaling:
@@ -227,27 +228,45 @@ def target_scaling(
     data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None, centre: bool
 ) -> TargetScaling:
     """Return the scaling that a user chose; of several losses, only numbers are scaled."""
-    # Counts and amounts with a logarithmic link are not: they keep their units. Tasks of a
-    # robust loss are scaled by the median and its distances: a few wrong targets must not decide
-    # what counts as far off.
+    counts = sum_by_task(weight, data)
+
+    def moments() -> tuple[Array, Array]:
+        return centre_and_spread(data, outcomes, weight)
+
+    return scaling_by_choice(outcomes, counts, moments, choice, data.form, centre)
+
+
+def scaling_by_choice(
+    outcomes: Outcomes,
+    counts: Array,
+    moments: Callable[[], tuple[Array, Array]],
+    choice: str | None,
+    form: Form,
+    centre: bool,
+) -> TargetScaling:
+    """Return the scaling that a user chose, from the weight, centre and spread of every task."""
+    # Shapes: counts (n_tasks,).
+    # Counts and amounts with a logarithmic link are not scaled: they keep their units.
     pairs = zip(outcomes.losses, outcomes.classes, strict=True)
     numeric = np.array([classes is None and loss.follows_units for loss, classes in pairs])
     mixed = numeric.any() and not numeric.all()
     if choice == "auto":
-        choice = "task" if data.form is Form.TARGETS or mixed else "common"
+        choice = "task" if form is Form.TARGETS or mixed else "common"
     # What is not scaled has no say in what numbers have in common.
-    counts = np.where(numeric, sum_by_task(weight, data), 0.0)
+    counts = np.where(numeric, counts, 0.0)
     if choice is None or not counts.any():
-        return unscaled_targets(data.n_tasks)
-    scaling = MOMENT_SCALES[choice](*_moments_of(data, outcomes, weight), counts, centre)
+        return unscaled_targets(len(counts))
+    scaling = MOMENT_SCALES[choice](*moments(), counts, centre)
     return TargetScaling(
         np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
     )
 
 
-def _moments_of(data: TaskData, outcomes: Outcomes, weight: Array) -> tuple[Array, Array]:
+def centre_and_spread(data: TaskData, outcomes: Outcomes, weight: Array) -> tuple[Array, Array]:
     """Return the centre and the squared spread of the targets of every task."""
-    mean, variance = _target_moments(outcomes.y, weight, data)
+    # Tasks of a robust loss are scaled by the median and its distances: a few wrong targets must
+    # not decide what counts as far off.
+    mean, variance = task_moments(outcomes.y, weight, data)
     for t, loss in enumerate(outcomes.losses):
         if loss.has_linear_parts:
             own = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
@@ -264,7 +283,8 @@ def _target_scaling(mean: Array, variance: Array, centre: bool) -> TargetScaling
     return TargetScaling(mean if centre else np.zeros_like(mean), scale)
 
 
-def _target_moments(y: Array, weight: Array, data: TaskData) -> tuple[Array, Array]:
+def task_moments(y: Array, weight: Array, data: TaskData) -> tuple[Array, Array]:
+    """Return mean and variance of the targets of every task, (n_tasks,) each."""
     seen = np.nan_to_num(y)
     if data.form is Form.TARGETS:
         total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)

@@ -30,13 +30,15 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
         weight = base[:, None] * ~np.isnan(outcomes.y)
     if class_weight is None:
         return weight
-    _check_class_weight(class_weight, outcomes, owner)
+    check_class_weight(class_weight, outcomes, owner)
     weight = weight.copy()
     for t, classes in enumerate(outcomes.classes):
         if classes is None:
             continue
         part: Any = (slice(None), t) if wide else data.task_slice(t)
-        weight[part] *= _class_factors(class_weight, outcomes.y[part], weight[part], classes)
+        codes = np.nan_to_num(outcomes.y[part]).astype(np.intp)
+        totals = np.bincount(codes, weight[part], minlength=len(classes)).astype(float)
+        weight[part] *= class_factors(class_weight, totals, classes)[codes]
     if not weight.any():
         allowed = LazyMessage("allowed.some_class_weight")
         raise ParameterError(sentence("class_weight", owner, allowed, repr(class_weight)))
@@ -50,7 +52,8 @@ def count_labels(weight: Array) -> float:
     return float(np.count_nonzero(weight > 0))
 
 
-def _check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) -> None:
+def check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) -> None:
+    """Refuse weights of classes that are not to be read, or of classes that no task has."""
     if isinstance(class_weight, str):
         one_of(class_weight, "class_weight", owner, ("balanced",))
         return
@@ -66,17 +69,15 @@ def _check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) ->
             raise ParameterError(told + nearest(label, known))
 
 
-def _class_factors(class_weight: Any, y: Array, weight: Array, classes: Any) -> Array:  # noqa: ANN401
-    codes = np.nan_to_num(y).astype(np.intp)
+def class_factors(class_weight: Any, totals: Array, classes: Any) -> Array:  # noqa: ANN401
+    """Return what multiplies the weights of each class of a task, (n_classes,), as `totals`."""
     if isinstance(class_weight, Mapping):
-        factors = np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
-        return factors[codes]
+        return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
     # Balanced within the task, as scikit-learn balances one problem.
-    totals = np.bincount(codes, weight, minlength=len(classes))
     present = totals > 0
     factors = np.zeros(len(classes))
     factors[present] = totals.sum() / (present.sum() * totals[present])
-    return factors[codes]
+    return factors
 
 
 def task_scales(

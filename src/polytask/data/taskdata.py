@@ -279,6 +279,41 @@ class TaskData:
             raise DataError(sentence("present", "TaskData", allowed, got))
         return dataclasses.replace(self, X=X, feature_names=feature_names, present=present)
 
+    def with_tasks(self, tasks: tuple[Hashable, ...]) -> TaskData:
+        """Return the same rows as rows of further tasks too, which have none of them.
+
+        Parameters
+        ----------
+        tasks : tuple
+            The task labels, those of here among them, in the order of the result.
+
+        Returns
+        -------
+        TaskData
+        """
+        if tasks == self.tasks:
+            return self
+        place = {label: t for t, label in enumerate(tasks)}
+        own = np.array([place[label] for label in self.tasks], dtype=np.intp)
+        y, codes, offsets, present = self.y, None, None, None
+        if self.offsets is not None:
+            codes = own[self.row_tasks()]
+            offsets = offsets_of(codes, len(tasks))
+        elif y is not None:
+            gap = None if y.dtype.kind in "OUS" else np.nan
+            y = np.full((self.n_rows, len(tasks)), gap, dtype=object if gap is None else float)
+            y[:, own] = self.y
+        if self.present is not None:
+            present = np.zeros((len(tasks), self.n_features), dtype=bool)
+            present[own] = self.present
+        wider = dataclasses.replace(self, y=y, tasks=tasks, offsets=offsets, present=present)
+        if codes is None:
+            return wider
+        order = np.argsort(codes, kind="stable")
+        held = {name: getattr(self, name) for name in ("y", "sample_weight", "order", "fold")}
+        taken = {name: value[order] for name, value in held.items() if value is not None}
+        return dataclasses.replace(wider, X=designs.take_rows(self.X, order), **taken)
+
     def with_y(self, y: NDArray[Any]) -> TaskData:
         """Return the same rows with other outcomes, such as class codes."""
         check_length(len(y), self.n_rows, LazyMessage("what.new", {"name": "y"}), "TaskData")

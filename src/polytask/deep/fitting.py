@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from polytask._estimator.scaling import (
 )
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task, task_scales
-from polytask.data import Form, TaskData
+from polytask.data import Form, TableEncoder, TaskData
 from polytask.data.splits import WithinTasks, as_splits
 from polytask.deep.network import (
     PRECISIONS,
@@ -40,7 +41,14 @@ from polytask.deep.network import (
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.regularise import Penalties
 from polytask.deep.regularise.matrices import INPUT, resolve
-from polytask.deep.rows import DeviceDtype, FixedBatches, TableBatches, TableRows, table_rows
+from polytask.deep.rows import (
+    DeviceDtype,
+    FixedBatches,
+    RowBatch,
+    TableBatches,
+    TableRows,
+    table_rows,
+)
 from polytask.deep.sampling import Proportional
 from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import read_checkpoint
@@ -49,6 +57,7 @@ from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
 from polytask.deep.training.settings import TrainingSettings, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
+from polytask.losses import Loss
 from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
 
@@ -56,30 +65,52 @@ Array = NDArray[np.float64]
 # Of numpy's own range of seeds.
 _SEEDS = 2**31 - 1
 # Rows of a batch that is only looked at: without gradients a larger one costs less.
-_ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 1024
+
+
+class Loaders(NamedTuple):
+    """The batches of a training, and what tells its rows from others."""
+
+    batches: Iterable[RowBatch]
+    held_out: Iterable[RowBatch] | None
+    everything: Iterable[RowBatch]
+    n_rows: int
+    identity: Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkData:
-    """Data as the network takes them. Shapes: counts, task_weights (n_tasks,)."""
+class Learned:
+    """What the rows tell before training. Shapes: counts, task_weights, levels (n_tasks,)."""
+
+    # `data` are the rows, or some that have the same tasks and columns; `levels` is where the
+    # columns of counts and amounts begin, NaN for those of others.
 
     data: TaskData
     outcomes: Outcomes
     layout: Layout
-    weight: Array
     counts: Array
     task_weights: Array
     features: FeatureScaling
     targets: TargetScaling
+    levels: Array
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkData:
+    """Rows in memory as the network takes them. Shapes: weight (n_rows,), or (n_rows, n_tasks)."""
+
+    learned: Learned
+    weight: Array
 
     def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: DeviceDtype) -> TableRows:
         """Return some rows as tensors; `at` are their numbers, None for all."""
-        y = self.targets.apply(self.outcomes.y, self.data)
+        known = self.learned
+        y = known.targets.apply(known.outcomes.y, known.data)
         weight = self.weight
         if at is not None:
             y, weight = y[at], weight[at]
         task = None if part.form is Form.TARGETS else part.row_tasks()
-        scaled = self.features.features(part.X, cell_mask(part))
+        scaled = known.features.features(part.X, cell_mask(part))
         return table_rows(scaled, y, weight, task, part.n_tasks, place)
 
 
@@ -89,17 +120,33 @@ def fit_tables(
     outcomes: Outcomes,
 ) -> tuple[DeepTasks, History, TrainingResult]:
     """Fit the network of a deep estimator."""
-    owner = type(model).__name__
     settings = settings_of(model)
     if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
-        raise IncompatibleError(LazyMessage("deep.refusal.sampling_of_matrix", {"owner": owner}))
+        fields = {"owner": type(model).__name__}
+        raise IncompatibleError(LazyMessage("deep.refusal.sampling_of_matrix", fields))
     prepared = _prepared(model, data, outcomes)
+    seed = seed_of(model)
+
+    def load(processes: TrainingProcesses) -> Loaders:
+        return _loaders(model, prepared, settings, processes, seed)
+
+    return fit_learned(model, prepared.learned, settings, seed, load)
+
+
+def fit_learned(
+    model: Any,  # noqa: ANN401 - a deep estimator
+    learned: Learned,
+    settings: TrainingSettings,
+    seed: int,
+    load: Callable[[TrainingProcesses], Loaders],
+) -> tuple[DeepTasks, History, TrainingResult]:
+    """Fit the network of a deep estimator to the batches that are loaded."""
+    owner, data, outcomes = type(model).__name__, learned.data, learned.outcomes
     own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
     if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
         # The gradients of tasks are orthogonal there.
         fields = {"balancer": type(model.balancer).__name__, "owner": owner}
-        warnings.warn(DataWarning(LazyMessage("warn.idle_balancer", fields)), stacklevel=4)
-    seed = _seed_of(model)
+        warnings.warn(DataWarning(LazyMessage("warn.idle_balancer", fields)), stacklevel=5)
     plan = NetworkPlan(
         trunk=trunk_of(model.trunk, owner),
         sharing=sharing_of(model.sharing, owner),
@@ -115,18 +162,21 @@ def fit_tables(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = plan.build(engine.device)
-    _begin_at_means(network, prepared)
-    history, result = _trained(model, network, prepared, settings, engine, seed)
+    with torch.no_grad():
+        for columns, level in zip(learned.layout.slices, learned.levels, strict=True):
+            if np.isfinite(level):
+                network.heads.bias[columns] = float(level)
+    history, result = _trained(model, network, learned, settings, engine, seed, load(engine))
     tasks = DeepTasks(
         plan=plan,
         weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
-        feature_mean=prepared.features.mean,
-        feature_scale=prepared.features.scale,
-        target_mean=prepared.targets.mean,
-        target_scale=prepared.targets.scale,
+        feature_mean=learned.features.mean,
+        feature_scale=learned.features.scale,
+        target_mean=learned.targets.mean,
+        target_scale=learned.targets.scale,
         classes=outcomes.classes,
-        labels=prepared.layout.columns.classes,
-        counts=prepared.counts,
+        labels=learned.layout.columns.classes,
+        counts=learned.counts,
         union=outcomes.union,
         present=data.present if data.form is not Form.TARGETS else None,
         device=str(engine.device),
@@ -141,43 +191,82 @@ def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> NetworkData:  #
     counts = sum_by_task(weight, data)
     choice = getattr(model, "scale_targets", None)
     scaling = feature_scaling(data, weight, model.standardize, centre=True)
-    real = measured(model.encoder_, data.n_features)
-    return NetworkData(
+    learned = Learned(
         data=data,
         outcomes=outcomes,
         layout=make_layout(data.tasks, outcomes),
-        weight=weight,
         counts=counts,
         task_weights=task_scales(model.task_weight, counts, data.tasks, owner),
-        # Indicators stay 0 and 1: those of rare levels would become large.
-        features=FeatureScaling(
-            np.where(real, scaling.mean, 0.0), np.where(real, scaling.scale, 1.0), scaling.active
-        ),
+        features=of_numbers(scaling, model.encoder_),
         targets=target_scaling(data, outcomes, weight, choice, centre=True),
+        levels=_levels(data, outcomes, weight),
     )
+    return NetworkData(learned, weight)
+
+
+def of_numbers(scaling: FeatureScaling, encoder: TableEncoder | None) -> FeatureScaling:
+    """Return the scaling of measured numbers alone."""
+    # Indicators stay 0 and 1: those of rare levels would become large.
+    real = measured(encoder, len(scaling.mean))
+    mean, scale = np.where(real, scaling.mean, 0.0), np.where(real, scaling.scale, 1.0)
+    return FeatureScaling(mean, scale, scaling.active)
+
+
+def begins_at_mean(loss: Loss) -> bool:
+    """Say whether the columns of a task start at the predictor of its mean."""
+    # Counts and amounts are not scaled, and from a predictor of 0 a mean of a thousand is far.
+    return not (loss.follows_units or loss.is_classifier)
+
+
+def _levels(data: TaskData, outcomes: Outcomes, weight: Array) -> Array:
+    levels = np.full(data.n_tasks, np.nan)
+    for t, loss in enumerate(outcomes.losses):
+        own: Any = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+        seen = weight[own] > 0
+        if begins_at_mean(loss) and seen.any():
+            levels[t] = best_constant(loss, outcomes.y[own][seen], weight[own][seen])
+    return levels
+
+
+def _loaders(
+    model: Any,  # noqa: ANN401 - a deep estimator
+    prepared: NetworkData,
+    settings: TrainingSettings,
+    processes: TrainingProcesses,
+    seed: int,
+) -> Loaders:
+    data = prepared.learned.data
+    place = DeviceDtype(PRECISIONS[model.precision], processes.device)
+    fit, held = _sides(data, settings.validation, seed, type(model).__name__)
+    whole = held is None
+    rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)
+    size = settings.rows_in_batch(len(rows.y))
+    share = processes.rank, processes.world
+    batches = TableBatches(rows, settings.sampling, size, seed, share, settings.mixing)
+    judged = None
+    if held is not None:
+        own = prepared.rows(data.rows(held), held, place)
+        judged = FixedBatches(own, max(size, ROWS_AT_ONCE))
+
+    def identity() -> dict[str, Any]:
+        out = None if held is None else zlib.crc32(held.tobytes())
+        return {"data": checksum(data), "rows held out": out}
+
+    everything = FixedBatches(rows, max(size, ROWS_AT_ONCE))
+    return Loaders(batches, judged, everything, len(rows.y), identity)
 
 
 def _trained(
     model: Any,  # noqa: ANN401 - a deep estimator
     network: Network,
-    prepared: NetworkData,
+    learned: Learned,
     settings: TrainingSettings,
     engine: TrainingProcesses,
     seed: int,
+    loaders: Loaders,
 ) -> tuple[History, TrainingResult]:
-    data, place = prepared.data, DeviceDtype(PRECISIONS[model.precision], engine.device)
-    fit, held = _sides(data, settings.validation, seed, type(model).__name__)
-    whole = held is None
-    rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)
-    size = settings.rows_in_batch(len(rows.y))
-    batches = TableBatches(
-        rows, settings.sampling, size, seed, (engine.rank, engine.world), settings.mixing
-    )
-    judged = None
-    if held is not None:
-        own = prepared.rows(data.rows(held), held, place)
-        judged = FixedBatches(own, max(size, _ROWS_AT_ONCE))
-    columns = prepared.layout.columns
+    data, place = learned.data, DeviceDtype(PRECISIONS[model.precision], engine.device)
+    columns = learned.layout.columns
     penalties = model.penalties or {}
     # Not where the first layer reads something else than the features.
     names = None
@@ -188,20 +277,15 @@ def _trained(
     if model.checkpoint is not None:
         # What tells a training from another.
         texts, defaults = identity_of(model)
-        identity = {
-            "seed": seed,
-            "data": checksum(data),
-            **texts,
-            "rows held out": None if held is None else zlib.crc32(held.tobytes()),
-        }
+        identity = {"seed": seed, **texts, **loaders.identity()}
     return fit_network(
         network,
-        batches,
-        settings.training_of(network, len(rows.y)),
-        held_out=judged,
-        everything=FixedBatches(rows, max(size, _ROWS_AT_ONCE)),
+        loaders.batches,
+        settings.training_of(network, loaders.n_rows),
+        held_out=loaders.held_out,
+        everything=loaders.everything,
         tasks=data.tasks,
-        task_weights=place.numbers(prepared.task_weights),
+        task_weights=place.numbers(learned.task_weights),
         balancer=model.balancer,
         penalties=Penalties(network, penalties, columns=columns, feature_names=names),
         seed=seed,
@@ -238,7 +322,7 @@ def _sides(
     return (np.setdiff1d(everything, held), held) if len(held) else (everything, None)
 
 
-def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
+def seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
     """Return the seed; with random_state=None that of the checkpoint, if there is one."""
     if model.random_state is None and model.checkpoint is not None:
         found = read_checkpoint(model.checkpoint)
@@ -250,19 +334,3 @@ def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
         allowed, owner = LazyMessage("allowed.random_state"), type(model).__name__
         got = repr(model.random_state)
         raise ParameterError(sentence("random_state", owner, allowed, got)) from error
-
-
-@torch.no_grad()
-def _begin_at_means(network: Network, prepared: NetworkData) -> None:
-    """Start the columns of counts and amounts at the predictor of their mean."""
-    # They are not scaled, and from a predictor of 0 a mean of a thousand is far away.
-    data, y = prepared.data, prepared.outcomes.y
-    for t, loss in enumerate(prepared.outcomes.losses):
-        if loss.follows_units or prepared.counts[t] <= 0 or loss.is_classifier:
-            continue
-        own: Any = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
-        values, weight = y[own], prepared.weight[own]
-        seen = weight > 0
-        level = best_constant(loss, values[seen], weight[seen])
-        if np.isfinite(level):
-            network.heads.bias[prepared.layout.slices[t]] = level

@@ -155,31 +155,34 @@ def table_rows(
     task: NDArray[np.intp] | None,
     n_tasks: int,
     place: DeviceDtype,
+    largest: NDArray[np.float64] | None = None,
 ) -> TableRows:
     """Turn scaled arrays into tensors; targets are NaN where a label is missing."""
+    # Shapes: largest (n_tasks,): the largest weight, of more rows than these; None: of these.
+    # Weights of a task are at most 2 here, for numbers of less reach than double: means do not
+    # depend on their unit, and a power of two changes no digit of them.
+    most = largest_weights(weight, task, n_tasks) if largest is None else largest
+    power = np.where(most > 0, 1 - np.frexp(most)[1], 0)
     sizes = [len(y)] if task is None else np.bincount(task, minlength=n_tasks)
     return TableRows(
         design=design_of(features, place),
         y=place.numbers(np.where(np.isnan(y), 1.0, y)),
-        weight=place.numbers(_within_reach(weight, task, n_tasks)),
+        weight=place.numbers(np.ldexp(weight, power if task is None else power[task])),
         task=None if task is None else place.integers(task),
         sizes=np.asarray(sizes, dtype=np.intp),
         n_tasks=n_tasks,
     )
 
 
-def _within_reach(
+def largest_weights(
     weight: NDArray[np.float64], task: NDArray[np.intp] | None, n_tasks: int
 ) -> NDArray[np.float64]:
-    """Scale the weights of each task to at most 2, for numbers of less reach than double."""
-    # Means do not depend on the unit of weights; a power of two changes no digit of them.
+    """Return the largest label weight of every task, (n_tasks,)."""
     if task is None:
-        largest = weight.max(axis=0, initial=0.0)
-    else:
-        largest = np.zeros(n_tasks)
-        np.maximum.at(largest, task, weight)
-    power = np.where(largest > 0, 1 - np.frexp(largest)[1], 0)
-    return np.ldexp(weight, power if task is None else power[task])
+        return np.asarray(weight.max(axis=0, initial=0.0))
+    largest = np.zeros(n_tasks)
+    np.maximum.at(largest, task, weight)
+    return largest
 
 
 @dataclass(frozen=True)

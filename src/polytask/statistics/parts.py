@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from polytask._checks import nearest
 from polytask.data import TableEncoder, tables
 from polytask.data.readers import Style
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
+from polytask.statistics.columns import Columns, no_rows
 from polytask.statistics.one_part import collect_part, joined, of_all_parts
 from polytask.statistics.sources import Source, source_of
 from polytask.statistics.task_statistics import TaskStatistics
@@ -79,33 +79,23 @@ def collect_parts(
         If there is no such file or column, files differ in their columns, the source cannot be
         read as often as needed or gives other rows then, or as :func:`collect`.
     """
-    roles = [target] if isinstance(target, str) else list(target)
-    given = [name for name in (task_column, sample_weight, fold) if name is not None]
+    columns = Columns.of(_OWNER, target, task_column, sample_weight, drop, fold)
     rows = source_of(
         source, part_rows, once=encoder is not None, style=Style(sep, decimal, encoding),
         missing=[word.strip() for word in missing_values],
     )  # fmt: skip
 
-    def features(table: Any) -> Any:  # noqa: ANN401 - any table
-        known = [str(name) for name in tables.column_names(table)]
-        for name in (*roles, *given, *drop):
-            if name not in known:
-                fields = {"owner": _OWNER, "name": repr(name), "hint": nearest(name, known)}
-                raise DataError(LazyMessage("statistics.refusal.no_column", fields))
-        return tables.drop_columns(table, [*roles, *set(given) - {task_column}, *drop])
-
     n_rows = None
     if encoder is None:
-        without = [task_column] if task_column else []
-        encoder = _encoder_of(rows, lambda table: tables.drop_columns(features(table), without))
+        encoder = _encoder_of(rows, columns)
         n_rows = encoder.report_.n_rows
 
     def collected(table: Any) -> tuple[int, TaskStatistics | None]:  # noqa: ANN401 - any table
-        columns = {name: tables.get_column(table, name) for name in (*roles, *given)}
-        y = columns[roles[0]] if isinstance(target, str) else tables.select(table, roles)
-        weight = None if sample_weight is None else columns[sample_weight]
-        tags = None if fold is None else columns[fold]
-        X = features(table)
+        X = columns.features(table)
+        y: Any = list(columns.targets)
+        y = tables.select(table, y) if columns.several else tables.get_column(table, y[0])
+        weight = None if sample_weight is None else tables.get_column(table, sample_weight)
+        tags = None if fold is None else tables.get_column(table, fold)
         found = collect_part(X, y, None, weight, tags, task_column, encoder)
         return tables.n_rows(table), found
 
@@ -113,27 +103,42 @@ def collect_parts(
         collected, lambda one, other: (one[0] + other[0], joined(one[1], other[1]))
     )
     if found is None and n_rows is None:
-        raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
+        raise no_rows(_OWNER)
     if found is None or (n_rows is not None and found[0] != n_rows):
         # Such as a function that returns the same iterator again.
-        fields = {"n": str(n_rows), "n2": str(0 if found is None else found[0])}
-        raise DataError(LazyMessage("statistics.refusal.other_rows", fields))
+        raise other_rows(n_rows, 0 if found is None else found[0])
     return of_all_parts(found[1], _OWNER)
 
 
-def _encoder_of(source: Source, features: Callable[[Any], Any]) -> TableEncoder:
+def other_rows(n: int | None, n_again: int) -> DataError:
+    """Return the error for a source that has another number of rows when it is read again."""
+    fields = {"n": str(n), "n2": str(n_again)}
+    return DataError(LazyMessage("statistics.refusal.other_rows", fields))
+
+
+def _encoder_of(source: Source, columns: Columns) -> TableEncoder:
     """Return what encodes all parts alike."""
+    found = source.summed(
+        lambda table: part_encoder(columns.features_alone(table)),
+        lambda one, other: one.together(other, exact=False),
+    )
+    if found is None:
+        raise no_rows(_OWNER)
+    return without_many_levels(found)
+
+
+def part_encoder(features: Any) -> TableEncoder:  # noqa: ANN401 - any table
+    """Return what encodes a part, to be put together with those of other parts."""
     with warnings.catch_warnings():
         # What deserves a look in one part need not do so in all.
         warnings.simplefilter("ignore", DataWarning)
-        found: TableEncoder | None = source.summed(
-            lambda table: TableEncoder(max_levels=_ANY).fit(features(table)),
-            lambda one, other: one.together(other, exact=False),
-        )
-    if found is None:
-        raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": _OWNER}))
-    for column in found.report_.columns:
+        return TableEncoder(max_levels=_ANY).fit(features)
+
+
+def without_many_levels(encoder: TableEncoder) -> TableEncoder:
+    """Return the encoder of all parts, refusing a column of too many levels."""
+    for column in encoder.report_.columns:
         if len(column.levels) > _MOST_LEVELS:
             fields = {"name": repr(column.name), "n": len(column.levels), "most": _MOST_LEVELS}
             raise DataError(LazyMessage("statistics.refusal.many_levels", fields))
-    return found
+    return encoder

@@ -48,13 +48,17 @@ class Parts:
 
     parts: Yields
 
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the parts that have rows."""
+        return _with_rows(self.parts())
+
     def summed(
         self,
         summary: Callable[[Any], Summary],
         together: Callable[[Summary, Summary], Summary],
     ) -> Summary | None:
         """Return the summaries of all parts put together, None where there is no part."""
-        found = map(summary, _with_rows(self.parts()))
+        found = map(summary, self)
         first = next(found, None)
         return None if first is None else reduce(together, found, first)
 
@@ -78,6 +82,7 @@ def source_of(
     once: bool = False,
     style: Style = PLAIN,
     missing: Sequence[str] = (),
+    owner: str = _OWNER,
 ) -> Source:
     """Return the rows of a source, which is to be read `once`, or several times."""
     if isinstance(source, Source):
@@ -97,7 +102,7 @@ def source_of(
     in_memory = tables.is_table(source) or isinstance(source, pa.RecordBatch | Mapping)
     if in_memory or not isinstance(source, Iterable):
         allowed = LazyMessage("allowed.path_or_function")
-        raise ParameterError(sentence("source", _OWNER, allowed, type(source).__name__))
+        raise ParameterError(sentence("source", owner, allowed, type(source).__name__))
     if not once and (iter(source) is source or isinstance(source, pa.RecordBatchReader)):
         fields = {"kind": type(source).__name__}
         raise DataError(LazyMessage("statistics.refusal.read_once", fields))

@@ -314,3 +314,19 @@ def test_the_task_of_a_refusal_is_named_in_chinese():
     chinese = refused.value.args[0].text(Translator("zh"))
     assert "任务 'a'" in chinese
     assert "task" not in chinese
+
+
+def test_rows_are_rows_of_further_tasks_too():
+    X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
+    weight = np.array([1.0, 2.0, 3.0, 4.0])
+    long = TaskData.from_long(X, y, ["b", "d", "b", "d"], weight).with_tasks(("d", "c", "b"))
+    assert long.tasks == ("d", "c", "b")
+    assert long.order.tolist() == [1, 3, 0, 2]
+    assert long.offsets.tolist() == [0, 2, 2, 4]
+    np.testing.assert_array_equal(long.X, X[long.order])
+    np.testing.assert_array_equal(long.y, y[long.order])
+    np.testing.assert_array_equal(long.sample_weight, weight[long.order])
+    wide = TaskData.from_targets(X, np.column_stack([y, y + 1])).with_tasks((1, "new", 0))
+    np.testing.assert_array_equal(wide.y, np.column_stack([y + 1, np.full(4, np.nan), y]))
+    part = TaskData.from_tasks({"b": (pd.DataFrame({"p": y}), y)})
+    assert part.with_tasks(("b",)) is part
