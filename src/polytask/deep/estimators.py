@@ -6,9 +6,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import (
@@ -35,12 +36,14 @@ from polytask._estimator.outcomes import make_layout
 from polytask._estimator.ranges import Between
 from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable
-from polytask.data import TaskData
+from polytask.data import TableEncoder, TaskData
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
+from polytask.deep.prediction import DeepTasks
 from polytask.deep.rows import DEEP_READING
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import CGC, PLE, Hard, MMoE, Sharing
+from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
 from polytask.penalties import Penalty
 
@@ -244,7 +247,106 @@ class DeepEstimator(MultiTaskEstimator):
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         outcomes = self._outcomes(data)
-        self._tasks, self.history_, self.solution_ = fit_tables(self, data, outcomes)
+        self._keep(data, outcomes, *fit_tables(self, data, outcomes))
+
+    def fit_parts(
+        self,
+        source: Any,  # noqa: ANN401 - also of other libraries
+        target: str | Sequence[str],
+        *,
+        task_column: str | None = None,
+        sample_weight: str | None = None,
+        drop: Sequence[str] = (),
+        encoder: TableEncoder | None = None,
+        buffer_rows: int = 100_000,
+    ) -> Self:
+        """Learn all tasks from a table that is read in parts, because it is larger than memory.
+
+        The source is read twice to learn tasks, classes, features and their scaling, and then in
+        every epoch, once for the batches and once for the rows held out. Rows wait in a buffer
+        from which batches are drawn at random; when it is full, half of them are used. So it is
+        the model of :meth:`fit` where the buffer holds all rows; with a smaller one rows that are
+        far apart in the source are not in one batch, so that a source that is sorted by target or
+        task should be shuffled first.
+
+        Parameters
+        ----------
+        source : path-like, iterable, callable, or object of another library
+            As in :func:`polytask.statistics.collect_parts`. It must have the same rows in the
+            same order each time.
+        target : str, or list of str
+            The column of targets; several columns are the targets of one design, and tasks then.
+        task_column, sample_weight : str or None, default=None
+            The columns that hold task labels and row weights; None for tasks is the parameter
+            ``task_column`` of the estimator.
+        drop : sequence of str, default=()
+            Columns to leave out.
+        encoder : TableEncoder or None, default=None
+            How columns become features. None learns it: missing numbers are filled by the mean of
+            the medians of the parts, and more than 30 levels of a category are refused.
+        buffer_rows : int, default=100000
+            The most rows that wait to be drawn, and rows of a file that are read at a time.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        DataError
+            If there is no such file or column, the data cannot be used, or the source has other
+            rows when it is read again.
+        IncompatibleError
+            If a parameter needs all rows in memory: `task_sampling`, a splitter as `validation`,
+            `final_phase`, `date_features`; or if the buffer holds less than two batches.
+
+        Notes
+        -----
+        A row is held out if a hash of its number and of the seed is below the share `validation`,
+        in every epoch the same; the first row of each task, and of each class of it, never is.
+        Means and variances are those of all rows, up to rounding; medians and quantiles, which
+        robust losses scale their targets by, are means of those of the parts.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> from polytask.deep import MLP, DeepMultiTaskRegressor
+        >>> rng = np.random.default_rng(0)
+        >>> table = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
+        >>> table["ward"] = rng.choice(["north", "south"], 300)
+        >>> table["cost"] = np.abs(table["a"]) + table["b"]
+        >>> parts = [table[:100], table[100:]]
+        >>> model = DeepMultiTaskRegressor(MLP((16,)), max_epochs=5, random_state=0)
+        >>> model.fit_parts(parts, "cost", task_column="ward").predict(table).shape
+        (300,)
+        """
+        from polytask.deep.fitting_parts import fit_to_parts, open_parts
+
+        self._check_reading()
+        opened = open_parts(
+            self, source, target, task_column, sample_weight, drop, encoder, buffer_rows
+        )
+        read = opened.given()
+        outcomes = self._outcomes(read.data)
+        self._keep_columns(read)
+        found = fit_to_parts(self, opened, outcomes)
+        self._keep(read.data, outcomes, found.tasks, found.history, found.result)
+        if not is_classifier(self):
+            self._baseline = self._scoring().baseline(found.labels)
+        self.data_card_ = found.card
+        return self
+
+    def _keep(
+        self,
+        data: TaskData,
+        outcomes: Outcomes,
+        tasks: DeepTasks,
+        history: History,
+        result: TrainingResult,
+    ) -> None:
+        """Keep a fitted network and its training."""
+        self._tasks, self.history_, self.solution_ = tasks, history, result
         columns = make_layout(data.tasks, outcomes).columns
         self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
         self.task_weight_sums_ = self._tasks.counts
