@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ def run(name):
 
 
 def test_every_program_is_tested():
-    tested = {"funnel.py", "sequences.py", "shapes.py"}
+    tested = {"funnel.py", "sequences.py", "shapes.py", "two_processes.py"}
     assert {path.name for path in FOLDER.glob("*.py")} == tested
 
 
@@ -68,3 +70,30 @@ def test_funnel():
     assert abs(share["told, of those who clicked"] - share["true, of those who clicked"]) < 0.06
     assert abs(share["told, click x purchase"] - share["true, bought"]) < 0.03
     assert share["told, of all"] - share["true, if all clicked"] > 0.05
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_end_with_the_weights_of_one(tmp_path):
+    pytest.importorskip("accelerate")
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        pytest.skip("this torch cannot join processes by gloo")
+    program = [str(FOLDER / "two_processes.py"), "sales"]
+    # A standalone launch takes a free port.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for processes, arguments in ((1, program), (2, [*launch, *program])):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            check=False,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"processes: {processes}, loss")
+    with np.load(tmp_path / "weights1.npz") as one, np.load(tmp_path / "weights2.npz") as two:
+        assert set(one) == set(two)
+        for name in one:
+            # Sums of two halves of a batch are rounded in another way than that of the whole.
+            np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-10)
