@@ -14,7 +14,7 @@ from polytask._checks import nearest_file, suggested
 from polytask._options import argument, option
 from polytask.cli.columns import ColumnOptions, SplitOptions
 from polytask.cli.console import FILE_ROWS, note
-from polytask.cli.options import spoken_flags, spoken_words
+from polytask.cli.options import in_bytes, spoken_flags, spoken_words
 from polytask.exceptions import (
     DataError,
     IncompatibleError,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MODEL_SUFFIX = ".polytask"
 STATISTICS_SUFFIX = ".stats"
 IsFeature = Callable[[str], bool]
+# Rows of a large table that are in memory at a time.
+PART_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class RowSource:
         metavar="PATTERN",
     )
     text: TextFormat = TextFormat()
+    memory: str | None = option("help.memory", metavar="SIZE")
 
     def check(self, command: str) -> None:
         """Refuse both and neither."""
@@ -119,9 +122,38 @@ class RowSource:
             return replace(self, data=self.new).words()
         return replace(self, file_per_task=self.new).words()
 
+    @property
+    def too_large(self) -> dict[str, str]:
+        """How much memory the table needs and may take, in GB, if it needs more than it may."""
+        from polytask.data.file_parts import bytes_needed
+
+        if self.data is None or self.is_statistics:
+            return {}
+        limit = free_memory() if self.memory is None else in_bytes(self.memory)
+        needed = bytes_needed(self.data)
+        if limit is None or needed <= limit:
+            return {}
+        sizes = {"needed": needed, "limit": limit}
+        return {"source": self.data} | {name: f"{size / 1e9:.2g}" for name, size in sizes.items()}
+
+    def parts(self) -> Callable[[], Iterator[Any]]:
+        """Return what yields the one table in parts, and say how it is read."""
+        from polytask.data.file_parts import file_parts
+        from polytask.data.readers import Style
+
+        text = self.text
+        style = Style(text.sep, text.decimal, text.encoding)
+        missing = tuple(word.strip() for word in text.missing_values)
+        found = file_parts(self.name, PART_ROWS, style, missing)
+        self._say(getattr(found, "messages", ()), bool)
+        return found
+
     def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:
         """Read the one table and say how, also what its columns mean as features."""
         from polytask.data.readers import read_table
+
+        if self.too_large:
+            raise DataError(LazyMessage("cli.refusal.too_large", self.too_large))
 
         result = read_table(self.name, **self.text.reading())
         self._say(result.messages, is_feature)
@@ -191,6 +223,16 @@ class Tables:
             )
         if unseen and self.columns.task is None and self.source.file_per_task is None:
             raise ParameterError(LazyMessage("cli.refusal.unseen_needs_task"))
+
+
+def free_memory() -> float | None:
+    """Return the bytes that are free on this machine, None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = {line.split(":")[0]: float(line.split()[1]) for line in lines}["MemAvailable"]
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+    return free * 1024
 
 
 def writable(

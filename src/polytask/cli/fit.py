@@ -26,6 +26,7 @@ def fit(
     """Read, fit, write the model and say what was done."""
     from polytask import save
     from polytask.cli.describe import say_data, say_model, say_next, scores_beside
+    from polytask.cli.in_parts import collect_training
     from polytask.cli.training_data import read_training
 
     speech = running.speech
@@ -37,7 +38,11 @@ def fit(
         example=f"model{MODEL_SUFFIX}",
         inputs=(tables.source.data,),
     )
-    training = read_training(tables, learning.override)
+    in_parts = bool(tables.source.too_large)
+    if in_parts:
+        training, learning = collect_training(tables, learning, running)
+    else:
+        training = read_training(tables, learning.override)
     if tables.source.is_statistics:
         learning = learning.for_statistics(training.X)
     estimator = learning.estimator(training, running)
@@ -50,7 +55,7 @@ def fit(
     save(estimator, path)
     name = learning.name
     scores = None
-    if not tables.source.is_statistics:
+    if not (tables.source.is_statistics or in_parts):
         scores = scores_beside(estimator, training, learning, running)
     say()
     say_model(estimator, speech, None if name in (SEARCH, FIXED) else name, scores)

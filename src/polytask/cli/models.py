@@ -128,8 +128,11 @@ class Learning:
 
     def for_statistics(self, found: TaskStatistics) -> Learning:
         """Return what to learn where nothing was said and the statistics have no folds."""
-        asked = self.model != SEARCH or self.penalty is not None or self.criterion is not None
-        if asked or len(found.folds) > 1:
+        return self if len(found.folds) > 1 else self.without_folds()
+
+    def without_folds(self) -> Learning:
+        """Return what to learn from statistics that have no folds."""
+        if self.model != SEARCH or self.penalty is not None or self.criterion is not None:
             return self
         note(LazyMessage("cli.note.no_folds"))
         return replace(self, model="learned prior")

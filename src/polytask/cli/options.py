@@ -285,6 +285,19 @@ def seconds(text: str) -> float:
     return found
 
 
+_SIZES = {"kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
+
+
+def in_bytes(text: str) -> float:
+    """Return how many bytes a size is, such as 2GB."""
+    words = "".join(text.lower().split())
+    found = re.fullmatch(rf"{_NUMBER}({'|'.join(_SIZES)})", words, re.ASCII)
+    size = float(found[1]) * _SIZES[found[2]] if found else 0.0
+    if not size:
+        raise ParameterError(LazyMessage("cli.refusal.memory", {"text": repr(text)}))
+    return size
+
+
 @dataclass(frozen=True)
 class Running:
     """Where the result goes, and how the command runs."""

@@ -140,9 +140,18 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
         table = source.table(columns.is_feature)
         dated = _dates_held_by(tables, [table])
         roles = roles_of(columns, list(table.columns), source.name, tables.splitting, dated)
-        _check_form(roles, table, source.name)
-        read = _targets if roles.task is None else _long
-        training = read(table, roles, tables, override)
+        check_form(roles, table, source.name)
+        return table_training(table, roles, tables, override)
+    _check_leaks(training, tables)
+    return training
+
+
+def table_training(
+    table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
+) -> TrainingData:
+    """Return what an estimator is fitted on, of the rows of one table."""
+    read = _targets if roles.task is None else _long
+    training = read(table, roles, tables, override)
     _check_leaks(training, tables)
     return training
 
@@ -248,7 +257,8 @@ def _check_leaks(training: TrainingData, tables: Tables) -> None:
         warnings.warn(DataWarning(message), stacklevel=2)
 
 
-def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
+def check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
+    """Refuse columns that are not those of one of the forms."""
     if not roles.targets:
         raise ParameterError(
             LazyMessage(

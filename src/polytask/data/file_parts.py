@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import dataset
 
 from polytask._checks import nearest_file
@@ -61,6 +62,31 @@ def file_parts(
     opened = {file: _opened(file, kind) for file in files}
     _refuse_unlike({file: each.schema for file, each in opened.items()})
     return partial(_batches, opened, part_rows, missing)
+
+
+# How many times the bytes of its cells, or of its text, reading and fitting a table takes.
+_CELLS, _TEXT, _PACKED = 5, 4.5, 5
+
+
+def bytes_needed(path: str) -> float:
+    """Return about how much memory it takes to read a table whole and to fit it; 0 if unknown."""
+    needed = 0.0
+    for file in _files_in(path) if os.path.isdir(path) else [path]:
+        if not os.path.isfile(file):
+            continue
+        kind, size = _kind_of(file, ""), os.path.getsize(file)
+        if kind == "text":
+            needed += size * _TEXT * (_PACKED if file.lower().endswith(".gz") else 1)
+        elif kind == "ipc":
+            needed += size * _CELLS
+        elif kind == "parquet":
+            try:
+                about = pq.read_metadata(file)
+            except (pa.ArrowException, OSError):
+                continue  # refused where it is read
+            groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
+            needed += max(8 * about.num_rows * about.num_columns, sum(groups)) * _CELLS
+    return needed
 
 
 def _files_in(folder: str) -> list[str]:

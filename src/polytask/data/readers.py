@@ -159,7 +159,7 @@ def read_table(
             _check_columns(columns, table.column_names, source)
             table = table.select(list(columns))
         table, said = with_gaps(table, absent)
-        return ReadResult(_frame(table), (*notes, *said))
+        return ReadResult(frame_of(table), (*notes, *said))
     raw = _read_words(source, suffix, Style(sep, decimal, encoding, sheet))
     if columns is not None:
         _check_columns(columns, list(raw.columns), source)
@@ -167,7 +167,7 @@ def read_table(
             source, {c: raw.columns[c] for c in columns}, raw.encoding, raw.separator, raw.notes
         )
     tables, notes = type_columns([raw], decimal, absent)
-    return ReadResult(_frame(tables[0]), (*raw.notes, *notes), raw.encoding, raw.separator)
+    return ReadResult(frame_of(tables[0]), (*raw.notes, *notes), raw.encoding, raw.separator)
 
 
 def read_tables(
@@ -218,7 +218,7 @@ def read_tables(
             notes.extend((*said, *gaps))
     typed, said = type_columns(list(raws.values()), decimal, absent)
     ready.update(zip(raws, typed, strict=True))
-    return TablesResult({stem: _frame(ready[stem]) for stem in files}, (*notes, *said))
+    return TablesResult({stem: frame_of(ready[stem]) for stem in files}, (*notes, *said))
 
 
 def _matches(pattern: str) -> dict[str, str]:
@@ -390,7 +390,8 @@ def _check_columns(columns: Sequence[str], names: list[str], source: str) -> Non
             )
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """Return a table of pandas, with a plain index."""
     # Without the writer's metadata an index of pandas is a column like any other.
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     for name, column in zip(table.column_names, table.columns, strict=True):
