@@ -36,7 +36,7 @@ PART_ROWS = 200_000
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How files are written; None is found out."""
+    """How files are written, where None is found out, and how much is read at once."""
 
     PANEL = "help.panel.reading"
 
@@ -61,10 +61,12 @@ class TextFormat:
     )
     sheet: str | None = option("help.sheet", metavar="NAME")
     day_first: bool | None = option("help.day_first", "--day-first/--month-first")
+    memory: str | None = option("help.memory", metavar="SIZE")
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `read_table` and `read_tables`."""
-        return {name: value for name, value in asdict(self).items() if name != "day_first"}
+        others = ("day_first", "memory")
+        return {name: value for name, value in asdict(self).items() if name not in others}
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,6 @@ class RowSource:
         metavar="PATTERN",
     )
     text: TextFormat = TextFormat()
-    memory: str | None = option("help.memory", metavar="SIZE")
 
     def check(self, command: str) -> None:
         """Refuse both and neither."""
@@ -129,8 +130,8 @@ class RowSource:
 
         if self.data is None or self.is_statistics:
             return {}
-        limit = free_memory() if self.memory is None else in_bytes(self.memory)
-        needed = bytes_needed(self.data)
+        limit = free_memory() if self.text.memory is None else in_bytes(self.text.memory)
+        needed = bytes_needed(self.data)  # none of a folder, which is refused as such
         if limit is None or needed <= limit:
             return {}
         sizes = {"needed": needed, "limit": limit}
@@ -152,8 +153,9 @@ class RowSource:
         """Read the one table and say how, also what its columns mean as features."""
         from polytask.data.readers import read_table
 
-        if self.too_large:
-            raise DataError(LazyMessage("cli.refusal.too_large", self.too_large))
+        sizes = self.too_large
+        if sizes:
+            raise DataError(LazyMessage("cli.refusal.too_large", sizes))
 
         result = read_table(self.name, **self.text.reading())
         self._say(result.messages, is_feature)

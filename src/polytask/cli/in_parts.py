@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polytask.cli.columns import roles_of
-from polytask.cli.console import note, speak
-from polytask.cli.files import Tables
+from polytask.cli.console import FILE_ROWS, note, speak
+from polytask.cli.files import RowSource, Tables
 from polytask.cli.models import SEARCH, Learning
 from polytask.cli.options import Running, spoken_flags
 from polytask.cli.training_data import TrainingData, check_form, table_training
@@ -20,7 +21,8 @@ from polytask.exceptions import DataError, DataWarning, IncompatibleError, Param
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
-    from polytask.cli.columns import Roles
+    from polytask.cli.columns import Copied, Roles
+    from polytask.cli.predicted import Met
     from polytask.statistics import TaskStatistics
 
 # Rows that tell what the columns are for; each of them is checked as in a small table.
@@ -102,11 +104,45 @@ def _collected(
             if drop_missing:
                 target = table.column(roles.targets[0])
                 gap = target.is_null(nan_is_null=True)
-                table = table.filter(np.logical_not(gap.to_numpy()))
+                FILE_ROWS.kept = np.flatnonzero(~gap.to_numpy())
+                table = table.take(FILE_ROWS.kept)
             yield table
 
     target = roles.targets[0] if roles.task is not None else list(roles.targets)
     return collect_parts(needed, target, task_column=roles.task, sample_weight=roles.weight)
+
+
+def write_in_parts(
+    model: Any,  # noqa: ANN401 - any estimator
+    source: RowSource,
+    copied: Copied,
+    running: Running,
+    target: str,
+) -> Met:
+    """Write the predictions for a table, part by part, whole or not at all."""
+    from polytask.cli.predicted import Met, prediction_table, rows_of
+    from polytask.data.readers import arrow_of, frame_of, write_parts
+
+    note(LazyMessage("cli.note.in_parts", source.too_large))
+    met: list[Met] = []
+
+    def predicted() -> Iterator[Any]:
+        for part in watched(source.parts()(), running):
+            rows = rows_of(model, frame_of(part), source, copied)
+            table = arrow_of(prediction_table(model, rows, copied.interval), target)
+            for name in rows.beside.columns:
+                # A part whose cells are all missing does not know what they would be.
+                table = table.set_column(table.column_names.index(name), name, part.column(name))
+            found = Met.of(model, rows)
+            met[:] = [met[0].with_others(found) if met else found]
+            yield table
+
+    parts = predicted()
+    first = next(parts, None)
+    if first is None:
+        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
+    write_parts(itertools.chain([first], parts), target)
+    return met[0]
 
 
 def watched(parts: Iterator[Any], running: Running) -> Iterator[Any]:
@@ -114,11 +150,13 @@ def watched(parts: Iterator[Any], running: Running) -> Iterator[Any]:
     started = said = time.monotonic()
     count = 0
     for part in parts:
+        FILE_ROWS.first, FILE_ROWS.kept = count, None
         yield part
         count, now = count + len(part), time.monotonic()
         if now - said >= _PAUSE and not running.quiet:
             said = now
             _say_speed(count, now - started, running)
+    FILE_ROWS.first = 0
     if not running.quiet:
         _say_speed(count, time.monotonic() - started, running)
 

@@ -73,6 +73,7 @@ def predict(
     from polytask import load
     from polytask.cli import predicted
     from polytask.cli.describe import named
+    from polytask.cli.in_parts import write_in_parts
     from polytask.data.readers import write_table
 
     model = load(path)
@@ -80,18 +81,18 @@ def predict(
         model.unseen_tasks = copied.unseen_tasks
     if copied.interval is not None:
         predicted.require_intervals(model)
-    rows = predicted.read_rows(model, source, copied)
-    table = predicted.prediction_table(model, rows, copied.interval)
-    write_table(table, target)
+    if source.too_large:
+        found = write_in_parts(model, source, copied, running, target)
+    else:
+        rows = predicted.read_rows(model, source, copied)
+        write_table(predicted.prediction_table(model, rows, copied.interval), target)
+        found = predicted.Met.of(model, rows)
     speech = running.speech
-    met = rows.met(model)
-    for message in (*met.dates, *met.messages):
+    for message in (*found.report.dates, *found.report.messages):
         note(message)
-    strangers = rows.unseen(model)
-    if strangers:
-        names = set(strangers)
-        count = sum(label in names for label in rows.task or ())
+    if found.strangers:
+        count, names = sum(found.strangers.values()), [str(name) for name in found.strangers]
         fields: dict[str, str | int] = {"rows": speech("count.rows", {"n": count})}
-        fields |= {"n": len(strangers), "names": named([str(s) for s in strangers])}
+        fields |= {"n": len(names), "names": named(names)}
         note(speech("cli.predict.unseen", fields))
-    say(speech("cli.predict.wrote", {"n": rows.n_rows, "path": target}))
+    say(speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -76,6 +77,24 @@ class RowsToPredict:
             present = np.concatenate(held)
         report: TransformReport = encoder.encode(table, present=present).report
         return report
+
+
+@dataclass(frozen=True, eq=False)
+class Met:
+    """What deserves a look in rows that were predicted, and rows of tasks that are unknown."""
+
+    report: TransformReport
+    strangers: Counter[Hashable]
+
+    @classmethod
+    def of(cls, model: Any, rows: RowsToPredict) -> Met:  # noqa: ANN401 - any estimator
+        """Return what is met in rows."""
+        names = set(rows.unseen(model))
+        return cls(rows.met(model), Counter(label for label in rows.task or () if label in names))
+
+    def with_others(self, other: Met) -> Met:
+        """Return what is met in the rows of both."""
+        return Met(self.report.with_others(other.report), self.strangers + other.strangers)
 
 
 def prediction_table(
@@ -208,6 +227,11 @@ def read_rows(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
     if source.data is None:
         return _separate(model, source, copied)
     table = source.table(set(model.feature_names_in_).__contains__)
+    return rows_of(model, table, source, copied)
+
+
+def rows_of(model: Any, table: pd.DataFrame, source: RowSource, copied: Copied) -> RowsToPredict:  # noqa: ANN401
+    """Return the rows of a table as rows to predict."""
     column = task_column_of(model, copied.task, table, source.name)
     columns = list(table.columns)
     beside = _beside(copied, columns, source.name)

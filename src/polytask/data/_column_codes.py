@@ -24,6 +24,7 @@ from polytask.data._cells import (
     missing_cells,
 )
 from polytask.data._encoding_report import (
+    N_EXAMPLES,
     ColumnReport,
     FarCells,
     TransformReport,
@@ -35,7 +36,6 @@ from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage, one_paragraph
 
-N_EXAMPLES = 5
 NEARLY_ALL = 0.9
 
 # How many times the range of the training column a cell may lie outside of it, unremarked.

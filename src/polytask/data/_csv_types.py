@@ -231,6 +231,9 @@ class ColumnSurvey:
         marked = words.among((*MISSING_MARKERS, *self.missing))
         known = _where(pc.invert(marked), words.trimmed)
         values = meaning.values(known, self.decimal.mark)
+        if self.gaps and values is not None and pa.types.is_integer(values.type):
+            # As integers with missing cells become floats in a data frame.
+            values = pc.cast(values, pa.float64())
         return None if values is None else words.spread(values)
 
 

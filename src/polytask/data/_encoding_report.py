@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -111,6 +112,11 @@ class EncodingReport:
         return tuple(column.name for column in self.columns if column.dropped)
 
 
+N_EXAMPLES = 5
+_NO_ROWS, _NO_LEVELS = np.empty(0, dtype=bool), np.empty(0, dtype=object)
+_NO_VALUES = np.empty(0)
+
+
 @dataclass(frozen=True, eq=False)
 class UnknownLevels:
     """The cells of one column whose level was not in the training table.
@@ -187,6 +193,43 @@ class TransformReport:
     unknown: dict[str, UnknownLevels] = field(default_factory=dict)
     far: dict[str, FarCells] = field(default_factory=dict)
     later: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def with_others(self, other: TransformReport) -> TransformReport:
+        """Return what was met in the rows of both; which rows it was is not kept.
+
+        Parameters
+        ----------
+        other : TransformReport
+            What was met in other rows.
+
+        Returns
+        -------
+        TransformReport
+        """
+        unknown, far = dict(self.unknown), dict(self.far)
+        for name, more in other.unknown.items():
+            known = unknown.get(name, more)
+            count = more.count if known is more else known.count + more.count
+            levels = sorted({*known.examples, *more.examples})[:N_EXAMPLES]
+            unknown[name] = UnknownLevels(count, tuple(levels), _NO_ROWS, _NO_LEVELS)
+        for name, cells in other.far.items():
+            held = far.get(name, cells)
+            count = cells.count if held is cells else held.count + cells.count
+            low, high = cells.seen
+            ends = held.farthest, cells.farthest
+            farthest = max(ends, key=lambda value: max(value / 2 - high / 2, low / 2 - value / 2))
+            far[name] = FarCells(count, farthest, cells.seen, _NO_ROWS, _NO_VALUES)
+        later = dict(self.later)
+        for name, (count, last) in other.later.items():
+            later[name] = count + later.get(name, (0, last))[0], last
+        return TransformReport(
+            self.n_rows + other.n_rows,
+            dict(Counter(self.missing) + Counter(other.missing)),
+            dict(Counter(self.imputed) + Counter(other.imputed)),
+            unknown,
+            far,
+            later,
+        )
 
     @property
     def dates(self) -> tuple[LazyMessage, ...]:

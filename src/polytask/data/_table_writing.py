@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import narwhals as nw
@@ -16,7 +17,7 @@ from polytask.exceptions import DataError
 from polytask.io.atomic import write_whole
 from polytask.messages import LazyMessage
 
-Writer = Callable[[pa.Table, BinaryIO], None]
+Writer = Callable[[Iterator[pa.Table], BinaryIO], None]
 
 
 def write_table(frame: object, path: str | os.PathLike[str]) -> None:
@@ -40,26 +41,44 @@ def write_table(frame: object, path: str | os.PathLike[str]) -> None:
         If the suffix is another one, a column cannot be written, the folder is not there, or
         the disk is full; nothing is left behind.
     """
+    write_parts(iter([arrow_of(frame, path)]), path)
+
+
+def write_parts(tables: Iterator[pa.Table], path: str | os.PathLike[str]) -> None:
+    """Write tables below each other to a file, whole or not at all, as :func:`write_table`."""
     name = os.fspath(path).lower()
     zipped = name.endswith(".gz")
     suffix = os.path.splitext(name.removesuffix(".gz"))[1]
     write = _TEXT.get(suffix) if zipped else (_TEXT | _BINARY).get(suffix)
     if write is None:
         raise DataError(LazyMessage("write.refusal.suffix", {"path": os.fspath(path)}))
-    table = _table(frame, path)
-    write_whole(path, lambda file: _compressed(write, table, file, zipped))
+    alike = _alike(tables, path)
+    write_whole(path, lambda file: _compressed(write, alike, file, zipped))
 
 
-def _compressed(write: Writer, table: pa.Table, file: BinaryIO, zipped: bool) -> None:
+def _alike(tables: Iterator[pa.Table], path: str | os.PathLike[str]) -> Iterator[pa.Table]:
+    """Yield tables with the types of the first."""
+    schema = None
+    for table in tables:
+        schema = schema or table.schema
+        try:
+            yield table if table.schema.equals(schema) else table.cast(schema)
+        except pa.ArrowException as error:
+            fields = {"path": os.fspath(path), "error": str(error)}
+            raise DataError(LazyMessage("write.refusal.other", fields)) from None
+
+
+def _compressed(write: Writer, tables: Iterator[pa.Table], file: BinaryIO, zipped: bool) -> None:
     if not zipped:
-        write(table, file)
+        write(tables, file)
         return
     # No time and no name, so that the same table gives the same bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-        write(table, packed)  # type: ignore[arg-type]
+        write(tables, packed)  # type: ignore[arg-type]
 
 
-def _table(frame: object, path: str | os.PathLike[str]) -> pa.Table:
+def arrow_of(frame: object, path: str | os.PathLike[str]) -> pa.Table:
+    """Return a data frame as it is written to a file."""
     try:
         view: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         table = view.to_arrow()
@@ -72,25 +91,31 @@ def _table(frame: object, path: str | os.PathLike[str]) -> pa.Table:
 
 
 def _text(separator: str) -> Writer:
-    def write(table: pa.Table, file: BinaryIO) -> None:
-        frame = table.to_pandas(ignore_metadata=True, date_as_object=True)
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            # Integers and booleans with missing cells would come out as 1.0 and True mixed.
-            if column.null_count and not str(column.type).startswith(("float", "double")):
-                frame[name] = column.to_pandas(integer_object_nulls=True)
-        text = frame.to_csv(index=False, sep=separator, lineterminator="\n")
-        file.write(text.encode("utf-8"))
+    def write(tables: Iterator[pa.Table], file: BinaryIO) -> None:
+        for k, table in enumerate(tables):
+            frame = table.to_pandas(ignore_metadata=True, date_as_object=True)
+            for name, column in zip(table.column_names, table.columns, strict=True):
+                # Integers and booleans with missing cells would come out as 1.0 and True mixed.
+                if column.null_count and not str(column.type).startswith(("float", "double")):
+                    frame[name] = column.to_pandas(integer_object_nulls=True)
+            text = frame.to_csv(index=False, header=not k, sep=separator, lineterminator="\n")
+            file.write(text.encode("utf-8"))
 
     return write
 
 
-def _parquet(table: pa.Table, file: BinaryIO) -> None:
-    pq.write_table(table, file)
+def _parquet(tables: Iterator[pa.Table], file: BinaryIO) -> None:
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
 
 
-def _arrow(table: pa.Table, file: BinaryIO) -> None:
-    with ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+def _arrow(tables: Iterator[pa.Table], file: BinaryIO) -> None:
+    first = next(tables)
+    with ipc.new_file(file, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
 
 
 _TEXT: dict[str, Writer] = {".csv": _text(","), ".tsv": _text("\t")}

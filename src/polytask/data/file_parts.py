@@ -69,24 +69,20 @@ _CELLS, _TEXT, _PACKED = 5, 4.5, 5
 
 
 def bytes_needed(path: str) -> float:
-    """Return about how much memory it takes to read a table whole and to fit it; 0 if unknown."""
-    needed = 0.0
-    for file in _files_in(path) if os.path.isdir(path) else [path]:
-        if not os.path.isfile(file):
-            continue
-        kind, size = _kind_of(file, ""), os.path.getsize(file)
-        if kind == "text":
-            needed += size * _TEXT * (_PACKED if file.lower().endswith(".gz") else 1)
-        elif kind == "ipc":
-            needed += size * _CELLS
-        elif kind == "parquet":
-            try:
-                about = pq.read_metadata(file)
-            except (pa.ArrowException, OSError):
-                continue  # refused where it is read
-            groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
-            needed += max(8 * about.num_rows * about.num_columns, sum(groups)) * _CELLS
-    return needed
+    """Return about how much memory it takes to read a file whole and to fit it; 0 if unknown."""
+    if not os.path.isfile(path):
+        return 0.0
+    kind, size = _kind_of(path, ""), os.path.getsize(path)
+    if kind == "text":
+        return size * _TEXT * (_PACKED if path.lower().endswith(".gz") else 1)
+    if kind == "parquet":
+        try:
+            about = pq.read_metadata(path)
+        except (pa.ArrowException, OSError):
+            return 0.0  # refused where it is read
+        groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
+        size = max(8 * about.num_rows * about.num_columns, sum(groups))
+    return float(size * _CELLS) if kind else 0.0
 
 
 def _files_in(folder: str) -> list[str]:

@@ -23,14 +23,22 @@ from polytask._checks import nearest, nearest_file
 from polytask.data._csv_text import RawTable, decode, parse
 from polytask.data._csv_types import type_columns
 from polytask.data._excel import EXCEL_SUFFIXES, read_workbook
-from polytask.data._table_writing import write_table
+from polytask.data._table_writing import arrow_of, write_parts, write_table
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ReadResult", "TablesResult", "read_table", "read_tables", "write_table"]
+__all__ = [
+    "ReadResult",
+    "TablesResult",
+    "arrow_of",
+    "read_table",
+    "read_tables",
+    "write_parts",
+    "write_table",
+]
 
 FilePath = str | os.PathLike[str]
 Messages = tuple[LazyMessage, ...]

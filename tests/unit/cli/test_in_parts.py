@@ -1,0 +1,294 @@
+"""Tables that need more memory than they may take: fit and predict read them in parts."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_allclose
+
+from polytask import BayesianMultiTaskRegressor, MultiTaskRegressor, MultiTaskRegressorIC, load
+from polytask.cli import files
+from polytask.data.file_parts import bytes_needed
+from polytask.data.readers import read_table, write_table
+from polytask.penalties import parse
+from polytask.statistics import collect
+
+SMALL = ("--memory", "1KB")
+ROLES = ("--task", "shop", "--target", "sold")
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read few rows at a time."""
+    monkeypatch.setattr(files, "PART_ROWS", 70)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Return rows of shops: numbers with gaps, words, a truth value, a weight."""
+    rng = np.random.default_rng(0)
+    made = pd.DataFrame(rng.normal(size=(300, 2)).round(3), columns=["width", "price"])
+    made.loc[3::41, "width"] = np.nan
+    made["colour"] = rng.choice(["red", "green", "blue"], 300)
+    made["open"] = rng.integers(2, size=300).astype(bool)
+    made["shop"] = rng.choice(["north", "south", "west"], 300)
+    made["weight"] = rng.uniform(0.5, 2, 300).round(2)
+    made["number"] = np.arange(300)
+    made["sold"] = (made.price * 2 + (made.colour == "red") + rng.normal(size=300)).round(3)
+    return made
+
+
+MODELS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "nothing": ((), BayesianMultiTaskRegressor()),
+    "criterion": (
+        ("--criterion", "bic"),
+        MultiTaskRegressorIC(criterion="bic", standardize=True, scale_targets="auto"),
+    ),
+    "fixed": (
+        ("--model", "multitask", "--penalty", "L21(0.1)"),
+        MultiTaskRegressor(parse("L21(0.1)"), standardize=True, scale_targets="auto"),
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "feather"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_fit_in_parts_is_that_of_the_rows(run, folder, table, name, suffix) -> None:
+    words, estimator = MODELS[name]
+    write_table(table, f"t.{suffix}")
+    roles = (*ROLES, "--weight", "weight", "--id", "number")
+    done = run("fit", f"t.{suffix}", *roles, *words, "--out", "m.polytask", *SMALL)
+    assert done.status == 0, done.err
+    assert f"Note: t.{suffix} would take about" in done.err
+    assert "so it is read in parts" in done.err
+    assert "300 rows read, " in done.err
+    assert "no score on held-out rows" in done.err
+    model = load("m.polytask")
+    rows = collect(
+        table.drop(columns=["sold", "weight", "number"]), table["sold"], task_column="shop",
+        sample_weight=table["weight"], encoder=model.encoder_,
+    )  # fmt: skip
+    same = estimator.fit(rows)
+    assert_allclose(model.predict(table), same.predict(table), rtol=0, atol=1e-9)
+    # What all levels of a column have in common is the intercept's as well.
+    kept = [
+        k
+        for k, label in enumerate(model.encoder_.get_feature_names_out())
+        if "colour" not in label
+    ]
+    assert_allclose(model.coef_[:, kept], same.coef_[:, kept], rtol=0, atol=1e-9)
+    assert model.feature_names_in_.tolist() == ["width", "price", "colour", "open", "shop"]
+
+
+def test_targets_in_parts(run, folder, table) -> None:
+    table["lost"] = -table["sold"] + table["price"]
+    table.loc[::9, "lost"] = np.nan
+    table.drop(columns=["weight", "number", "shop"]).to_csv("t.csv", index=False)
+    words = ("--targets", "*o[ls]*d", "--target", "lost", "--model", "multitask")
+    done = run("fit", "t.csv", *words, "--penalty", "L21(0.1)", "--out", "m.polytask", *SMALL)
+    assert done.status == 0, done.err
+    assert load("m.polytask").tasks_.tolist() == ["lost", "sold"]
+
+
+def test_a_table_that_fits_is_read_whole(run, folder, table) -> None:
+    table.to_csv("t.csv", index=False)
+    words = (*ROLES, "--model", "multitask", "--penalty", "L21(0.1)", "--out", "m.polytask")
+    for memory in ((), ("--memory", "1.5 GB")):
+        done = run("fit", "t.csv", *words, *memory, "--force")
+        assert done.status == 0, done.err
+        assert "in parts" not in done.err
+        assert "Held out" in done.out
+
+
+def test_the_free_memory_is_the_limit(run, folder, table, monkeypatch) -> None:
+    table.to_csv("t.csv", index=False)
+    monkeypatch.setattr(files, "free_memory", lambda: 10_000.0)
+    done = run("fit", "t.csv", *ROLES, "--out", "m.polytask", "--quiet")
+    assert done.status == 0, done.err
+    assert "more than 1e-05 GB, so it is read in parts" in done.err
+    assert "rows read" not in done.err
+
+
+def test_sizes_are_estimated_from_files(folder, table) -> None:
+    rng = np.random.default_rng(0)
+    whole = table.sample(15_000, replace=True, random_state=0)
+    whole[["width", "price", "sold"]] = rng.normal(size=(15_000, 3))
+    used = whole.memory_usage(deep=True).sum()
+    for name in ("t.csv", "t.csv.gz", "t.parquet", "t.feather"):
+        write_table(whole, name)
+        assert 0.3 * used < bytes_needed(name) < 30 * used
+    assert bytes_needed("none.csv") == 0
+
+
+REFUSED = {
+    "folds": (("--folds", "3"), "--folds needs all rows in memory"),
+    "groups": (("--group", "number"), "--group needs all rows in memory"),
+    "times": (("--time", "number"), "--time needs all rows in memory"),
+    "dates": (("--date-features",), "--date-features needs all rows in memory"),
+    "penalty": (("--penalty", "L21"), "no strength is chosen by folds: add --criterion bic"),
+    "model": (("--model", "separate"), "Model 'separate' needs all rows"),
+    "loss": (
+        ("--model", "multitask", "--penalty", "L21(0.1)", "--loss", "huber"),
+        "Model 'multitask' needs all rows in memory",
+    ),
+    "classes": (("--loss", "logistic"), "'sold' holds classes, whose models need all rows"),
+    "size": (("--memory", "much"), "--memory must be a number with a unit, such as 500MB"),
+    "nothing": (("--memory", "0GB"), "--memory must be a number with a unit"),
+    "column": (("--weight", "wight"), "no column 'wight'"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_needs_rows_is_refused(run, folder, table, words, said) -> None:
+    table["sold"] = (table["sold"] > 0).astype(int) if "logistic" in words else table["sold"]
+    table.to_csv("t.csv", index=False)
+    done = run("fit", "t.csv", *ROLES, *SMALL, *words, "--out", "m.polytask")
+    assert done.status != 0
+    assert said in done.err
+    assert not Path("m.polytask").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "inspect", "tune"])
+def test_other_commands_refuse_what_does_not_fit(run, folder, table, command) -> None:
+    table.to_csv("t.csv", index=False)
+    out = ("--out", "o") if command != "inspect" else ()
+    done = run(command, "t.csv", *ROLES, *SMALL, *out)
+    assert done.status != 0
+    assert "t.csv would take about" in done.err
+    assert "polytask fit and polytask predict read such a table in parts" in done.err
+
+
+def test_rows_are_counted_in_the_whole_file(run, folder, table) -> None:
+    table.loc[200, "sold"] = np.nan
+    table.to_csv("t.csv", index=False)
+    done = run("fit", "t.csv", *ROLES, *SMALL, "--out", "m.polytask")
+    assert done.status != 0
+    assert "202" in done.err
+    done = run("fit", "t.csv", *ROLES, *SMALL, "--drop-missing-target", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "299" in done.out
+
+
+def test_a_target_of_words_in_a_later_part_is_refused(run, folder, table) -> None:
+    table = table.astype({"sold": str})
+    table.loc[250, "sold"] = "many"
+    table.to_csv("t.csv", index=False)
+    done = run("fit", "t.csv", *ROLES, *SMALL, "--out", "m.polytask")
+    assert done.status != 0
+    assert not Path("m.polytask").exists()
+
+
+def fitted(run, table: pd.DataFrame) -> None:
+    """Fit the table in memory."""
+    table.to_csv("train.csv", index=False)
+    roles = (*ROLES, "--weight", "weight", "--id", "number", "--model", "learned prior")
+    assert run("fit", "train.csv", *roles, "--out", "m.polytask").status == 0
+
+
+def strange(table: pd.DataFrame) -> pd.DataFrame:
+    """Return new rows in which much is odd."""
+    table = table.drop(columns="sold")
+    table.loc[[5, 250], "colour"] = "violet"
+    table.loc[[6, 251], "price"] = [1e6, -1e7]
+    table.loc[[7, 252], "price"] = np.nan
+    table.loc[[8, 9, 253], "shop"] = ["east", "east", "up"]
+    table["kept"] = pd.array([None, *range(299)], dtype="Int64")
+    table["text"] = [None] * 100 + ["a"] * 200
+    return table
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet", "arrow"])
+def test_predictions_in_parts_are_those_of_the_whole(run, folder, table, suffix) -> None:
+    fitted(run, table)
+    write_table(strange(table), f"new.{suffix}")
+    words = ("--id", "number", "--keep", "kept", "--keep", "text", "--unseen-tasks", "shared")
+    said = []
+    for out, memory in (("parts", SMALL), ("whole", ("--memory", "1GB"))):
+        name = f"{out}.{suffix}"
+        done = run("predict", "m.polytask", f"new.{suffix}", *words, *memory, "--out", name,
+                   "--interval", "0.9")  # fmt: skip
+        assert done.status == 0, done.err
+        lines = [line for line in done.err.splitlines() if "rows read, " not in line]
+        said.append([line for line in lines if "in parts" not in line])
+        assert ("in parts" in done.err) == (out == "parts")
+    assert said[0] == said[1]
+    assert any("violet" in line for line in said[0])
+    assert any("-1e+07" in line for line in said[0])
+    parts, whole = (read_table(f"{out}.{suffix}").table for out in ("parts", "whole"))
+    assert len(parts) == 300
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-12)
+
+
+class Full:
+    """A file on a disk that is full after some bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: Any) -> int:
+        """Write, or say that there is no room."""
+        self.room -= len(memoryview(data))
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self.file.write(data))
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "arrow"])
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_full_disk_leaves_what_was_there(run, folder, table, monkeypatch, suffix, room) -> None:
+    fitted(run, table)
+    pd.concat([table] * 20).to_csv("new.csv", index=False)
+    out = Path(f"p.{suffix}")
+    out.write_text("before")
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open",
+        lambda path, *given, **named: (
+            Full(opened(path, *given, **named), room)
+            if path.suffix == ".part"
+            else opened(path, *given, **named)
+        ),
+    )  # fmt: skip
+    done = run("predict", "m.polytask", "new.csv", *SMALL, "--out", out, "--force")
+    assert done.status != 0
+    assert f"{out}" in done.err
+    assert "No space left on device" in done.err
+    assert "bug" not in done.err
+    assert out.read_text() == "before"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["m.polytask", "new.csv", out.name, "train.csv"]
+    )
+
+
+def test_a_refusal_on_the_way_leaves_nothing(run, folder, table) -> None:
+    fitted(run, table)
+    table.loc[250, "shop"] = "east"
+    table.to_csv("new.csv", index=False)
+    done = run("predict", "m.polytask", "new.csv", *SMALL, "--out", "p.csv")
+    assert done.status != 0
+    assert "'east'" in done.err
+    assert not Path("p.csv").exists()
+
+
+def test_an_empty_table_is_refused(run, folder, table) -> None:
+    fitted(run, table)
+    pq.write_table(pa.Table.from_pandas(table[:0]), "new.parquet")
+    done = run("predict", "m.polytask", "new.parquet", "--out", "p.csv")
+    assert done.status != 0
+    assert "has a header but no rows" in done.err or "no rows" in done.err
