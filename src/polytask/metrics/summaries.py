@@ -170,10 +170,15 @@ def joined(parts: Sequence[HeldOut]) -> ScoredColumns:
     if any(held.weight is not None for held in parts):
         each = [np.ones(len(h.y)) if h.weight is None else h.weight for h in parts]
         weight = np.concatenate(each)
+    # Without columns where there are no probabilities.
+    shares = [
+        np.empty((len(held.y), 0)) if held.probabilities is None else held.probabilities
+        for held in parts
+    ]
     return ScoredColumns(
         np.concatenate([held.y for held in parts]),
         np.concatenate([held.prediction for held in parts]),
-        np.concatenate([_table(held) for held in parts]),
+        np.concatenate(shares),
         weight,
     )
 
@@ -207,8 +212,3 @@ def _same_classes(one: HeldOut, other: HeldOut) -> bool:
     if one.classes is None or other.classes is None:
         return False
     return bool(one.classes.tolist() == other.classes.tolist())
-
-
-def _table(held: HeldOut) -> NDArray[Any]:
-    """Return the probabilities, without columns if there are none."""
-    return np.empty((len(held.y), 0)) if held.probabilities is None else held.probabilities
