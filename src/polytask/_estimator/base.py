@@ -42,7 +42,7 @@ from polytask._registry import State
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.data.labels import in_order
 from polytask.data.missing import missing_mask
-from polytask.exceptions import DataWarning, ParameterError
+from polytask.exceptions import DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
@@ -171,11 +171,18 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Say whether means and products of the rows are all that these parameters need."""
         return False
 
+    def _refuse_parts(self) -> None:
+        """Refuse to fit rows that are read in parts, several times, unless that is possible."""
+        fields = {"owner": type(self).__name__}
+        raise IncompatibleError(LazyMessage("estimator.refusal.in_parts", fields))
+
     def _read_collected(self, X: Collected, *held: object) -> Given:
         """Return the rows that stand for statistics."""
         owner = type(self).__name__
         refuse_beside_statistics(owner, *held)
-        if not self._fits_moments():
+        if X.in_parts:
+            self._refuse_parts()
+        elif not self._fits_moments():
             raise refused_statistics(owner)
         if self.task_column not in (None, X.task_column):
             fields = {"column": repr(X.task_column)}

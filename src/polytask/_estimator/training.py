@@ -56,6 +56,11 @@ class Collected(Protocol):
         ...
 
     @property
+    def in_parts(self) -> bool:
+        """Whether the rows can be read again, a part at a time."""
+        ...
+
+    @property
     def n_rows(self) -> int:
         """How many rows were collected."""
         ...

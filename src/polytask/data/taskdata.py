@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
-from typing import Any, Self
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,17 @@ from polytask.data.outcomes import check_length
 from polytask.data.separate import separate_fields
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.messages import LazyMessage
+
+Sums = TypeVar("Sums")
+
+
+class EncodedParts(Protocol):
+    """Rows that are read a part at a time."""
+
+    def summed(
+        self, summary: Callable[[TaskData], Sums], together: Callable[[Sums, Sums], Sums]
+    ) -> Sums:
+        """Return the summaries of all encoded parts put together."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +72,8 @@ class TaskData:
         How many rows the input had, where some of weight zero were left out; else None.
     fold : ndarray of shape (n,), integers, or None
         The fold of every row, where rows stand for statistics that were collected with folds.
+    parts : EncodedParts or None
+        What reads the rows that these stand for, a part at a time.
     """
 
     X: Design
@@ -74,6 +87,7 @@ class TaskData:
     present: NDArray[np.bool_] | None = None
     n_input: int | None = None
     fold: NDArray[np.intp] | None = None
+    parts: EncodedParts | None = None
 
     @classmethod
     def from_long(

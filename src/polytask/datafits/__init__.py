@@ -3,6 +3,7 @@
 from polytask.datafits.base import Datafit, Evaluation
 from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
 from polytask.datafits.designs import Features, Shared, Stacked, StackedClasses
+from polytask.datafits.in_parts import InParts, LocalQuadratic, LossSums, PassStack, loss_sums
 from polytask.datafits.intercepts import (
     AnchoredIntercepts,
     Intercepts,
@@ -42,7 +43,11 @@ __all__ = [
     "Evaluation",
     "Features",
     "FreeFeatures",
+    "InParts",
     "Intercepts",
+    "LocalQuadratic",
+    "LossSums",
+    "PassStack",
     "PiecewiseLinearSamples",
     "MomentSquares",
     "NoIntercepts",
@@ -64,6 +69,7 @@ __all__ = [
     "column_sums",
     "in_units",
     "joined",
+    "loss_sums",
     "narrowed",
     "on_rows",
     "quadratic_conjugate",

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -416,8 +417,13 @@ class Profile:
     # Newton step leads nowhere. There the curvature is raised, up to its bound, until the
     # step is no longer than has proved right for that intercept.
 
-    stack: BlockStack
+    # The last step is taken where it promises to lower the value by the share `polish`, and slopes
+    # are a share `flat` of it.
+
+    stack: Any  # BlockStack, or what answers as one
     intercepts: Intercepts
+    polish: float = _POLISH
+    flat: float = _FLAT
 
     def minimise(self, plain: Predictions, start: Array, quadratic: bool) -> Array:
         """Return the best intercepts for predictions that have none yet."""
@@ -427,7 +433,17 @@ class Profile:
             return b
         if quadratic:
             eta = self.stack.shift(plain, b)
-            return b + self.stack.intercept_solver(eta, self.intercepts)(-self._gradient(eta, b))
+            step = self.stack.intercept_solver(eta, self.intercepts)(-self._gradient(eta, b))
+        else:
+            b, _, step = self.near(plain, start)
+        return np.asarray(b + step)
+
+    def near(self, plain: Any, start: Array) -> tuple[Array, Any, Array]:  # noqa: ANN401
+        """Return intercepts near the best, the predictions there, and the step that is left."""
+        # Shapes: start (n_columns,).
+        b = self.intercepts.project(start)
+        if isinstance(self.intercepts, NoIntercepts):
+            return b, self.stack.shift(plain, b), np.zeros_like(b)
         point = self._begin(plain, b)
         reach = _Reach(np.full(b.size, _REACH), np.zeros(b.size))
         for _ in range(_STEPS):
@@ -435,24 +451,25 @@ class Profile:
             if self._is_last(way, point.value):
                 # So near the optimum values no longer tell steps apart: one pure Newton
                 # step squares the error, which leaves rounding only.
-                return point.b + way.step
+                return point.b, point.eta, way.step
             moved = self._halved(plain, point, way)
             if moved is None or (moved.value >= point.value and way.pure):
-                return self._settled(plain, point)
+                point = self._settled(plain, point)
+                break
             point = moved
-        return point.b
+        return point.b, point.eta, np.zeros_like(point.b)
 
-    def _settled(self, plain: Predictions, point: _InterceptPoint) -> Array:
+    def _settled(self, plain: Predictions, point: _InterceptPoint) -> _InterceptPoint:
         """Go on by slopes where values are level for rounding: they tell far smaller steps."""
-        best, steepest = point.b, np.inf
+        best, steepest = point, np.inf
         for _ in range(_SETTLING):
             gradient = self._gradient(point.eta, point.b)
             slope = float(np.max(np.abs(self.intercepts.project(gradient)), initial=0.0))
             if not slope < 0.5 * steepest:
                 break
-            best, steepest = point.b, slope
+            best, steepest = point, slope
             solve = self.stack.intercept_solver(point.eta, self.intercepts)
-            point = self._at(plain, best - solve(gradient))
+            point = self._at(plain, best.b - solve(gradient))
         return best
 
     def _begin(self, plain: Predictions, b: Array) -> _InterceptPoint:
@@ -474,7 +491,8 @@ class Profile:
         return _InterceptPoint(b, eta, self.stack.value(eta) + self.intercepts.penalty(b))
 
     def _gradient(self, eta: Predictions, b: Array) -> Array:
-        return self.stack.collect(self.stack.slopes(eta)) + self.intercepts.gradient(b)
+        slopes: Array = self.stack.collect(self.stack.slopes(eta))
+        return slopes + self.intercepts.gradient(b)
 
     def _way(self, point: _InterceptPoint, reach: _Reach) -> _InterceptStep:
         gradient = self._gradient(point.eta, point.b)
@@ -492,7 +510,7 @@ class Profile:
         size = max(self.stack.total_weight, abs(value))
         slope = float(np.max(np.abs(way.slope), initial=0.0))
         short = float(np.max(np.abs(way.step), initial=0.0)) < _SHORT
-        return way.descent <= _POLISH * size and slope <= _FLAT * size and short
+        return way.descent <= self.polish * size and slope <= self.flat * size and short
 
     def _halved(
         self, plain: Predictions, point: _InterceptPoint, way: _InterceptStep

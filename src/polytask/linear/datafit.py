@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -242,8 +242,9 @@ class RowParts:
         stacked = Stacked(self.rows, np.asarray(self.data.offsets), columns)
         return collect_stacked(stacked, self.y, self.weight, self.scale)
 
-    def blocks(self) -> list[Block]:
+    def blocks(self, joint: bool = False) -> list[Block]:
         """Return one block per scalar loss, and those of several classes."""
+        # `joint`: whether these depend on nothing but losses, classes and the form.
         by_loss: dict[Loss, list[int]] = {}
         for t, loss in enumerate(self.outcomes.losses):
             by_loss.setdefault(loss, []).append(t)
@@ -252,7 +253,7 @@ class RowParts:
             if isinstance(loss, Multinomial):
                 # A task without rows has no classes, hence no columns.
                 held = [t for t in tasks if self.outcomes.n_outputs[t]]
-                blocks += self._classes_blocks(loss, held)
+                blocks += self._classes_blocks(loss, held, joint)
             else:
                 blocks.append(self._scalar_block(loss, np.array(tasks, dtype=np.intp)))
         return blocks
@@ -282,14 +283,16 @@ class RowParts:
         ends = np.cumsum([0, *[len(p) for p in parts]])
         return np.concatenate(parts), ends.astype(np.intp)
 
-    def _classes_blocks(self, loss: Loss, tasks: list[int]) -> list[ClassesBlock]:
+    def _classes_blocks(self, loss: Loss, tasks: list[int], joint: bool) -> list[ClassesBlock]:
         """Return a block per task, small tasks with as many classes in one."""
         by_size: dict[int, list[int]] = {}
         for t in tasks:
             by_size.setdefault(self.outcomes.n_outputs[t], []).append(t)
         blocks: list[ClassesBlock] = []
         for same in by_size.values():
-            if self._few_rows(same):
+            if joint and self.data.form is Form.TARGETS:
+                blocks += [self._stacked_classes(loss, t) for t in same]
+            elif joint or self._few_rows(same):
                 blocks.append(self._joint_classes(loss, np.array(same, dtype=np.intp)))
             else:
                 blocks += [self._classes_block(loss, t) for t in same]
@@ -308,6 +311,12 @@ class RowParts:
         weight = self.weight[part] * np.repeat(self._factor()[tasks], np.diff(offsets))
         design = StackedClasses(self.rows.rows(part), offsets, table)
         return ClassesBlock(design, loss, self.y[part], weight)
+
+    def _stacked_classes(self, loss: Loss, t: int) -> ClassesBlock:
+        """Return the block of one target as one of several tasks with rows of their own."""
+        one = self._classes_block(loss, t)
+        offsets, table = np.array([0, len(one.weight)], dtype=np.intp), one.columns[None]
+        return replace(one, design=StackedClasses(one.design.features, offsets, table))
 
     def _classes_block(self, loss: Loss, t: int) -> ClassesBlock:
         owned = self.layout.slices[t]

@@ -8,8 +8,10 @@ from typing import Any
 
 from polytask._checks import one_of
 from polytask._estimator.documentation import documented
+from polytask._estimator.outcomes import loss_object
 from polytask._registry import saveable
 from polytask.data import TaskData
+from polytask.exceptions import IncompatibleError
 from polytask.linear.base import LinearClasses, LinearEstimator, LinearMixed, LinearNumbers
 from polytask.linear.fitting import (
     blas_threads,
@@ -17,7 +19,9 @@ from polytask.linear.fitting import (
     check_solver_settings,
     fit_problem,
 )
-from polytask.linear.problem import build_problem
+from polytask.linear.problem import build_problem, parts_term
+from polytask.losses import PiecewiseLinear
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
@@ -113,6 +117,15 @@ class PenalisedEstimator(LinearEstimator, ABC):
     n_jobs: int | None = None
     date_features: bool = False
 
+    def _refuse_parts(self) -> None:
+        owner = type(self).__name__
+        if isinstance(self, LinearMixed):
+            super()._refuse_parts()
+        loss = None if self.loss == "auto" else loss_object(self.loss, owner)
+        if isinstance(loss, PiecewiseLinear):
+            fields = {"owner": owner, "loss": repr(loss.name)}
+            raise IncompatibleError(LazyMessage("linear.refusal.in_parts", fields))
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         owner = type(self).__name__
         check_solver_settings(self.solver, self.tol, self.max_iter, owner)
@@ -120,7 +133,8 @@ class PenalisedEstimator(LinearEstimator, ABC):
         penalty = check_penalty_object(self.penalty, owner)
         settings, outcomes = self._settings(), self._outcomes(data)
         with blas_threads(self.n_jobs, owner):
-            problem = build_problem(data, outcomes, settings, owner)
+            term = None if data.parts is None else parts_term(data, outcomes, settings, owner)
+            problem = build_problem(data, outcomes, settings, owner, term)
             start = getattr(self, "solution_", None) if self.warm_start else None
             solution = fit_problem(self, problem, penalty, start)
         self._keep(data, outcomes, problem, solution)

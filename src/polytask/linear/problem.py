@@ -15,7 +15,7 @@ from polytask._estimator import Outcomes
 from polytask._estimator.outcomes import Layout, make_layout
 from polytask._estimator.scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask._estimator.training import cell_mask
-from polytask._estimator.weights import task_scales
+from polytask._estimator.weights import label_weights, task_scales
 from polytask.data import TaskData
 from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, SquareRootDatafit
 from polytask.exceptions import IncompatibleError
@@ -23,6 +23,7 @@ from polytask.linear.datafit import (
     FREE,
     PULLED,
     RowParts,
+    RowTerm,
     Scaled,
     Term,
     effective_mode,
@@ -32,6 +33,7 @@ from polytask.linear.datafit import (
     term_of,
     without_gaps,
 )
+from polytask.linear.in_parts import PartsTerm
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import Source
 from polytask.messages import LazyMessage
@@ -160,8 +162,19 @@ class Problem:
         return W, intercept
 
 
+def parts_term(data: TaskData, outcomes: Outcomes, settings: Settings, owner: str) -> PartsTerm:
+    """Return the data term of rows that are read in parts."""
+    assert data.parts is not None
+    weight = label_weights(data, outcomes, settings.class_weight, owner)
+    return PartsTerm(RowTerm(data, outcomes, weight, owner), data.parts)
+
+
 def build_problem(
-    data: TaskData, outcomes: Outcomes, settings: Settings, owner: str, term: Term | None = None
+    data: TaskData,
+    outcomes: Outcomes,
+    settings: Settings,
+    owner: str,
+    term: Term | PartsTerm | None = None,
 ) -> Problem:
     """Join data, losses, intercepts and scaling."""
     layout = make_layout(data.tasks, outcomes)
@@ -196,7 +209,7 @@ def build_problem(
     return Problem(datafit, *built, data.feature_names)
 
 
-def _size(term: Term, outcomes: Outcomes, settings: Settings) -> float:
+def _size(term: Term | PartsTerm, outcomes: Outcomes, settings: Settings) -> float:
     """Return the divisor of the intercepts' pull: the size of unscaled targets."""
     # Roots of mean squares grow with their targets and the square of a pull with their square, so
     # that units would decide what it does.

@@ -12,6 +12,7 @@ from polytask._estimator.scaling import feature_scaling
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.datafits import (
+    InParts,
     PiecewiseLinearSamples,
     Samples,
     SquaredStatistics,
@@ -21,7 +22,7 @@ from polytask.datafits import (
 from polytask.datafits.base import rows_in_use
 from polytask.linear.datafit import pooled_moments
 from polytask.linear.problem import Problem
-from polytask.losses import LogLink
+from polytask.losses import LogLink, Loss
 from polytask.solvers import Solution, label_derivatives
 
 Array = NDArray[np.float64]
@@ -165,14 +166,20 @@ class _Noise:
             scale = max(each, _LEAST_LOSS * datafit.magnitude / max(n_tasks, 1), _TINY)
             slopes = float(np.mean(-datafit.rows.lower * datafit.rows.upper))
             return cls(scale, slopes / scale, rows, freedom)
-        if not problem.datafit.is_bounded and isinstance(problem.datafit, Samples):
-            blocks = problem.datafit.blocks
+        losses = _losses(datafit)
+        if losses and not datafit.is_bounded:
             # The noise of amounts has a free factor. A row curves as at the best constant.
-            free = all(isinstance(b.loss, LogLink) and b.loss.has_dispersion for b in blocks)
-            total = sum(float(np.sum(np.broadcast_to(b.bound(), b.shape))) for b in blocks)
+            free = all(isinstance(loss, LogLink) and loss.has_dispersion for loss in losses)
+            if isinstance(datafit, InParts):
+                total = float(datafit.stack.intercept_bound.sum())
+            else:
+                blocks = datafit.blocks if isinstance(datafit, Samples) else ()
+                total = sum(float(np.sum(np.broadcast_to(b.bound(), b.shape))) for b in blocks)
             curvature = max(total / max(n_tasks, 1), _TINY)
             return cls(2.0 * each if free else 1.0, curvature, rows, freedom)
-        if not (problem.datafit.is_quadratic or _of_numbers(problem.datafit)):
+        # Losses of numbers in any unit are near the squared one where they fit.
+        units = all(loss.follows_units and not loss.is_classifier for loss in losses)
+        if not (datafit.is_quadratic or (losses and units)):
             return cls(1.0, 0.25, rows, freedom)
         return cls(2.0 * each, 1.0, rows, freedom)
 
@@ -190,11 +197,11 @@ class _Noise:
         return self.variance / np.maximum(shared, _TINY)
 
 
-def _of_numbers(datafit: object) -> bool:
-    """Say whether all losses are of numbers in any unit, near the squared one where they fit."""
-    return isinstance(datafit, Samples) and all(
-        block.loss.follows_units and not block.loss.is_classifier for block in datafit.blocks
-    )
+def _losses(datafit: object) -> tuple[Loss, ...]:
+    """Return the losses of a data term on rows, none for others."""
+    if isinstance(datafit, InParts):
+        return datafit.losses
+    return tuple(b.loss for b in datafit.blocks) if isinstance(datafit, Samples) else ()
 
 
 def _groups(labels: tuple[Hashable | None, ...], problem: Problem) -> list[NDArray[np.intp]]:

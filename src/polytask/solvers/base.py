@@ -174,6 +174,9 @@ def refuse_kinks(datafit: Datafit) -> Text:
 class Solver(ABC):
     """Minimises datafit + penalty."""
 
+    # Whether it evaluates the data term so rarely that each time may be a pass over a file.
+    few_passes = False
+
     @abstractmethod
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, a message or words, or an empty string."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from polytask.datafits import Datafit, Samples, SquaredStatistics
+from polytask.datafits import Datafit, InParts, Samples, SquaredStatistics
 from polytask.messages import Text
 from polytask.penalties import Penalty
+from polytask.penalties.base import about
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.driver import SplitSolver, split_of
@@ -70,8 +71,10 @@ def first_of(
 ) -> tuple[Solver | None, Text]:
     """Return the first solver that takes a problem and is worth it, or why none does."""
     split, undivided = split_of(datafit, penalty)
-    reason = undivided
+    reason, in_parts = undivided, isinstance(datafit, InParts)
     for solver in solvers:
+        if in_parts and not solver.few_passes:
+            continue
         worth = WORTH.get(type(solver))
         if worth is not None and not worth(datafit, repeats):
             continue
@@ -84,4 +87,4 @@ def first_of(
         if not reason:
             many = isinstance(solver, ProximalNewton) and repeats >= MANY
             return ProximalNewton(compiled=True) if many else solver, ""
-    return None, reason
+    return None, about(penalty, "solver.refusal.in_parts") if in_parts else reason

@@ -191,9 +191,10 @@ class ProximalMethod(Method):
         return self.objective.gap(iterate.W, iterate.at)
 
     def line_search(
-        self, now: Iterate, step: Array, change: float
+        self, now: Iterate, step: Array, change: float, shift: Array | float = 0.0
     ) -> tuple[Array, Evaluation] | None:
         """Go along a step as far as the objective falls by a share of the change promised."""
+        # `shift` is by how much the intercepts should change with it, of shape (n_columns,).
         nonsmooth = self.objective.nonsmooth_value
         # Near the optimum values no longer tell steps apart, but gradients still do.
         rounding = _ROUNDING * max(abs(now.value), self.objective.reference)
@@ -202,7 +203,7 @@ class ProximalMethod(Method):
         length = 1.0
         for _ in range(_HALVINGS):
             W = now.W + length * step
-            at = self.objective.evaluate(W, now.at.intercept)
+            at = self.objective.evaluate(W, now.at.intercept + length * shift)
             if at.value + nonsmooth(W) <= now.value + _ARMIJO * length * change + rounding:
                 return W, at
             length /= 2

@@ -62,6 +62,7 @@ class PartsGradient(Solver):
     """
 
     inner: Solver | None = None
+    few_passes = True
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polytask._registry import saveable
-from polytask.datafits import Datafit, Samples
+from polytask.datafits import Datafit, InParts, LocalQuadratic, Samples
 from polytask.datafits.base import Array
 from polytask.datafits.samples import has_local_quadratic, local_quadratic
 from polytask.messages import LazyMessage, Text
@@ -15,6 +15,7 @@ from polytask.penalties import Penalty, Split
 from polytask.solvers.base import Solver, starting_point
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
 from polytask.solvers.gradient import AcceleratedGradient, whole_solver
+from polytask.solvers.newton import Newton
 from polytask.solvers.objective import Objective
 from polytask.solvers.separate_descent import SeparateDescent
 from polytask.solvers.wrapped import StackedDatafit
@@ -22,6 +23,8 @@ from polytask.solvers.wrapped import StackedDatafit
 # The inner problem is solved to this share of the outer certificate.
 _FORCING = 0.1
 _INNER_FLOOR = 1e-13
+# ... where a step costs a pass over a file, to this share of the tolerance.
+_FULL = 1e-3
 # Of an exponential the quadratic says little far from the optimum, here in units of the
 # certificate: it is not worth more iterations than this.
 _FAR, _FAR_ITERATIONS = 0.1, 1000
@@ -36,8 +39,9 @@ class ProximalNewton(SplitSolver):
     """Proximal Newton: each step minimises the local quadratic plus the penalty.
 
     The quadratic is held as sufficient statistics, so a step costs one pass over the rows
-    and iterations whose cost does not grow with them. A line search makes every step a
-    descent. ``max_iter`` bounds the inner iterations of all steps together.
+    and iterations whose cost does not grow with them. Rows that are read in parts are read once
+    in a step. A line search makes every step a descent. ``max_iter`` bounds the inner iterations
+    of all steps together.
 
     Parameters
     ----------
@@ -52,10 +56,13 @@ class ProximalNewton(SplitSolver):
     """
 
     compiled: bool = False
+    few_passes = True
 
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return why the pair is impossible, or an empty string."""
         rows = datafit.datafit if isinstance(datafit, StackedDatafit) else datafit
+        if isinstance(rows, InParts):
+            return ""
         if not isinstance(rows, Samples) or not has_local_quadratic(rows):
             return LazyMessage("solver.refusal.no_curvature")
         if datafit.is_quadratic:
@@ -88,32 +95,44 @@ class _ProximalNewton(ProximalMethod):
         remaining = now.relative
         if now.gap is not None and reference > 0:
             remaining = now.gap / reference
+        in_parts = isinstance(self.objective.datafit, InParts)
         far = not self.objective.datafit.is_bounded and now.relative > _FAR
         inner = _solver(model, penalty, self.compiled).solve(
             model,
             penalty,
-            tol=max(_FORCING * remaining, _INNER_FLOOR),
+            tol=max(_FULL * tol if in_parts else _FORCING * remaining, _INNER_FLOOR),
             max_iter=min(left, _FAR_ITERATIONS) if far else left,
             start=starting_point(now.W, now.at.intercept),
         )
         nonsmooth, step = self.objective.nonsmooth_value, inner.W - now.W
         change = float(np.sum(now.at.gradient * step)) + nonsmooth(inner.W) - nonsmooth(now.W)
-        found = self.line_search(now, step, change)
-        new = None if found is None else self.judged(*self.objective.fitted(*found))
-        return Round(new, max(inner.n_iter, 1))
+        found = self.line_search(now, step, change, inner.intercept - now.at.intercept)
+        if found is None:
+            return Round(self._refined(now), max(inner.n_iter, 1))
+        return Round(self.judged(*self.objective.fitted(*found)), max(inner.n_iter, 1))
+
+    def _refined(self, now: Iterate) -> Iterate | None:
+        """Return the same point with better intercepts, None if they are at their best."""
+        datafit = self.objective.datafit
+        at = datafit.refined(now.W) if isinstance(datafit, InParts) else None
+        return None if at is None else self.judged(now.W, self.objective.evaluate(now.W, None))
 
 
 def _model(datafit: Datafit, W: Array, b: Array) -> Datafit:
     """Return the local quadratic of a data term that is made of samples."""
     if isinstance(datafit, StackedDatafit):
         return replace(datafit, datafit=_model(datafit.datafit, datafit.summed(W), b))
+    if isinstance(datafit, InParts):
+        return datafit.local_quadratic(W, b)
     assert isinstance(datafit, Samples)
     return local_quadratic(datafit, W, b)
 
 
 def _solver(model: Datafit, penalty: Penalty, compiled: bool) -> Solver:
     """Return the solver of a step: parts of W take extrapolated steps where these are known."""
-    if isinstance(model, StackedDatafit):
+    if isinstance(model, LocalQuadratic) and not Newton().accepts(model, penalty):
+        return Newton()
+    if isinstance(model, StackedDatafit | LocalQuadratic):
         return whole_solver(model, penalty)
     rows = SeparateDescent()
     return rows if compiled and not rows.accepts(model, penalty) else AcceleratedGradient()

@@ -57,6 +57,7 @@ class Reweighted(Solver):
 
     inner: Solver | None = None
     stages: int = 100
+    few_passes = True
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""

@@ -87,7 +87,7 @@ def collect_parts(
 
     n_rows = None
     if encoder is None:
-        encoder = _encoder_of(rows, columns)
+        encoder = encoder_of(rows, columns)
         n_rows = encoder.report_.n_rows
 
     def collected(table: Any) -> tuple[int, TaskStatistics | None]:  # noqa: ANN401 - any table
@@ -116,7 +116,7 @@ def other_rows(n: int | None, n_again: int) -> DataError:
     return DataError(LazyMessage("statistics.refusal.other_rows", fields))
 
 
-def _encoder_of(source: Source, columns: Columns) -> TableEncoder:
+def encoder_of(source: Source, columns: Columns) -> TableEncoder:
     """Return what encodes all parts alike."""
     found = source.summed(
         lambda table: part_encoder(columns.features_alone(table)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -105,6 +105,7 @@ class TaskStatistics:
     encoder: TableEncoder | None = None
     task_column: str | int | None = None
     present: NDArray[np.bool_] | None = None
+    in_parts: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         """Return one short line."""

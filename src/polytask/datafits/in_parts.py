@@ -1,0 +1,568 @@
+"""The data term on rows that are read in parts: every evaluation is a pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from polytask.datafits.base import Array, Datafit, Evaluation, LinearMap
+from polytask.datafits.blocks import (
+    Block,
+    ClassesBlock,
+    Parts,
+    Profile,
+    ScalarBlock,
+    newton_solver,
+)
+from polytask.datafits.designs import Index
+from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.statistics import quadratic_conjugate
+from polytask.losses import Loss
+
+# Curvatures below this share of the largest possible one are raised to it: a saturated row would
+# ask for an infinite step.
+_FLOOR = 1e-6
+# Rows on a straight part of a loss have this share of the curvature of a parabola that touches it:
+# with none a task of outliers has no Newton step, with all of it steps are short.
+_STRAIGHT = 0.1
+# Intercepts are near enough to their best where a Newton step promises to lower the value by this
+# share, and slopes are so small: what the step leaves is of third order, which is rounding.
+_POLISH, _FLAT = 1e-9, 1e-4
+# Shares of a derivative at which conjugates are summed up; between them chords bound them.
+_SHARES = (1.0 - 1e-2, 1.0 - 1e-4, 1.0 - 1e-6)
+_REMEMBERED = 3
+# A centred square below this share of the plain one is rounding.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class TaskGrams:
+    """What the curvatures h of tasks with as many columns sum to: h (x) x x', h (x) x, and h."""
+
+    # Shapes: table (n, K), second (n, K d, K d), first (n, K d, K), total (n, K, K). Intercepts
+    # are found by `own_first` and `own_total`, those of curvatures that nothing has raised.
+
+    table: Index
+    second: Array
+    first: Array
+    total: Array
+    own_first: Array
+    own_total: Array
+
+    def __add__(self, other: TaskGrams) -> TaskGrams:
+        """Return the sums over these rows and others."""
+        return TaskGrams(
+            self.table,
+            self.second + other.second,
+            self.first + other.first,
+            self.total + other.total,
+            self.own_first + other.own_first,
+            self.own_total + other.own_total,
+        )
+
+    def flat(self, V: Array) -> Array:
+        """Return the columns of V of each task below each other, (n, K d, 1)."""
+        return V.T[self.table].reshape(len(self.table), -1, 1)
+
+    def levels(self, own: bool) -> Parts:
+        """Return the curvature of the intercepts, as :func:`newton_solver` takes it."""
+        total = self.own_total if own else self.total
+        if self.table.shape[1] == 1:
+            return [(self.table[:, 0], total[:, 0, 0])]
+        return list(zip(self.table, total, strict=True))
+
+    def reduced(self, own_curvature: float) -> Array:
+        """Return the curvature of the coefficients of every task, its intercepts minimised out."""
+        if np.isinf(own_curvature):
+            return self.second
+        total = self.total + own_curvature * np.eye(self.total.shape[1])
+        inverse = np.linalg.pinv(total, hermitian=True)
+        return np.asarray(self.second - self.first @ inverse @ np.swapaxes(self.first, 1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class LossSums:
+    """What the losses of rows sum to at coefficients and intercepts."""
+
+    # Shapes: gradient (n_features, n_columns), slope (n_columns,), conjugates (n_shares,): those
+    # of the losses at shares of their derivatives. `square` is the value of the sum of squares
+    # that touches the losses there, `plain` are the grams of the weights alone.
+
+    value: float
+    square: float
+    gradient: Array
+    slope: Array
+    conjugates: Array
+    grams: tuple[TaskGrams, ...]
+    plain: tuple[TaskGrams, ...] = ()
+
+    def __add__(self, other: LossSums) -> LossSums:
+        """Return the sums over these rows and others."""
+        return LossSums(
+            self.value + other.value,
+            self.square + other.square,
+            self.gradient + other.gradient,
+            self.slope + other.slope,
+            self.conjugates + other.conjugates,
+            tuple(a + b for a, b in zip(self.grams, other.grams, strict=True)),
+            tuple(a + b for a, b in zip(self.plain, other.plain, strict=True)),
+        )
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def loss_sums(blocks: Iterable[Block], W: Array, b: Array, plain: bool) -> LossSums:
+    """Sum the losses of some rows.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        The rows, one block per loss and number of columns of a task; the tasks of several
+        columns in a design of stacked classes.
+    W : ndarray of shape (n_features, n_columns)
+        Coefficients.
+    b : ndarray of shape (n_columns,)
+        Intercepts.
+    plain : bool
+        Whether the grams of the weights are wanted.
+
+    Returns
+    -------
+    LossSums
+    """
+    value = square = 0.0
+    gradient, slope = np.zeros_like(W), np.zeros_like(b)
+    conjugates = np.zeros(len(_SHARES))
+    grams: list[TaskGrams] = []
+    weights: list[TaskGrams] = []
+    for block in blocks:
+        eta = block.design.forward(W) + block.design.spread(b)
+        value += block.value(eta)
+        u = block.slope(eta)
+        gradient[:, block.columns] = block.design.adjoint(u)
+        slope[block.columns] = block.design.collect(u)
+        conjugates += [block.conjugate(eta, share) for share in _SHARES]
+        scalar = isinstance(block, ScalarBlock)
+        made, own = _scalar_grams(block, eta, u) if scalar else _class_grams(block, eta, u)
+        grams.append(made)
+        square += own
+        if plain:
+            several = isinstance(block, ClassesBlock)
+            h = np.broadcast_to(block.weight[:, None] if several else block.weight, eta.shape)
+            weights.append(_column_grams(block, h, h))
+    sums = value, square, gradient, slope, conjugates
+    return LossSums(*sums, tuple(grams), tuple(weights))
+
+
+def _column_grams(block: Block, h: Array, own: Array) -> TaskGrams:
+    """Return the grams of every column by itself. Shapes: h, own like the predictions."""
+    sums = [
+        made
+        for each in ([h] if own is h else [h, own])
+        for made in (
+            block.design.adjoint(each).T[:, :, None],
+            block.design.collect(each)[:, None, None],
+        )
+    ]
+    return TaskGrams(block.columns[:, None], block.design.grams(h), *sums[:2], *sums[-2:])
+
+
+def _scalar_grams(block: Block, eta: Array, u: Array) -> tuple[TaskGrams, float]:
+    """Return the grams of the curvatures, and half the sum of u^2 / h."""
+    own = block.column_curvature(eta)
+    h = np.maximum(own, _FLOOR * block.bound())
+    if block.loss.has_linear_parts:
+        away = np.abs(eta - block.y)
+        touching = np.divide(np.abs(u), away, out=np.zeros_like(u), where=away > 0)
+        h = np.maximum(h, _STRAIGHT * touching)
+    square = np.divide(u * u, h, out=np.zeros_like(u), where=h > 0)
+    return _column_grams(block, h, own), 0.5 * float(square.sum())
+
+
+def _class_grams(block: Block, eta: Array, u: Array) -> tuple[TaskGrams, float]:
+    """Return the same for rows that have a prediction per class."""
+    # The curvature diag(p) - p p' of a row times u / p is u, which sums to zero.
+    assert isinstance(block, ClassesBlock)
+    curvature, design = block.curvature(eta), block.design
+    second, first = design.class_grams(curvature)  # type: ignore[union-attr]
+    (n, k), d = design.table.shape, second.shape[2]  # type: ignore[union-attr]
+    total = design.sum_tasks(curvature)  # type: ignore[union-attr]
+    p = block.weight[:, None] * block.loss.inverse_link(eta)
+    square = np.divide(u * u, p, out=np.zeros_like(u), where=p > 0)
+    table = design.table  # type: ignore[union-attr]
+    flat = second.reshape(n, k * d, k * d), first.reshape(n, k * d, k)
+    return TaskGrams(table, *flat, total, flat[1], total), 0.5 * float(square.sum())
+
+
+class _Curvature:
+    """The Hessian that grams make once the intercepts are minimised out."""
+
+    def __init__(self, grams: tuple[TaskGrams, ...], intercepts: Intercepts, n: int) -> None:
+        # `n` is the number of columns.
+        self.grams, self.intercepts, self.n_columns = grams, intercepts, n
+
+    @cached_property
+    def solve(self) -> LinearMap:
+        """Solves Newton systems in the intercepts."""
+        parts = [part for each in self.grams for part in each.levels(own=False)]
+        return newton_solver(parts, self.intercepts, np.zeros(self.n_columns))
+
+    def forward(self, V: Array) -> Array:
+        """Return what a change of the coefficients adds to the slopes in the intercepts."""
+        moved = np.zeros(self.n_columns)
+        for each in self.grams:
+            moved[each.table] = (np.swapaxes(each.first, 1, 2) @ each.flat(V))[:, :, 0]
+        return moved
+
+    def changes(self, V: Array, delta: Array) -> Array:
+        """Return the change of the gradient with both. Shapes: delta (n_columns,)."""
+        out = np.empty_like(V)
+        for each in self.grams:
+            found = each.second @ each.flat(V) + each.first @ delta[each.table][:, :, None]
+            out[:, each.table] = np.moveaxis(found.reshape(*each.table.shape, -1), 2, 0)
+        return out
+
+    def level_changes(self, delta: Array) -> Array:
+        """Return the change of the slopes in the intercepts with these."""
+        moved = np.zeros(self.n_columns)
+        for each in self.grams:
+            moved[each.table] = (each.total @ delta[each.table][:, :, None])[:, :, 0]
+        return moved
+
+    def product(self, V: Array) -> Array:
+        """Multiply by the Hessian."""
+        return self.changes(V, -self.solve(self.forward(V)))
+
+    @cached_property
+    def _decomposed(self) -> list[tuple[TaskGrams, Array, Array]]:
+        found = []
+        for each in self.grams:
+            values, vectors = np.linalg.eigh(each.reduced(self.intercepts.own_curvature))
+            found.append((each, np.maximum(values, 0.0), vectors))
+        return found
+
+    def prepare(self, shift: float) -> LinearMap:
+        """Return the inverse of the Hessian of every task by itself, shifted."""
+        parts = []
+        for each, values, vectors in self._decomposed:
+            total = values + shift
+            floor = 10 * values.shape[1] * np.finfo(float).eps * float(total.max(initial=0.0))
+            top = float(total.max(initial=0.0)) or 1.0
+            parts.append((each, 1.0 / np.where(total > floor, total, top), vectors))
+
+        def inverse(V: Array) -> Array:
+            out = np.empty_like(V)
+            for each, inner, vectors in parts:
+                turned = inner[:, :, None] * (np.swapaxes(vectors, 1, 2) @ each.flat(V))
+                found = (vectors @ turned).reshape(*each.table.shape, -1)
+                out[:, each.table] = np.moveaxis(found, 2, 0)
+            return out
+
+        return inverse
+
+    def diagonal(self) -> Array:
+        """Return the largest curvature of each feature, exactly 0 where it is rounding."""
+        top: Array | None = None
+        for each in self.grams:
+            reduced = each.reduced(self.intercepts.own_curvature)
+            own, plain = (np.diagonal(m, axis1=1, axis2=2) for m in (reduced, each.second))
+            own = np.where(own <= _ROUNDING * plain, 0.0, own)
+            most = own.reshape(len(own) * each.table.shape[1], -1).max(axis=0, initial=0.0)
+            top = most if top is None else np.maximum(top, most)
+        assert top is not None
+        return top
+
+    def largest(self, scale: Array) -> float:
+        """Return the largest curvature in scaled coefficients. Shapes: scale (n_features,)."""
+        found = 0.0
+        for each in self.grams:
+            inverse = np.tile(1.0 / scale, each.table.shape[1])
+            scaled = each.reduced(self.intercepts.own_curvature) * np.outer(inverse, inverse)
+            found = max(found, float(np.linalg.eigvalsh(scaled)[:, -1].max(initial=0.0)))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class LocalQuadratic(Datafit):
+    """The sum of squares with the gradient and the curvature of losses at a point.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_features, n_columns)
+        The coefficients of the point.
+    b : ndarray of shape (n_columns,)
+        Its intercepts.
+    sums : LossSums
+        There.
+    intercepts : Intercepts
+        What b may be.
+    """
+
+    W: Array
+    b: Array
+    sums: LossSums
+    intercepts: Intercepts
+    is_quadratic = True
+    precision = float(np.finfo(float).eps)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of W."""
+        return self.W.shape[0], self.W.shape[1]
+
+    @cached_property
+    def curvature(self) -> _Curvature:
+        """The Hessian."""
+        return _Curvature(self.sums.grams, self.intercepts, len(self.b))
+
+    @cached_property
+    def magnitude(self) -> float:
+        """Value at W = 0 and b = 0."""
+        return self.value_at(np.zeros(self.shape), np.zeros(len(self.b)))
+
+    def _loss_at(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        """Return the sum of squares, its gradient, and its slopes in the intercepts."""
+        D, delta, s = W - self.W, b - self.b, self.sums
+        moved = self.curvature.changes(D, delta)
+        level = self.curvature.forward(D) + self.curvature.level_changes(delta)
+        value = s.square + float(np.vdot(s.gradient + 0.5 * moved, D))
+        value += float((s.slope + 0.5 * level) @ delta)
+        return max(value, 0.0), s.gradient + moved, s.slope + level
+
+    def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
+        """Evaluate at `W`; the intercepts need no `start`."""
+        needed = self.sums.slope + self.curvature.forward(W - self.W)
+        b = self.b - self.curvature.solve(needed + self.intercepts.gradient(self.b))
+        value, gradient, slope = self._loss_at(W, b)
+        rows = quadratic_conjugate(value, float(np.vdot(gradient, W)) + float(slope @ b))
+        return Evaluation(
+            value=value + self.intercepts.penalty(b),
+            gradient=gradient,
+            intercept=b,
+            conjugate=lambda c: rows(c) + self.intercepts.conjugate(c * slope),
+            hessian=self.curvature.product,
+            preconditioner=self.curvature.prepare,
+            is_inverted=not self.intercepts.couples,
+        )
+
+    def value_at(self, W: Array, b: Array) -> float:
+        """Value at `W` and the intercepts `b`."""
+        return self._loss_at(W, b)[0] + self.intercepts.penalty(b)
+
+    def feature_scale(self) -> Array:
+        """Square root of the largest diagonal curvature of each feature."""
+        return np.asarray(np.sqrt(self.curvature.diagonal()))
+
+    def lipschitz(self, scale: Array) -> float:
+        """Largest curvature in scaled coefficients over the tasks."""
+        return self.curvature.largest(scale)
+
+
+@dataclass(frozen=True, eq=False)
+class PassStack:
+    """What :class:`Profile` asks of blocks, answered by passes; predictions are their sums."""
+
+    # Shapes: start, bound (n_columns,), inf where the curvature has no bound.
+
+    run: Callable[[Array, Array, bool], LossSums]
+    n_features: int
+    start: Array
+    bound: Array
+
+    @cached_property
+    def first(self) -> LossSums:
+        """The sums at no coefficients, with those of the weights."""
+        return self.run(np.zeros((self.n_features, len(self.start))), self.start, True)
+
+    @cached_property
+    def is_bounded(self) -> bool:
+        """Whether the second derivatives of all losses have bounds."""
+        return bool(np.isfinite(self.bound).all())
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of all weights of labels."""
+        return float(sum(each.total.sum() for each in self.first.plain))
+
+    @cached_property
+    def bounds(self) -> Array:
+        """Bound of the curvature of a row of each column, or its mean at the first point."""
+        bound = self.bound.copy()
+        for weights, curved in zip(self.first.plain, self.first.grams, strict=True):
+            columns, total = weights.table[:, 0], weights.total[:, 0, 0]
+            own = np.diagonal(curved.total, axis1=1, axis2=2).ravel()
+            mean = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
+            bound[columns] = np.where(np.isinf(bound[columns]), mean, bound[columns])
+        return bound
+
+    @cached_property
+    def intercept_bound(self) -> Array:
+        """Bound of the curvature of each intercept, or its size."""
+        found = np.zeros_like(self.start)
+        for each in self.first.plain:
+            found[each.table[:, 0]] = each.total[:, 0, 0]
+        return found * self.bounds
+
+    @cached_property
+    def _known(self) -> list[tuple[Array, Array, LossSums]]:
+        return [(np.zeros((self.n_features, len(self.start))), self.start, self.first)]
+
+    def shift(self, plain: Array, b: Array) -> LossSums:
+        """Return the sums at coefficients and intercepts: a pass, unless they are known."""
+        for W, held, sums in self._known:
+            if np.array_equal(W, plain) and np.array_equal(held, b):
+                return sums
+        sums = self.run(plain, b, False)
+        self._known.append((plain.copy(), b.copy(), sums))
+        del self._known[:-_REMEMBERED]
+        return sums
+
+    def value(self, eta: LossSums) -> float:
+        """Return the sum of losses."""
+        return eta.value
+
+    def slopes(self, eta: LossSums) -> LossSums:
+        """Return the sums again."""
+        return eta
+
+    def collect(self, slopes: LossSums) -> Array:
+        """Return the slopes in the intercepts."""
+        return slopes.slope
+
+    def intercept_curvature(self, eta: LossSums) -> Parts:
+        """Return (columns, curvature of the intercepts)."""
+        return [part for each in eta.grams for part in each.levels(own=True)]
+
+    def intercept_solver(self, eta: LossSums, intercepts: Intercepts) -> LinearMap:
+        """Return the solution of Newton systems in the intercepts."""
+        parts = self.intercept_curvature(eta)
+        return newton_solver(parts, intercepts, np.zeros(len(self.start)))
+
+    def levels(self, plain: Array, groups: Index) -> Array:
+        """Return NaN: no intercepts are known to be best without a pass."""
+        return np.full(len(self.start), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class InParts(Datafit):
+    """Losses of rows that are read in parts, with the intercepts minimised out.
+
+    Parameters
+    ----------
+    stack : PassStack
+        The passes.
+    intercepts : Intercepts
+        What b may be.
+    losses : tuple of Loss
+        The loss of every task.
+    """
+
+    stack: PassStack
+    intercepts: Intercepts
+    losses: tuple[Loss, ...]
+    is_quadratic = False
+    precision = float(np.finfo(float).eps)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of W."""
+        return self.stack.n_features, len(self.stack.start)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the second derivatives of all losses have bounds."""
+        return self.stack.is_bounded
+
+    @cached_property
+    def magnitude(self) -> float:
+        """Value at W = 0 and about the best b."""
+        return self.stack.first.value
+
+    @cached_property
+    def _profile(self) -> Profile:
+        return Profile(self.stack, self.intercepts, _POLISH, _FLAT)
+
+    @cached_property
+    def _known(self) -> list[tuple[Array, LocalQuadratic, Evaluation]]:
+        return []
+
+    def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
+        """Evaluate at `W`; `start` is a guess of the intercepts, and a good one saves passes."""
+        for held, _, at in self._known:
+            if np.array_equal(held, W):
+                return at
+        guess = self.stack.start if start is None else start
+        b, sums, step = self._profile.near(W, guess)
+        model = LocalQuadratic(W.copy(), b, sums, self.intercepts)
+        at = self._evaluation(model, step)
+        self._known.append((model.W, model, at))
+        del self._known[:-_REMEMBERED]
+        return at
+
+    def _evaluation(self, model: LocalQuadratic, step: Array) -> Evaluation:
+        """Return the evaluation where a last small step of the intercepts leads."""
+        W, sums, intercepts, curvature = model.W, model.sums, self.intercepts, model.curvature
+        b, slope = model.b + step, sums.slope + intercepts.gradient(model.b)
+        value = sums.value + intercepts.penalty(model.b) + 0.5 * float(slope @ step)
+        gradient = sums.gradient.copy()
+        for each in sums.grams:
+            moved = each.own_first @ step[each.table][:, :, None]
+            gradient[:, each.table] += np.moveaxis(moved.reshape(*each.table.shape, -1), 2, 0)
+        pulled = -intercepts.gradient(b)
+        # The conjugate of the losses at their own slopes, here and before the step. Losses are at
+        # least 0, so that it is at most 0 at none.
+        top = float(np.vdot(gradient, W)) + float(pulled @ b) - value + intercepts.penalty(b)
+        before = float(np.vdot(sums.gradient, W)) + float(sums.slope @ model.b) - sums.value
+        chords = np.array([0.0, *(top - (before - sums.conjugates)), top])
+        shares = np.array([0.0, *_SHARES, 1.0])
+        return Evaluation(
+            value=value if np.isfinite(value) else np.inf,
+            gradient=gradient,
+            intercept=b,
+            conjugate=lambda c: (
+                float(np.interp(c, shares, chords)) + intercepts.conjugate(c * pulled)
+            ),
+            hessian=curvature.product,
+            preconditioner=curvature.prepare,
+        )
+
+    def refined(self, W: Array) -> Evaluation | None:
+        """Evaluate again with the intercepts at their best up to rounding; None if they are."""
+        # Where rows are at a kink, what a last step leaves is more than that.
+        for k, (held, model, at) in enumerate(self._known):
+            if np.array_equal(held, W) and not np.array_equal(at.intercept, model.b):
+                b, sums, _ = Profile(self.stack, self.intercepts).near(W, at.intercept)
+                better = LocalQuadratic(held, b, sums, self.intercepts)
+                found = self._evaluation(better, np.zeros_like(b))
+                self._known[k] = held, better, found
+                return found
+        return None
+
+    def local_quadratic(self, W: Array, b: Array) -> LocalQuadratic:
+        """Return the sum of squares with the gradient and the curvature at a point."""
+        # Shapes: b (n_columns,).
+        self.evaluate(W, b)
+        return next(model for held, model, _ in self._known if np.array_equal(held, W))
+
+    def value_at(self, W: Array, b: Array) -> float:
+        """Value at `W` and the intercepts `b`."""
+        return self.stack.shift(W, b).value + self.intercepts.penalty(b)
+
+    @cached_property
+    def _bound(self) -> _Curvature:
+        bounds, grams = self.stack.bounds, []
+        for each in self.stack.first.plain:
+            h = bounds[each.table][:, :, None]
+            first, total = h * each.first, h * each.total
+            grams.append(TaskGrams(each.table, h * each.second, first, total, first, total))
+        return _Curvature(tuple(grams), self.intercepts, self.shape[1])
+
+    def feature_scale(self) -> Array:
+        """Square root of the largest diagonal curvature of each feature."""
+        return np.asarray(np.sqrt(self._bound.diagonal()))
+
+    def lipschitz(self, scale: Array) -> float:
+        """Largest curvature in scaled coefficients, with the curvature of the losses bounded."""
+        return self._bound.largest(scale)

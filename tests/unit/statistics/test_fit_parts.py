@@ -1,0 +1,294 @@
+"""A model fitted to a table in parts is the model of all its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+import polytask as pt
+from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
+from polytask.data import TableEncoder
+from polytask.exceptions import ConvergenceWarning, DataError, IncompatibleError
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    MCP,
+    Parts,
+    Penalty,
+    SparseGroup,
+    TraceNorm,
+    toward_mean,
+    weighted,
+)
+from polytask.solvers import Status
+from polytask.statistics import collect_parts, fit_parts
+
+N, D, T = 600, 4, 3
+CLASSES = np.array(["high", "low", "middle"])
+
+
+def _table() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.normal(size=(N, D)), columns=list("abcd"))
+    task = rng.integers(T, size=N)
+    table["town"] = [f"town {t}" for t in task]
+    table["colour"] = rng.choice(["blue", "green", "red"], N)
+    table["weight"] = rng.uniform(0.5, 2.0, N)
+    W = np.array([1.0, -0.7, 0.0, 0.0])[:, None] + 0.4 * rng.normal(size=(D, T))
+    eta = np.einsum("ij,ji->i", table[list("abcd")].to_numpy(), W[:, task])
+    return table, 0.6 * eta + rng.normal(size=T)[task] + (table["colour"] == "red")
+
+
+TABLE, ETA = _table()
+RNG = np.random.default_rng(7)
+LOSSES: dict[str, tuple[Any, np.ndarray]] = {
+    "logistic": (MultiTaskClassifier(), RNG.random(N) < 1 / (1 + np.exp(-ETA))),
+    "poisson": (MultiTaskRegressor(loss="poisson"), RNG.poisson(np.exp(0.7 * ETA))),
+    "gamma": (MultiTaskRegressor(loss="gamma"), RNG.gamma(2.0, np.exp(ETA) / 2) + 1e-9),
+    "huber": (
+        MultiTaskRegressor(loss="huber"),
+        ETA + np.where(RNG.random(N) < 0.1, 15.0, 0.7) * RNG.normal(size=N),
+    ),
+    "multinomial": (
+        MultiTaskClassifier(),
+        CLASSES[np.clip(np.round(ETA + RNG.logistic(size=N)), -1, 1).astype(int) + 1],
+    ),
+}
+
+
+def parts(table: pd.DataFrame, rows: int) -> Callable[[], Iterator[pd.DataFrame]]:
+    return lambda: (table[k : k + rows] for k in range(0, len(table), rows))
+
+
+def encoder(table: pd.DataFrame, *others: str) -> TableEncoder:
+    return TableEncoder().fit(table.drop(columns=["town", "weight", *others], errors="ignore"))
+
+
+def whole(model: Any, table: pd.DataFrame, target: str = "y") -> Any:
+    model = clone(model).set_params(task_column="town")
+    X = table.drop(columns=[target, "weight"])
+    return model.fit(X, table[target], sample_weight=table["weight"])
+
+
+def in_parts(model: Any, table: pd.DataFrame, rows: int, target: str = "y") -> Any:
+    return fit_parts(
+        clone(model),
+        parts(table, rows),
+        target,
+        task_column="town",
+        sample_weight="weight",
+        encoder=encoder(table, target),
+    )
+
+
+def assert_same(found: Any, other: Any, *, coef: float = 1e-6) -> None:
+    assert found.solution_.status.ok
+    assert found.tasks_.tolist() == other.tasks_.tolist()
+    np.testing.assert_allclose(found.coef_, other.coef_, atol=coef)
+    np.testing.assert_allclose(found.intercept_, other.intercept_, atol=coef)
+    value = other.solution_.objective
+    assert found.solution_.objective == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("rows", [N, 90])
+@pytest.mark.parametrize("penalty", [L21(fraction=0.1), TraceNorm(fraction=0.2)], ids=repr)
+def test_coefficients_objective_and_predictions_are_those_of_all_rows(
+    loss: str, rows: int, penalty: Penalty
+) -> None:
+    model, y = LOSSES[loss]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=penalty, tol=1e-10)
+    found, other = in_parts(model, table, rows), whole(model, table)
+    assert_same(found, other)
+    assert found.n_passes_ < 25
+    X = table.drop(columns=["y", "weight"])
+    predicted, expected = found.predict(X), other.predict(X)
+    if loss in ("logistic", "multinomial"):
+        assert found.classes_.tolist() == other.classes_.tolist()
+        predicted, expected = found.predict_proba(X), other.predict_proba(X)
+        for a, b in zip(predicted, expected, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    else:
+        np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+        assert found.score(X, table["y"]) == pytest.approx(other.score(X, table["y"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        L1(0.01),
+        L2(0.05),
+        toward_mean(0.1) + L2(0.01),
+        SparseGroup(0.02),
+        L21(0.02) + L2(0.01),
+        weighted(L21(0.02), {"a": 0.0}),
+        Parts((L21(0.02), L1(0.01))),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("loss", ["logistic", "multinomial"])
+def test_penalties_with_one_part_that_has_a_prox(loss: str, penalty: Penalty) -> None:
+    model, y = LOSSES[loss]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=penalty, tol=1e-11)
+    found, other = in_parts(model, table, 300), whole(model, table)
+    if loss == "logistic":
+        assert_same(found, other, coef=2e-5)
+    # What all classes of a task have in common is not always unique, what they predict is.
+    X = table.drop(columns=["y", "weight"])
+    for a, b in zip(found.predict_proba(X), other.predict_proba(X), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    assert found.solution_.status.ok
+    assert found.solution_.objective == pytest.approx(other.solution_.objective, rel=1e-9)
+
+
+def test_a_penalty_that_is_not_convex_is_solved_in_convex_stages() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=MCP(0.05), tol=1e-10)
+    found, other = in_parts(model, table, 300), whole(model, table)
+    assert found.solution_.status is Status.STATIONARY
+    np.testing.assert_allclose(found.coef_, other.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("intercept", ["auto", "task", "toward_mean", "shared", None])
+@pytest.mark.parametrize("loss", ["poisson", "multinomial"])
+def test_intercepts(loss: str, intercept: str | None) -> None:
+    model, y = LOSSES[loss]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(
+        penalty=L21(0.02), tol=1e-11, intercept=intercept, standardize=True, task_weight="equal"
+    )
+    assert_same(in_parts(model, table, 250), whole(model, table), coef=1e-5)
+
+
+def test_class_weights_are_those_of_all_rows() -> None:
+    model, y = LOSSES["multinomial"]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=L21(0.02), tol=1e-10, class_weight="balanced")
+    assert_same(in_parts(model, table, 110), whole(model, table))
+
+
+def test_parts_that_lack_tasks_classes_and_levels() -> None:
+    model, y = LOSSES["multinomial"]
+    table = TABLE.assign(y=y).sort_values(["y", "town", "colour"]).reset_index(drop=True)
+    model = clone(model).set_params(penalty=L21(0.02), tol=1e-10)
+    assert_same(in_parts(model, table, 40), whole(model, table))
+
+
+def test_targets_of_one_design_with_missing_labels_and_a_part_without_any() -> None:
+    rng = np.random.default_rng(1)
+    table = TABLE[list("abcd")].copy()
+    for k, name in enumerate(["fever", "cough"]):
+        y = (rng.random(N) < 1 / (1 + np.exp(-ETA - k))).astype(float)
+        y[rng.random(N) < 0.2] = np.nan
+        y[100 * k : 100 * k + 300] = np.nan
+        table[name] = y
+    table.loc[100:299, ["fever", "cough"]] = np.nan
+    model = MultiTaskClassifier(L21(0.02), tol=1e-10)
+    known = TableEncoder().fit(table[list("abcd")])
+    found = fit_parts(clone(model), parts(table, 100), ["fever", "cough"], encoder=known)
+    other = clone(model).fit(table[list("abcd")], table[["fever", "cough"]])
+    assert_same(found, other)
+    counts = table.assign(fever=rng.poisson(2.0, N), cough=rng.poisson(np.exp(0.3 * ETA)))
+    model = MultiTaskRegressor(L21(0.02), loss="poisson", tol=1e-10)
+    found = fit_parts(clone(model), parts(counts, 250), ["fever", "cough"], encoder=known)
+    assert_same(found, clone(model).fit(table[list("abcd")], counts[["fever", "cough"]]))
+
+
+def test_several_classes_of_targets_of_one_design() -> None:
+    y = LOSSES["multinomial"][1]
+    table = TABLE[list("abcd")].assign(one=y, other=np.roll(y, 1))
+    model = MultiTaskClassifier(L21(0.02), tol=1e-10)
+    known = TableEncoder().fit(table[list("abcd")])
+    found = fit_parts(clone(model), parts(table, 300), ["one", "other"], encoder=known)
+    assert_same(found, clone(model).fit(table[list("abcd")], table[["one", "other"]]))
+
+
+def test_a_file_is_read_and_the_model_is_saved(tmp_path: Any) -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    table.to_parquet(tmp_path / "rows.parquet")
+    model = clone(model).set_params(task_column="town", tol=1e-9)
+    found = fit_parts(model, tmp_path / "rows.parquet", "y", drop=["weight"], part_rows=200)
+    X = table.drop(columns=["y", "weight"])
+    other = clone(model).fit(X, table["y"])
+    assert found is model
+    np.testing.assert_allclose(found.coef_, other.coef_, atol=1e-5)
+    pt.save(found, tmp_path / "model.polytask")
+    loaded = pt.load(tmp_path / "model.polytask")
+    assert loaded.n_passes_ == found.n_passes_
+    assert loaded.data_card_.n_rows == N
+    np.testing.assert_array_equal(loaded.predict(X), found.predict(X))
+
+
+def test_rows_are_read_once_for_each_pass_and_seldom() -> None:
+    model, y = LOSSES["logistic"]
+    table, read = TABLE.assign(y=y), []
+
+    def source() -> Iterator[pd.DataFrame]:
+        read.append(1)
+        return parts(table, 300)()
+
+    found = fit_parts(clone(model), source, "y", task_column="town", drop=["weight"])
+    assert len(read) == found.n_passes_ < 15
+
+
+def test_the_squared_loss_takes_statistics() -> None:
+    table = TABLE.assign(y=ETA)
+    model = MultiTaskRegressor(L21(0.02))
+    given = {"task_column": "town", "drop": ["weight"], "encoder": encoder(table, "y")}
+    found = fit_parts(clone(model), parts(table, 200), "y", **given)
+    other = clone(model).fit(collect_parts(parts(table, 200), "y", **given))
+    np.testing.assert_array_equal(found.coef_, other.coef_)
+
+
+def test_what_does_not_converge_says_so() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    with pytest.warns(ConvergenceWarning, match="gap"):
+        found = in_parts(clone(model).set_params(max_iter=2), table, 300)
+    assert found.solution_.status is Status.MAX_ITER
+    assert found.solution_.certificate.relative > found.tol
+
+
+def test_refusals_are_sentences() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y, number=ETA)
+    given = {"task_column": "town", "drop": ["weight", "number"]}
+    with pytest.raises(IncompatibleError, match="MultiTaskModel needs all rows in memory"):
+        fit_parts(MultiTaskModel(), parts(table, 300), "y", **given)
+    with pytest.raises(IncompatibleError, match=r"loss='quantile' needs all rows in memory"):
+        fit_parts(MultiTaskRegressor(loss="quantile"), parts(table, 300), "y", **given)
+    with pytest.raises(IncompatibleError, match="BayesianMultiTaskClassifier needs all rows"):
+        fit_parts(pt.BayesianMultiTaskClassifier(), parts(table, 300), "y", **given)
+    penalty = L21(0.1) + TraceNorm(0.1)
+    with pytest.raises(IncompatibleError, match="for a table that is read in parts"):
+        fit_parts(clone(model).set_params(penalty=penalty), parts(table, 300), "y", **given)
+    huber = MultiTaskRegressor(loss="huber", scale_targets="task")
+    with pytest.raises(IncompatibleError, match="scale_targets"):
+        fit_parts(huber, parts(table, 300), "number", task_column="town", drop=["weight", "y"])
+    negative, counts = table.assign(number=-1.0), MultiTaskRegressor(loss="poisson")
+    with pytest.raises(DataError, match="poisson"):
+        fit_parts(counts, parts(negative, 300), "number", task_column="town", drop=["weight", "y"])
+    with pytest.raises(DataError, match="'why'"):
+        fit_parts(clone(model), parts(table, 300), "why", **given)
+    with pytest.raises(DataError, match="no rows"):
+        fit_parts(clone(model), lambda: iter(()), "y", **given)
+
+
+def test_one_class_in_a_task_with_a_free_intercept_is_refused() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    table.loc[table["town"] == "town 1", "y"] = True
+    with pytest.raises(DataError, match="town 1"):
+        in_parts(clone(model).set_params(intercept="task"), table, 300)
+    found = in_parts(clone(model).set_params(tol=1e-10), table, 300)
+    assert_same(found, whole(clone(model).set_params(tol=1e-10), table))
