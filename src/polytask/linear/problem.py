@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -166,7 +166,9 @@ def parts_term(data: TaskData, outcomes: Outcomes, settings: Settings, owner: st
     """Return the data term of rows that are read in parts."""
     assert data.parts is not None
     weight = label_weights(data, outcomes, settings.class_weight, owner)
-    return PartsTerm(RowTerm(data, outcomes, weight, owner), data.parts)
+    # What is sent to where the parts are does not hold all of them.
+    rows = RowTerm(replace(data, parts=None), outcomes, weight, owner)
+    return PartsTerm(rows, data.parts)
 
 
 def build_problem(

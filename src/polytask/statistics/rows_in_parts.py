@@ -136,7 +136,7 @@ class RowsInParts:
     @property
     def n_features(self) -> int:
         """How many features there are after encoding."""
-        return self.summary.mean.shape[1]
+        return int(self.summary.mean.shape[1])
 
     @property
     def n_rows(self) -> int:
