@@ -134,6 +134,7 @@ def adapt(
 
 def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
     """Return features, targets, tasks and weights, as `polytask.adapt` takes them."""
+    from polytask.cli.describe import named
     from polytask.cli.predicted import is_targets, needed_columns, task_column_of
     from polytask.cli.training_data import row_weights
 
@@ -160,6 +161,11 @@ def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any
         raise ParameterError(LazyMessage("cli.refusal.adapt_task"))
     labels = known_labels(table[column], model.tasks_)
     X = needed_columns(table, model, source)
+    if asked.target is None:
+        unused = [repr(c) for c in table.columns if c not in X.columns and c != column]
+        if unused:
+            fields = {"source": source.name, "columns": named(unused)}
+            note(LazyMessage("cli.note.adapt_unused", fields))
     if column != model.task_column:
         return X, y, _objects(labels), weight
     X = X.drop(columns=[column])

@@ -38,7 +38,7 @@ _UNEVEN = 1.5
 
 def document(result: Findings, lang: str) -> Document:
     """Return the report of a comparison."""
-    say = Translator(lang, marked)
+    say = Translator(lang, marked, options=bool(_command(result.lock)))
     headline = says.headline(result, say)
     sections = _evidence(result, say) | _of_the_model(result, say) | _record(result, say)
     judged = math.isfinite(result.gain.mean)

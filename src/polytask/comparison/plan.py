@@ -394,7 +394,9 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     jobs = effective_n_jobs(n_jobs) if remaining > BRIEF else 1
     fields |= {"time": duration(elapsed + remaining / jobs, say), "n": jobs}
     fields["problem"] = say(f"problem.{plan.facts.problem}")
-    lines = [say("plan.data", fields), say("plan.work_jobs" if jobs > 1 else "plan.work", fields)]
+    # The command line has described the data before.
+    lines = [] if say.options else [say("plan.data", fields)]
+    lines.append(say("plan.work_jobs" if jobs > 1 else "plan.work", fields))
     for entry in plan.entries:
         if entry.estimator is None and entry.left_out is not None:
             reason = {"model": entry.name, "reason": entry.left_out.text(say)}

@@ -55,8 +55,8 @@ def adapt(
     adapted too, and the model as it was, the new rows alone and, with `source`, old and new rows
     together are tried as well. With ``domain="shift"`` only the features are distributed
     otherwise: the model is fitted again on rows of `source` that are weighted to look like the
-    new rows. Both use the best candidate if it beats the adapted model beyond noise, and say
-    so, also which candidate the rows did not allow to try.
+    new rows. Both use the best candidate if it is significantly better than the adapted one, and
+    say so, also which candidates the rows did not allow.
 
     Parameters
     ----------
@@ -102,10 +102,11 @@ def adapt(
     for the new task alone. See :class:`polytask.deep.adapting.NewHead` for how its head is
     learned. ``network_`` stays the network of the tasks that it was trained on.
 
-    A penalised model holds a new task as it holds its own, by the quadratic that has the same
-    pull at the fitted coefficients. With five rows or more another strength is taken if it
-    predicts rows left out better beyond noise (95%; 99.9% with less than twenty rows, but in a
-    new domain): in closed form for the squared loss, by cross-validation for others.
+    In a penalised model a quadratic penalty pulls a new task towards the mean of the others, as
+    strongly as the penalty of the model pulls at the fitted coefficients. With five rows or more
+    another strength is used if it predicts rows left out significantly better (95% level; 99.9%
+    with fewer than twenty rows, except in a new domain): in closed form for the squared loss, by
+    cross-validation for others.
 
     In a new domain of two classes a learned prior averages over what the coefficients may be:
     like those of the known tasks, unlike them, or of no use, with any level, each with its

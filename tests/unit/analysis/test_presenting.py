@@ -61,7 +61,7 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
         "squared error 9.888 instead of 9.919, in units of the target.",
         "How sure? To avoid selection bias, the models are chosen again on the training rows of "
-        "each fold, so the differences are not exactly those above. "
+        "each fold, which gives other differences than those above. "
         "Learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
@@ -119,7 +119,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 SURE = (
     "How sure? To avoid selection bias, the models are chosen again on the training rows of each "
-    "fold, so the differences are not exactly those above"
+    "fold, which gives other differences than those above"
 )
 
 
@@ -176,10 +176,10 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
         return sure_of(examples.inconclusive, setup=setup, times_more=3.0)
 
     assert sure_of(examples.inconclusive) == (
-        "these data do not decide. Learning the tasks together against the best separate or "
-        "pooled model: "
+        "for learning the tasks together instead of the best separate or pooled model, "
         "R2 +0.004 (95% interval -0.012 to 0.020). The interval leaves open whether there is a "
-        "gain that matters. If the difference stays as it is, about 2,800 more rows would decide."
+        "gain that matters, so these data do not decide. If the difference stays as it is, about "
+        "2,800 more rows would decide."
     )
     assert "about 1,300 more rows would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")
@@ -199,7 +199,7 @@ def test_no_number_is_given_where_ten_times_as_much_would_not_do():
     lost = Interval(0.0042, NAN, NAN)
     text = sure_of(examples.inconclusive, times_more=None, gain=lost, gain_90=lost)
     assert "ten times" not in text
-    assert text.endswith("whether there is a gain that matters.")
+    assert text.endswith("a gain that matters, so these data do not decide.")
 
 
 def test_more_data_are_not_advised_where_features_say_nothing_within_tasks():

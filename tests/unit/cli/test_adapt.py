@@ -51,8 +51,15 @@ def test_without_a_target_new_tasks_get_what_is_shared(run, files):
     done = run("adapt", "m.polytask", "bare.csv", "--out", "more.polytask")
     assert done.status == 0, done.err
     assert "Without targets of their rows, new tasks are predicted from what the" in done.out
+    assert "--target" not in done.err
     model = load("more.polytask")
     np.testing.assert_allclose(model.coef_[2], model.coef_[:2].mean(axis=0), rtol=1e-12)
+
+
+def test_without_a_target_columns_that_may_hold_it_are_named(run, files):
+    done = run("adapt", "m.polytask", "new.csv", "--out", "more.polytask")
+    assert done.status == 0, done.err
+    assert "does not use these columns of new.csv: 'y'. If one of them is the target" in done.err
 
 
 def test_json_holds_the_report(run, files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
     assert "\x1b" not in out
     assert "95% interval" in out
     assert "Scores on held-out rows (3 of 3 folds)" in out
-    for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "36 fits: "):
+    for words in ("Rows         120", "Tasks        3 (40 rows each)", "36 fits: "):
         assert words in err
     assert files_of(folder / "out") == FILES
 
@@ -199,6 +200,9 @@ def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     plain.to_csv("a.csv", index=False)
     done = comparison(run, *QUICK, "--splits", "2", "--margin", "7.5")
     assert "(2 of 2 folds)" in done.out
+    # The options are those of the command line, and the data are described once.
+    assert "without --quick all models are tried" in done.out
+    assert "features: regression." not in done.err
     # Nothing is as far apart as that.
     assert verdict_of(done).endswith("makes no practical difference")
     assert "the margin of 7.5" in done.out
@@ -242,7 +246,7 @@ def test_weights_and_missing_targets(run, plain):
     plain.loc[5, "y"] = None
     plain.to_csv("a.csv", index=False)
     done = comparison(run, *QUICK, "--weight", "w", "--drop-missing-target")
-    assert "119 rows, 3 tasks" in done.err
+    assert re.search(r"Rows +119\nTasks +3 ", done.err)
     assert len(predicted(run, done)) == 120
 
 

@@ -246,4 +246,4 @@ def test_dates_are_not_proposed_as_tasks(run, plain):
     plain["when"] = [f"{k % 28 + 1:02d}/01/2024" for k in range(120)]
     plain.to_csv("a.csv", index=False)
     told = run("inspect", "a.csv").out
-    assert "with their distinct values: g (3).\n" in told
+    assert "with the number of distinct values: g (3).\n" in told
