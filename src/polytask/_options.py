@@ -26,7 +26,6 @@ class OptionText:
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     least: int | None = None
-    shown: bool | str = True
     panel: str | None = None
     is_argument: bool = False
     name: str = ""
@@ -39,13 +38,12 @@ def option(
     default: Any = None,  # noqa: ANN401
     metavar: str | None = None,
     least: int | None = None,
-    shown: bool | str = True,
     panel: str | None = None,
     name: str = "",
     kind: Any = None,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401 - a field of any type
     """Return the field of an option."""
-    text = OptionText(help, flags, metavar, least, shown, panel, name=name, kind=kind)
+    text = OptionText(help, flags, metavar, least, panel, name=name, kind=kind)
     return field(default=default, metadata={"option": text})
 
 

@@ -155,7 +155,10 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
     scores: Any = getattr(estimator, "scores_", None)
     if values is None and scores is None:
         return []
-    found = f"alpha={estimator.alpha_:.4g}, task_weight={estimator.task_weight_!r}"
+    weights = estimator.task_weight_
+    found = f"alpha={estimator.alpha_:.4g}, task_weight={weights!r}"
+    if isinstance(weights, str):
+        found = speech(f"cli.strength.{weights}", {"found": found})
     strength = (speech("cli.label.strength"), found)
     if values is not None:
         best = f"{float(estimator.best_criterion_):.6g}"

@@ -64,7 +64,7 @@ def _for_typer(text: OptionText, name: str, hint: object, panel: str) -> Any:  #
     callback = use_config if name == "config" else None
     return typer.Option(
         *flags, metavar=text.metavar, help=said, rich_help_panel=spoken()(text.panel or panel),
-        min=text.least, show_default=text.shown, callback=callback, is_eager=callback is not None,
+        min=text.least, show_default=True, callback=callback, is_eager=callback is not None,
     )  # fmt: skip
 
 

@@ -34,7 +34,6 @@ class Drawing:
     rule: Literal["min", "one_se", "pareto"] | None = option(
         "help.rule",
         metavar="min|one_se|pareto",
-        shown="min",
     )
     strengths: int = option("help.strengths", default=50, least=2, metavar="N")
     lines: Literal["features", "entries"] = option(

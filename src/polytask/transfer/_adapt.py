@@ -108,9 +108,9 @@ def adapt(
     with fewer than twenty rows, except in a new domain): in closed form for the squared loss, by
     cross-validation for others.
 
-    In a new domain of two classes a learned prior averages over what the coefficients may be:
-    like those of the known tasks, unlike them, or of no use, with any level, each with its
-    posterior probability.
+    In a new domain of two classes a learned prior averages over three cases, weighted by their
+    posterior probabilities: the coefficients are like those of the known tasks, unlike them but
+    as large, or zero. In each the intercept may be far from those of the known tasks.
 
     A task with a learned prior that is left to the model as it was, or to its own rows, has
     intervals as wide as rows left out have shown, since its posterior says nothing about it;

@@ -273,7 +273,7 @@ class _AdaptedNetwork:
         return np.asarray(self.tasks.features(rows.X, -1), dtype=np.float64)
 
     def _steps(self, method: ChangesLayers, rows: TaskRows) -> tuple[int, Array]:
-        """Return how many steps predict rows left out better than none, beyond noise."""
+        """Return how many steps predict rows left out significantly better than none."""
         # The losses of the rows left out with so many steps come along.
         every = np.arange(len(rows.y))
         found: list[tuple[NDArray[np.intp], Array]] = []

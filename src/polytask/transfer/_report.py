@@ -65,7 +65,7 @@ class Adaptation:
         What the mean of the other new rows of a task reaches on the rows of `scores`; None
         where `metric` is no "rmse".
     worse_than_mean : tuple of str
-        Candidates that this mean beats beyond noise.
+        Candidates that this mean predicts significantly better than (95% level).
     """
 
     domain: str | None

@@ -54,14 +54,17 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert lines[:5] == [
         "Verdict: Learn the tasks together, with one model per task",
         "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
-        "Against the best separate model (one per task), “separate”: R2 0.412 instead of 0.301, "
-        "a difference of +0.111 (95% interval 0.092 to 0.130); root mean squared error 9.888 "
+        "Compared with the best separate model (one per task), “separate”, the recommended model "
+        "has R2 0.412 instead of 0.301, a difference of +0.111 (95% interval 0.092 to 0.130); "
+        "root mean squared error 9.888 "
         "instead of 9.999, in units of the target.",
-        "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
-        "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
-        "squared error 9.888 instead of 9.919, in units of the target.",
-        "How sure? To avoid selection bias, the models are chosen again on the training rows of "
-        "each fold, which gives other differences than those above. "
+        "Compared with the best pooled model (one for all tasks), “pooled + intercepts”, the "
+        "recommended model has R2 0.412 instead of 0.381, a difference of "
+        "+0.031 (95% interval 0.015 to 0.047); root mean squared error 9.888 instead of 9.919, "
+        "in units of the target.",
+        "How sure? The differences above compare single models. For the verdict the models are "
+        "chosen again on the training rows of each fold, to avoid selection bias, so its "
+        "difference can be another one, even in sign. "
         "Learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
@@ -70,7 +73,7 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert chinese[:3] == [
         "结论：各任务应一起学习，每个任务一个模型",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
-        "与最好的分开模型（每个任务一个）“separate”相比（R2）：0.412，后者为 0.301，"
+        "与最好的分开模型（每个任务一个）“separate”相比，推荐的模型的 R2 为 0.412，后者为 0.301，"
         "相差 +0.111（95% 区间 0.092 至 0.130）；"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]
@@ -118,8 +121,9 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 SURE = (
-    "How sure? To avoid selection bias, the models are chosen again on the training rows of each "
-    "fold, which gives other differences than those above"
+    "How sure? The differences above compare single models. For the verdict the models are chosen "
+    "again on the training rows of each fold, to avoid selection bias, so its difference can be "
+    "another one, even in sign"
 )
 
 
@@ -177,9 +181,9 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
 
     assert sure_of(examples.inconclusive) == (
         "for learning the tasks together instead of the best separate or pooled model, "
-        "R2 +0.004 (95% interval -0.012 to 0.020). The interval leaves open whether there is a "
-        "gain that matters, so these data do not decide. If the difference stays as it is, about "
-        "2,800 more rows would decide."
+        "R2 +0.004 (95% interval -0.012 to 0.020). These data do not show whether there is a gain "
+        "that matters. If the difference stays as it is, about 2,800 more rows would decide the "
+        "verdict, which is about all tasks together."
     )
     assert "about 1,300 more rows would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")
@@ -199,7 +203,9 @@ def test_no_number_is_given_where_ten_times_as_much_would_not_do():
     lost = Interval(0.0042, NAN, NAN)
     text = sure_of(examples.inconclusive, times_more=None, gain=lost, gain_90=lost)
     assert "ten times" not in text
-    assert text.endswith("a gain that matters, so these data do not decide.")
+    assert text.endswith("These data do not show whether there is a gain that matters.")
+    assert "(no interval)" in text
+    assert "The interval" not in text
 
 
 def test_more_data_are_not_advised_where_features_say_nothing_within_tasks():
@@ -277,8 +283,8 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
     left = examples.change(examples.share(), {"models": (examples.share().models[0], row)})
     assert "<span>1 model</span>" in left.to_html(tmp_path / "a.html").read_text(encoding="utf-8")
     assert "Not compared, since they were not asked for: “separate”" in text
-    assert "fit trains one kind of model" in text
-    assert "fit 只训练一种模型" in said("zh")
+    assert "auto and fit choose models by other rules than compare" in text
+    assert "auto 和 fit 选择模型的规则与 compare 不同" in said("zh")
 
 
 @pytest.mark.parametrize(
@@ -301,9 +307,9 @@ def test_tasks_that_are_all_undecided_are_not_counted():
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ((1,), "Collect 1 more row for 1 task: 0."),
-        ((137,), "Collect about 140 more rows for 1 task: 0."),
-        ((200, 200), "Collect about 200 more rows for each of 2 tasks: 0, 1."),
+        ((1,), "1 more row would show whether sharing helps this task: 0."),
+        ((137,), "about 140 more rows would show whether sharing helps this task: 0."),
+        ((200, 200), "200 more rows for each would show whether sharing helps that task: 0, 1."),
     ],
 )
 def test_how_much_is_to_be_collected(more, sentence):
@@ -315,19 +321,23 @@ def test_time_is_collected_where_rows_come_in_time():
     setup = dataclasses.replace(examples.setup(), splits="time", times=24, time_gap=7 * 86_400.0)
     # 50 rows of a task and 100 more: twice as long as the 24 weeks.
     tasks = (task("a", "unclear", "collect", 100),)
-    assert "Collect about 50 more weeks of data for 1 task: a." in said(tasks=tasks, setup=setup)
-    assert "1 个任务：建议每个任务再收集约 50 周的数据" in said("zh", tasks=tasks, setup=setup)
+    text = said(tasks=tasks, setup=setup)
+    assert text.count("For 1 task the gain or loss from sharing is large enough to matter") == 1
+    assert "about 50 more weeks of data would show whether sharing helps this task: a." in text
+    assert "每个任务再有约 50 周的数据即可看出" in said("zh", tasks=tasks, setup=setup)
     numbered = dataclasses.replace(setup, time_gap=0.0)
-    assert "Collect about 50 more points in time" in said(tasks=tasks, setup=numbered)
+    assert "about 50 more points in time would show" in said(tasks=tasks, setup=numbered)
 
 
 def test_every_action_has_a_sentence_with_some_names():
     kinds = ("share", "separate", "pool", "collect", "any")
     tasks = [task(f"{kind} {j}", "gain", kind, 40) for kind in kinds for j in range(7)]
     text = said(tasks=tuple(tasks))
-    for start in ("7 tasks are exceptions and are better off with models of their own: ",
-                  "7 tasks are exceptions and are better off with one model for all tasks: ",
-                  "Collect about 40 more rows for each of 7 tasks: "):  # fmt: skip
+    for start in (
+        "7 tasks are exceptions and are better off with models of their own: ",
+        "7 tasks are exceptions and are better off with one model for all tasks: ",
+        "about 40 more rows for each would show whether sharing helps that task: ",
+    ):
         assert start in text
     assert "“pool 0”, “pool 1”, “pool 2”, “pool 3”, “pool 4” and 2 more." in text
     # What the verdict says for all is no exception.

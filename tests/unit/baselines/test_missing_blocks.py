@@ -375,7 +375,7 @@ def test_patterns_that_were_not_trained():
     with pytest.raises(
         DataError,
         match=r"^Row 1 of X lacks 'b' and 'c', and MissingBlocks was trained on no rows of task "
-        r"'west' that do without; it knows the patterns a \+ b \+ c, a \+ c, b\.$",
+        r"'west' that lack the same; it knows the patterns a \+ b \+ c, a \+ c, b\.$",
     ):
         model.predict(only_a, task=["west", "west"])
     with pytest.raises(DataError, match="Row 3 of X"):

@@ -174,7 +174,7 @@ def test_foreign_files_are_left_alone(run, plain):
     Path("scores.csv").write_text("mine", encoding="utf-8")
     done = run("compare", *SAME, "--out", ".")
     assert done.status == 2
-    assert ". holds scores.csv, which is of no comparison that is known" in done.err
+    assert ". holds scores.csv, which belongs to no known comparison" in done.err
     assert Path("scores.csv").read_text(encoding="utf-8") == "mine"
     assert files_of(".") == {"a.csv", "scores.csv"}
 

@@ -69,7 +69,7 @@ def test_a_fit_in_parts_is_that_of_the_rows(run, folder, table, name, suffix) ->
     assert f"Note: t.{suffix} would take about" in done.err
     assert "so it is read in parts" in done.err
     assert "300 rows read, " in done.err
-    assert "no score on held-out rows" in done.err
+    assert "No score on held-out rows is computed" in done.err
     model = load("m.polytask")
     rows = collect(
         table.drop(columns=["sold", "weight", "number"]), table["sold"], task_column="shop",
@@ -132,7 +132,10 @@ REFUSED = {
     "groups": (("--group", "number"), "--group needs all rows in memory"),
     "times": (("--time", "number"), "--time needs all rows in memory"),
     "dates": (("--date-features",), "--date-features needs all rows in memory"),
-    "penalty": (("--penalty", "L21"), "no strength is chosen by folds: add --criterion bic"),
+    "penalty": (
+        ("--penalty", "L21"),
+        "the strength of a penalty cannot be chosen by cross-validation then: add --criterion bic",
+    ),
     "model": (("--model", "separate"), "Model 'separate' needs all rows"),
     "loss": (
         ("--model", "multitask", "--penalty", "L21(0.1)", "--loss", "huber"),

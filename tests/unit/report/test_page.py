@@ -190,9 +190,11 @@ def test_page_begins_with_the_verdict_and_what_to_do(pages):
         "139 tasks",
         "polytask compare school.csv --target score --task school --out answer",
         "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
-        "Against the best separate model (one per task), “separate”: R2 0.412 "
+        "Compared with the best separate model (one per task), “separate”, the recommended "
+        "model has R2 0.412 "
         "instead of 0.301, a difference of +0.111",
-        "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412",
+        "Compared with the best pooled model (one for all tasks), “pooled + intercepts”, the "
+        "recommended model has R2 0.412",
         "separate or pooled model: R2 +0.031 (95% interval 0.012 to 0.050).",
         "By task: 74 gain, 12 lose, 53 are undecided.",
     )

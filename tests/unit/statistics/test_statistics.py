@@ -303,7 +303,7 @@ def test_what_cannot_be_joined_is_refused() -> None:
 def test_what_is_no_part_cannot_be_taken_away() -> None:
     r = rows()
     few = collect(r["X"][:50], r["y"][:50], r["task"][:50])
-    with pytest.raises(DataError, match="only what is part of them"):
+    with pytest.raises(DataError, match="only rows that are part of the statistics"):
         few - collect(r["X"], r["y"], r["task"])
     with pytest.raises(DataError, match="'z', which these lack"):
         few - collect(r["X"], r["y"], np.full(240, "z"))

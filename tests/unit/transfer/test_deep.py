@@ -392,7 +392,7 @@ def test_weights_count_rows(cases, numbers):
         (
             lambda c, m: adapt(m, *_new(c), task="a", domain="new"),
             DataError,
-            "labels of their own",
+            "new labels for the tasks",
         ),
         (
             lambda c, m: adapt(m, *_new(c), task="e", method="unfreeze"),

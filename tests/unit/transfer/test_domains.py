@@ -120,7 +120,7 @@ def test_known_tasks_of_a_penalised_model_are_replaced():
         model.predict(OLD[0][others], task=OLD[2][others]),
     )
     prior = BayesianMultiTaskRegressor().fit(*OLD[:2], task=OLD[2])
-    with pytest.raises(DataError, match="labels of their own"):
+    with pytest.raises(DataError, match="new labels for the tasks"):
         adapt(prior, *new[:2], task=3, domain="new")
 
 
