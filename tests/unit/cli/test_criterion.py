@@ -55,7 +55,7 @@ def test_classes_and_mixed_targets_have_theirs(run, plain):
         (("--criterion", "bic", "--folds", "3"), "so that --folds 3 has no meaning"),
         (("--criterion", "bic", "--model", "learned"), "has none to choose"),
         (("--criterion", "evidence", "--penalty", "L21"), "quadratic penalties"),
-        (("--criterion", "aic", "--loss", "huber"), "huber loss is none"),
+        (("--criterion", "aic", "--loss", "huber"), "huber loss belongs to none"),
     ],
 )
 def test_what_cannot_be_is_refused(run, plain, given, said):

@@ -34,6 +34,8 @@ def test_it_writes_what_python_finds(run, plain):
     assert "Wrote p.png and p.csv." in done.out
     for words in ("best, chosen", "one standard error", f"L21(alpha={path.penalty.alpha:.4g})"):
         assert words in done.out
+    assert "task_weight='size' (every row counts the same)" in done.out
+    assert "combinations of settings (penalty, strength, weights of tasks, intercepts)" in done.out
     model.fit(plain[["g", "x", "z"]], plain["y"])
     assert f"R2 against the training mean {model.held_out_score_:.4g} (standard" in done.out
 

@@ -151,5 +151,5 @@ def test_what_kind_of_data_term_blocks_make():
         made = on_rows((replace(first, loss=loss), second), mixed.intercepts, *SHAPE)
         assert isinstance(made, kind)
     blocks = replace(first, loss=SquareRoot()), replace(second, loss=Quantile())
-    with pytest.raises(IncompatibleError, match="no solver knows both"):
+    with pytest.raises(IncompatibleError, match="no solver supports both"):
         on_rows(blocks, mixed.intercepts, *SHAPE)

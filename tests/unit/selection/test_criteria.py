@@ -280,7 +280,7 @@ def test_mixed_targets_have_a_noise_each_where_it_is_free() -> None:
 
 def test_what_has_no_likelihood_or_degrees_is_refused() -> None:
     X, Y = sparse()
-    with pytest.raises(IncompatibleError, match="huber loss is none"):
+    with pytest.raises(IncompatibleError, match="huber loss belongs to none"):
         MultiTaskRegressorIC(loss="huber").fit(X, Y)
     with pytest.raises(IncompatibleError, match="not convex"):
         MultiTaskRegressorIC(MCP()).fit(X, Y)

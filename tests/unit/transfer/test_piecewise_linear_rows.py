@@ -139,5 +139,5 @@ def test_weights_of_very_different_sizes_do_not_end_the_search_at_its_start(seed
 
 def test_a_search_that_stops_early_says_so(monkeypatch):
     monkeypatch.setattr("polytask.transfer._pulled._STEPS", 1)
-    with pytest.warns(ConvergenceWarning, match="were fitted to within"):
+    with pytest.warns(ConvergenceWarning, match="stopped within"):
         rows(1, 40, 3, 0.3, 0.7).solve()
