@@ -227,7 +227,7 @@ def test_a_task_without_rows_gets_what_is_shared(cases, numbers):
     want = numbers.predict(cases.new, task=["never"] * 40)
     numbers.unseen_tasks = "error"
     np.testing.assert_array_equal(more.predict(cases.new, task=["e"] * 40), want)
-    assert "Without rows" in more.adaptation_.summary()
+    assert "Without targets" in more.adaptation_.summary()
 
 
 def test_several_new_tasks_and_more_of_them_later(cases, numbers):
