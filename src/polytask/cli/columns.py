@@ -38,6 +38,11 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 
+_SUFFIX = r"([_ .-]?(id|no|nr|num|number|code|name|label))?"
+# A name that ends in such a word, unlike school_years; and one of times and ages.
+_NAMED = re.compile(rf"({_WORDS.pattern}){_SUFFIX}$", re.IGNORECASE)
+_TIMED = re.compile(r"year|month|week|day|date|time|hour|age$|年|月|日|周|时", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class TaskHint:
@@ -49,21 +54,25 @@ class TaskHint:
 
 def likely_tasks(table: pd.DataFrame) -> tuple[TaskHint, ...]:
     """Return the columns that may hold task labels, the likeliest first. Shapes: table (n, d)."""
-    ranked: list[tuple[tuple[bool, bool, int], TaskHint]] = []
+    ranked: list[tuple[tuple[bool | int, ...], TaskHint]] = []
     for position, name in enumerate(table.columns):
         column = table[name]
         if not may_be_labels(column):
             continue
-        count = int(column.nunique())
+        count, number = int(column.nunique()), _is_number(column)
         if FEWEST <= count <= min(MOST, len(column) // ROWS_PER_TASK):
-            told = _WORDS.search(str(name)) is not None
-            rank = (not told, _is_number(column), position)
+            # Numbers of two values say yes or no.
+            flag = number and count == FEWEST
+            told = not flag and _NAMED.search(str(name)) is not None
+            timed = _TIMED.search(str(name)) is not None
+            together = int((column != column.shift()).sum()) == count
+            rank = (not told, flag, timed, not together, number, position)
             ranked.append((rank, TaskHint(str(name), count)))
     return tuple(hint for _, hint in sorted(ranked, key=lambda pair: pair[0])[:SHOWN])
 
 
 # The whole name of a column that holds labels, unlike age_group or n_users.
-_LABELS = re.compile(rf"({_WORDS.pattern})([_ .-]?(id|no|nr|num|number|code))?", re.IGNORECASE)
+_LABELS = re.compile(rf"({_WORDS.pattern}){_SUFFIX}", re.IGNORECASE)
 _FEWEST_LABELS = 3
 
 

@@ -146,6 +146,20 @@ def test_unknown_column(run, plain):
     assert "no column 'G'" in done.err
 
 
+def test_rows_that_stand_together_tell_of_tasks():
+    woman = np.repeat(np.arange(8), 6)
+    table = pd.DataFrame(
+        {
+            "year": np.tile(np.arange(6), 8),
+            "school_years": woman % 3,
+            "central_city": woman % 2,
+            "woman": woman,
+        }
+    )
+    names = [hint.name for hint in likely_tasks(table)]
+    assert names == ["woman", "year", "school_years", "central_city"]
+
+
 def test_likely_tasks_put_telling_names_first():
     n = 100
     table = pd.DataFrame(
