@@ -307,9 +307,12 @@ def test_tasks_that_are_all_undecided_are_not_counted():
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ((1,), "1 more row would show whether sharing helps this task: 0."),
-        ((137,), "about 140 more rows would show whether sharing helps this task: 0."),
-        ((200, 200), "200 more rows for each would show whether sharing helps that task: 0, 1."),
+        ((1,), "1 more row would make it significant: 0."),
+        ((137,), "about 140 more rows would make it significant: 0."),
+        (
+            (200, 200),
+            "200 more rows for each (the median of these tasks) would make it significant: 0, 1.",
+        ),
     ],
 )
 def test_how_much_is_to_be_collected(more, sentence):
@@ -323,10 +326,12 @@ def test_time_is_collected_where_rows_come_in_time():
     tasks = (task("a", "unclear", "collect", 100),)
     text = said(tasks=tasks, setup=setup)
     assert text.count("For 1 task the gain or loss from sharing is large enough to matter") == 1
-    assert "about 50 more weeks of data would show whether sharing helps this task: a." in text
-    assert "每个任务再有约 50 周的数据即可看出" in said("zh", tasks=tasks, setup=setup)
+    assert "about 50 more weeks of data would make it significant: a." in text
+    assert "每个任务再有约 50 周的数据（这些任务的中位数）即可达到显著" in said(
+        "zh", tasks=tasks, setup=setup
+    )
     numbered = dataclasses.replace(setup, time_gap=0.0)
-    assert "about 50 more points in time would show" in said(tasks=tasks, setup=numbered)
+    assert "about 50 more points in time would make" in said(tasks=tasks, setup=numbered)
 
 
 def test_every_action_has_a_sentence_with_some_names():
@@ -336,7 +341,7 @@ def test_every_action_has_a_sentence_with_some_names():
     for start in (
         "7 tasks are exceptions and are better off with models of their own: ",
         "7 tasks are exceptions and are better off with one model for all tasks: ",
-        "about 40 more rows for each would show whether sharing helps that task: ",
+        "about 40 more rows for each (the median of these tasks) would make it significant: ",
     ):
         assert start in text
     assert "“pool 0”, “pool 1”, “pool 2”, “pool 3”, “pool 4” and 2 more." in text

@@ -135,7 +135,8 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
     said = "The tasks are related (p = 0.002): 70% of the features' effects is the same"
     number = "Effective number of tasks: 1.6 of 12 (how many independent directions"
-    number += " their coefficients have)."
+    number += " their coefficients have: tasks whose coefficients are multiples of one another"
+    number += " count as one)."
     assert f"\n{number}\n{said}" in one.summary()
     assert "\n各任务相关（p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
