@@ -77,7 +77,7 @@ def test_choices_groups_and_a_storage_that_is_added_to(run, table):
 def test_what_a_budget_left_is_gone_on_with(run, table):
     done = run(*WORDS, "--trials", "3", "--time-budget", "0.001", "--out", "m.polytask")
     assert done.status == 0, done.err
-    assert "--force goes on" in done.out
+    assert "--force continues the search" in done.out
     assert len(pd.read_csv("m.trials.csv")) == 1
     done = run(*WORDS, "--trials", "3", "--out", "m.polytask", "--force")
     assert done.status == 0, done.err

@@ -185,4 +185,4 @@ def test_a_comparison_knows_whether_far_cells_decide_it(column, value, decides):
     with pytest.warns(DataWarning, match="in row 7"):
         result = compare(X, data["y"], task=task, quick=True, models=["separate", "learned prior"])
     assert result.far_cells == bool(decides)
-    assert ("far-off cells" in result.summary().split("\n")[0]) == bool(decides)
+    assert ("far values" in result.summary().split("\n")[0]) == bool(decides)
