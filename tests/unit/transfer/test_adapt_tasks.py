@@ -96,7 +96,7 @@ def test_without_rows_a_new_task_is_an_unseen_one(model):
     model.unseen_tasks = shared
     np.testing.assert_allclose(new.predict(X[:9], task=np.full(9, 100)), want, rtol=1e-9)
     assert new.adaptation_.scores == {}
-    assert "no rows" in new.adaptation_.summary()
+    assert "no targets" in new.adaptation_.summary()
 
 
 def test_more_rows_predict_better(model):
