@@ -21,7 +21,12 @@ def tasks():
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((90, 3)), np.arange(90) % 3
     model = DeepMultiTaskRegressor(
-        MLP((6, 5)), max_epochs=3, early_stopping=False, precision="float64", random_state=0
+        MLP((6, 5)),
+        max_epochs=3,
+        early_stopping=False,
+        precision="float64",
+        device="cpu",
+        random_state=0,
     )
     return model.fit(X, np.abs(X[:, 0]) + task, task=task)._tasks
 

@@ -81,6 +81,17 @@ def values(model, *args):
 KINDS = ["numbers", "pairs", "classes"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_gives_the_model_of_the_processor(kind):
+    p = Problem(kind)
+    settings = {"precision": "float64", "random_state": 0}
+    host, card = (
+        p.model(device=device, **settings).fit(p.X, p.y, p.task) for device in ("cpu", "cuda")
+    )
+    assert_allclose(values(card, p.X, p.task), values(host, p.X, p.task), rtol=1e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_three_forms_give_the_same_training(kind):
     p = Problem(kind)
@@ -387,10 +398,10 @@ class Pairs(torch.utils.data.Dataset):
 def test_datasets_and_loaders_are_arrays():
     p = Problem("numbers")
     X, y = torch.tensor(p.X), torch.tensor(p.y)
-    expected = p.model().fit(p.X, p.y, p.task)
+    expected = p.model(device="cpu").fit(p.X, p.y, p.task)
     data = Pairs(X, y, p.task)
     for given in (data, torch.utils.data.DataLoader(data, batch_size=7, shuffle=True)):
-        found = p.model().fit(given)
+        found = p.model(device="cpu").fit(given)
         assert_array_equal(found.predict(given), expected.predict(p.X, p.task))
         assert found.score(given) == expected.score(p.X, p.y, p.task)
     wide = torch.utils.data.TensorDataset(X.float(), torch.stack([y, -y], 1))

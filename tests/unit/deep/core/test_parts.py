@@ -79,7 +79,7 @@ def test_with_all_rows_in_the_buffer_it_is_the_model_of_fit(
     table, tmp_path, target, early_stopping
 ):
     made = DeepMultiTaskClassifier if target == "kind" else DeepMultiTaskRegressor
-    settings = {**QUICK, "early_stopping": early_stopping}
+    settings = {**QUICK, "early_stopping": early_stopping, "device": "cpu"}
     settings |= {"loss": "poisson", "precision": "float64"} if target == "count" else {}
     table.to_parquet(tmp_path / "rows.parquet")
     read = made(**settings).fit_parts(

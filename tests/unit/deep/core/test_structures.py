@@ -50,7 +50,7 @@ def test_every_way_of_sharing_in_every_form(way, tmp_path):
 @pytest.mark.parametrize("way", [sharing.Hard(), sharing.MMoE(2)], ids=repr)
 def test_heads_with_layers_of_their_own(way, tmp_path):
     settings = {**QUICK, "sharing": way, "heads": MLP((5,)), "unseen_tasks": "shared"}
-    settings |= {"max_epochs": 80, "learning_rate": 0.02, "patience": 80}
+    settings |= {"max_epochs": 80, "learning_rate": 0.02, "patience": 80, "device": "cpu"}
     long = DeepMultiTaskRegressor(**settings).fit(X, Y, TASK)
     assert long.score(X, Y, TASK) > 0.5
     assert np.isfinite(long.predict(X, np.repeat("z", 90))).all()

@@ -172,8 +172,8 @@ def test_training_goes_on_over_a_plateau():
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(60, 4))
     y = np.sin(2 * rows[:, 0]) + rows[:, 1] * rows[:, 2]
-    short = DeepMultiTaskRegressor(patience=20, random_state=1).fit(rows, y)
-    default = DeepMultiTaskRegressor(random_state=1).fit(rows, y)
+    short = DeepMultiTaskRegressor(patience=20, device="cpu", random_state=1).fit(rows, y)
+    default = DeepMultiTaskRegressor(device="cpu", random_state=1).fit(rows, y)
     assert default.n_iter_ > short.n_iter_
     held = [model.solution_.held_out_objective for model in (default, short)]
     assert held[0] <= held[1]

@@ -111,7 +111,7 @@ def test_a_network_that_recorded_nothing_is_refused_with_advice(two_groups):
 def test_weights_are_the_same_with_and_without(two_groups, settings, long):
     X, Y = two_groups
     given = (X, Y[:, 0], np.arange(len(X)) % 3) if long else (X, Y)
-    settings = {"max_epochs": 3, **settings}
+    settings = {"max_epochs": 3, "device": "cpu", **settings}
     plain, watched = (_model(record).set_params(**settings).fit(*given) for record in (None, BOTH))
     for name, weight in plain.network_.state_dict().items():
         assert torch.equal(weight, watched.network_.state_dict()[name]), name
