@@ -145,7 +145,7 @@ class DeepEstimator(MultiTaskEstimator):
     precision : {"float32", "float64"}, default="float32"
         Of weights and computations.
     device : str or torch.device, default="auto"
-        Where to train; "auto" is a CUDA card if there is one.
+        Where to train; "auto" is a CUDA card if there is one. A loaded model takes "auto".
     mixed_precision : {"bf16", None}, default=None
         "bf16" computes products in bfloat16, losses and weights in float32.
     compile : bool, default=False

@@ -64,7 +64,10 @@ def test_heads_with_layers_of_their_own(way, tmp_path):
     assert targets.score(X, wide) > 0.5
     targets.set_params(balancer=None)
     save(targets, tmp_path / "model.polytask")
-    assert_array_equal(load(tmp_path / "model.polytask").predict(X), targets.predict(X))
+    # A loaded network takes the card where there is one.
+    away = 1e-5 if torch.cuda.is_available() else 0.0
+    found = load(tmp_path / "model.polytask").predict(X)
+    assert_allclose(found, targets.predict(X), rtol=away, atol=away)
 
 
 BALANCERS = [
