@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -315,6 +316,12 @@ class Steps:
         root = 1.0 / np.sqrt(self.step)
         duals = [self._dual_metric(*pair) for pair in self._with_steps()]
         self.metric = [root, root, *duals, self.side.row_metric(self.row_step), 0.0, 0.0]
+
+    def beside(self, side: Side) -> Steps:
+        """Return the same steps with another smooth part."""
+        other = copy(self)
+        other.side = side
+        return other
 
     def _with_steps(self) -> Iterator[tuple[Proximable | Composed, float]]:
         return zip(self.others, self.dual_steps, strict=True)

@@ -19,6 +19,7 @@ answer
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -138,6 +139,30 @@ class Method(ABC):
         """Return a point as an iterate."""
         return Iterate(self, W, at)
 
+    def line_search(
+        self,
+        now: Iterate,
+        evaluate: Callable[[Array, Array], Evaluation],
+        step: Array,
+        change: float,
+        shift: Array | float = 0.0,
+    ) -> tuple[Array, Evaluation] | None:
+        """Go along a step as far as the objective falls by a share of the change promised."""
+        # `shift` is by how much the intercepts should change with it, of shape (n_columns,).
+        penalty = self.objective.penalty_value
+        # Near the optimum values no longer tell steps apart, but gradients still do.
+        rounding = _ROUNDING * max(abs(now.value), self.objective.reference)
+        if not step.any() or not change <= rounding:
+            return None
+        length = 1.0
+        for _ in range(_HALVINGS):
+            W = now.W + length * step
+            at = evaluate(W, now.at.intercept + length * shift)
+            if at.value + penalty(W) <= now.value + _ARMIJO * length * change + rounding:
+                return W, at
+            length /= 2
+        return None
+
 
 class ProximalMethod(Method):
     """A minimisation that is judged by proximal steps."""
@@ -189,25 +214,6 @@ class ProximalMethod(Method):
     def gap(self, iterate: Iterate) -> float | None:
         """Return the duality gap of an iterate, None where there is none."""
         return self.objective.gap(iterate.W, iterate.at)
-
-    def line_search(
-        self, now: Iterate, step: Array, change: float, shift: Array | float = 0.0
-    ) -> tuple[Array, Evaluation] | None:
-        """Go along a step as far as the objective falls by a share of the change promised."""
-        # `shift` is by how much the intercepts should change with it, of shape (n_columns,).
-        nonsmooth = self.objective.nonsmooth_value
-        # Near the optimum values no longer tell steps apart, but gradients still do.
-        rounding = _ROUNDING * max(abs(now.value), self.objective.reference)
-        if not step.any() or not change <= rounding:
-            return None
-        length = 1.0
-        for _ in range(_HALVINGS):
-            W = now.W + length * step
-            at = self.objective.evaluate(W, now.at.intercept + length * shift)
-            if at.value + nonsmooth(W) <= now.value + _ARMIJO * length * change + rounding:
-                return W, at
-            length /= 2
-        return None
 
 
 def minimise(method: Method, tol: float, max_iter: int, start: Solution | None) -> Solution:

@@ -272,5 +272,6 @@ class _Newton(ProximalMethod):
                 product, -gradient, precondition, self.forcing, left
             )
         self.forcing = max(_SHARPER * self.forcing, _EXACT)
-        found = self.line_search(now, step, float(np.sum(gradient * step)))
+        change = float(np.sum(gradient * step))
+        found = self.line_search(now, self.objective.evaluate, step, change)
         return Round(None if found is None else self.judged(*found), max(products, 1))

@@ -89,24 +89,24 @@ class _ProximalNewton(ProximalMethod):
 
     def advance(self, now: Iterate, tol: float, left: int) -> Round:
         """Minimise the local quadratic plus the penalty, to a share of what is left to gain."""
-        penalty = self.objective.penalty
-        model = _model(self.objective.datafit, now.W, now.at.intercept)
-        reference = model.origin.value + self.objective.nonsmooth_value(self.objective.null)
+        penalty, objective = self.objective.penalty, self.objective
+        model = model_at(objective.datafit, now)
+        reference = model.origin.value + objective.nonsmooth_value(objective.null)
         remaining = now.relative
         if now.gap is not None and reference > 0:
             remaining = now.gap / reference
-        in_parts = isinstance(self.objective.datafit, InParts)
-        far = not self.objective.datafit.is_bounded and now.relative > _FAR
+        in_parts = isinstance(objective.datafit, InParts)
         inner = _solver(model, penalty, self.compiled).solve(
             model,
             penalty,
-            tol=max(_FULL * tol if in_parts else _FORCING * remaining, _INNER_FLOOR),
-            max_iter=min(left, _FAR_ITERATIONS) if far else left,
+            tol=full_accuracy(tol) if in_parts else max(_FORCING * remaining, _INNER_FLOOR),
+            max_iter=worthwhile(objective.datafit, now, left),
             start=starting_point(now.W, now.at.intercept),
         )
-        nonsmooth, step = self.objective.nonsmooth_value, inner.W - now.W
+        nonsmooth, step = objective.nonsmooth_value, inner.W - now.W
         change = float(np.sum(now.at.gradient * step)) + nonsmooth(inner.W) - nonsmooth(now.W)
-        found = self.line_search(now, step, change, inner.intercept - now.at.intercept)
+        shift = inner.intercept - now.at.intercept
+        found = self.line_search(now, objective.evaluate, step, change, shift)
         if found is None:
             return Round(self._refined(now), max(inner.n_iter, 1))
         return Round(self.judged(*self.objective.fitted(*found)), max(inner.n_iter, 1))
@@ -116,6 +116,22 @@ class _ProximalNewton(ProximalMethod):
         datafit = self.objective.datafit
         at = datafit.refined(now.W) if isinstance(datafit, InParts) else None
         return None if at is None else self.judged(now.W, self.objective.evaluate(now.W, None))
+
+
+def full_accuracy(tol: float) -> float:
+    """Return the tolerance of a step that costs a pass, for a tolerance of the answer."""
+    return max(_FULL * tol, _INNER_FLOOR)
+
+
+def worthwhile(datafit: Datafit, now: Iterate, left: int) -> int:
+    """Return the most iterations that a step from an iterate is worth."""
+    far = not datafit.is_bounded and now.relative > _FAR
+    return min(left, _FAR_ITERATIONS) if far else left
+
+
+def model_at(datafit: Datafit, now: Iterate) -> Datafit:
+    """Return the local quadratic of a data term at an iterate."""
+    return _model(datafit, now.W, now.at.intercept)
 
 
 def _model(datafit: Datafit, W: Array, b: Array) -> Datafit:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polytask._registry import saveable
-from polytask.datafits import Datafit, Evaluation, FreeFeatures, PiecewiseLinearSamples
+from polytask.datafits import (
+    Datafit,
+    Evaluation,
+    FreeFeatures,
+    InParts,
+    PiecewiseLinearSamples,
+)
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.messages import LazyMessage, Text, message_of
@@ -25,9 +31,10 @@ from polytask.solvers._splitting_map import (
     Step,
     Steps,
 )
-from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.base import Certificate, Solution, Solver, Status, starting_point
 from polytask.solvers.driver import Iterate, Method, Round, minimise
 from polytask.solvers.objective import NOTHING, Minimand
+from polytask.solvers.proximal_newton import full_accuracy, model_at, worthwhile
 
 
 class SplitObjective(Minimand):
@@ -147,6 +154,27 @@ class SplitObjective(Minimand):
                 W = np.asarray(term.settled(W, moved))
         return None if W is point.W else W
 
+    def known_point(self, start: Solution | None) -> tuple[Point, float]:
+        """Return where to begin: at a start, with its dual variables and its step, or at 0."""
+        b, u = self.side.start(self.datafit.origin.intercept, None)
+        nowhere = self.steps.nowhere(b, u)
+        if start is None:
+            return nowhere, np.inf
+        b, u = self.side.start(start.intercept, None)
+        there = replace(nowhere, W=start.W.copy(), b=b, u=u)
+        *duals, b, u, step = start.memory or (*nowhere.known, b, u, np.zeros(0))
+        wanted = [part.shape for part in (*nowhere.known, nowhere.b, nowhere.u, np.zeros(1))]
+        if [part.shape for part in (*duals, b, u, step)] != wanted:
+            return there, np.inf
+        first, others = (duals[0], duals[1:]) if nowhere.first is not None else (None, duals)
+        return Point(start.W.copy(), b, first, others, others, u), float(step[0])
+
+    def judged(self, method: Method, point: Point) -> Iterate:
+        """Return a point as an iterate of a method."""
+        W = self.allowed(point.W)
+        point = point if W is point.W else replace(point, W=W)
+        return Iterate(method, W, self.evaluate(point), point)
+
     def solution(
         self, point: Point, at: Evaluation, certificate: Certificate, status: Status, n_iter: int
     ) -> Solution:
@@ -183,7 +211,8 @@ class Splitting(Solver):
     acceleration) while that shortens the steps. The dual variables give the duality gap: their
     sum, up to a remainder that one of them takes over, is minus the gradient. The coefficients
     are those that the prox of the first term returned, a term of rows if there is one, so that
-    its zeros are exact.
+    its zeros are exact. Of rows that are read in parts it solves the quadratic of each step of
+    Newton's method.
 
     References
     ----------
@@ -192,6 +221,8 @@ class Splitting(Solver):
     D. Davis and W. Yin, "A three-operator splitting scheme and its optimization applications",
     Set-Valued and Variational Analysis 25 (2017), algorithm 1.
     """
+
+    few_passes = True
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:
         """Return why the pair is impossible, or an empty string."""
@@ -224,6 +255,8 @@ class Splitting(Solver):
             objective = SplitObjective(datafit, penalty, side)
             if objective.is_trivial:
                 return objective.trivial_solution()
+            if isinstance(datafit, InParts):
+                return minimise(_NewtonSteps(objective, self), tol, max_iter, start)
             return minimise(_Splitting(objective, side, tol), tol, max_iter, start)
 
 
@@ -243,26 +276,12 @@ class _Splitting(Method):
 
     def begin(self, start: Solution | None) -> Iterate:
         """Begin at a start, with its dual variables if it has them, or at zero."""
-        point = self._first(start)
+        point, step = self.objective.known_point(start)
+        if step < np.inf:
+            self.steps.use(step)
         self.first = self._first_length()
         self.now = self._step_at(point)
-        return self._judged(point)
-
-    def _first(self, start: Solution | None) -> Point:
-        origin = self.objective.datafit.origin
-        b, u = self.side.start(origin.intercept, None)
-        nowhere = self.steps.nowhere(b, u)
-        if start is None:
-            return nowhere
-        b, u = self.side.start(start.intercept, None)
-        there = replace(nowhere, W=start.W.copy(), b=b, u=u)
-        *duals, b, u, step = start.memory or (*nowhere.known, b, u, np.zeros(0))
-        wanted = [part.shape for part in (*nowhere.known, nowhere.b, nowhere.u, np.zeros(1))]
-        if [part.shape for part in (*duals, b, u, step)] != wanted:
-            return there
-        self.steps.use(float(step[0]))
-        first, others = (duals[0], duals[1:]) if nowhere.first is not None else (None, duals)
-        return Point(start.W.copy(), b, first, others, others, u)
+        return self.objective.judged(self, point)
 
     def _first_length(self) -> float:
         """Return the length of a step at W = 0, which that of others is compared with."""
@@ -271,11 +290,6 @@ class _Splitting(Method):
 
     def _step_at(self, point: Point) -> Step:
         return self.steps.step_from(self.steps.state_of(point))
-
-    def _judged(self, point: Point) -> Iterate:
-        W = self.objective.allowed(point.W)
-        point = point if W is point.W else replace(point, W=W)
-        return Iterate(self, W, self.objective.evaluate(point), point)
 
     def gap(self, iterate: Iterate) -> float | None:
         """Return the gap that the dual variables give."""
@@ -294,7 +308,7 @@ class _Splitting(Method):
         if self.done >= self.balance:
             self.balance *= 2
             self._balance()
-        return Round(self._judged(self.now.point), steps)
+        return Round(self.objective.judged(self, self.now.point), steps)
 
     def _step(self) -> None:
         """Take a step, and shorten it where the curvature turned out larger."""
@@ -340,8 +354,67 @@ class _Splitting(Method):
         """Return the solution, with differences that are exactly zero, if that is as good."""
         W = self.objective.exact_differences(best.extra)
         if W is not None:
-            found = self._judged(replace(best.extra, W=W))
+            found = self.objective.judged(self, replace(best.extra, W=W))
             best = found if found.relative <= max(self.tol, best.relative) else best
+        return self.objective.solution(best.extra, best.at, best.certificate, status, n_iter)
+
+
+class _NewtonSteps(Method):
+    """Steps to the minimum of the local quadratic plus the penalty, with its dual variables."""
+
+    patience = 5
+    progress = 0.5
+
+    objective: SplitObjective
+
+    def __init__(self, objective: SplitObjective, solver: Splitting) -> None:
+        self.objective, self.solver = objective, solver
+        self.inner: Solution | None = None
+
+    def begin(self, start: Solution | None) -> Iterate:
+        """Begin at a start, with its dual variables if it has them, or at zero."""
+        self.inner = start
+        origin = self.objective.judged(self, self.objective.known_point(None)[0])
+        self.first = float(np.linalg.norm(self.violation(origin)))
+        if start is None:
+            return origin
+        return self.objective.judged(self, self.objective.known_point(start)[0])
+
+    def gap(self, iterate: Iterate) -> float | None:
+        """Return the gap that the dual variables give."""
+        return self.objective.gap(iterate.W, iterate.at, iterate.extra)
+
+    def violation(self, iterate: Iterate) -> Array:
+        """Return the step of the splitting, which the local quadratic takes alike."""
+        side = SmoothSide(model_at(self.objective.datafit, iterate))
+        steps = self.objective.steps.beside(side)
+        return steps.step_from(steps.state_of(iterate.extra)).move
+
+    def advance(self, now: Iterate, tol: float, left: int) -> Round:
+        """Take a step, as far as the objective falls."""
+        datafit, penalty = self.objective.datafit, self.objective.penalty
+        assert isinstance(datafit, InParts)
+        inner = self.solver.solve(
+            model_at(datafit, now),
+            penalty,
+            tol=full_accuracy(tol),
+            max_iter=worthwhile(datafit, now, left),
+            start=self.inner or starting_point(now.W, now.at.intercept),
+        )
+        self.inner, n_iter = inner, max(inner.n_iter, 1)
+        value, step = self.objective.penalty_value, inner.W - now.W
+        change = float(np.sum(now.at.gradient * step)) + value(inner.W) - value(now.W)
+        shift = inner.intercept - now.at.intercept
+        found = self.line_search(now, datafit.evaluate, step, change, shift)
+        duals = self.objective.known_point(inner)[0]
+        if found is not None:
+            return Round(Iterate(self, *found, replace(duals, W=found[0])), n_iter)
+        # The same point with better intercepts, unless they are at their best.
+        at = datafit.refined(now.W)
+        return Round(None if at is None else replace(now, at=at), n_iter)
+
+    def answer(self, best: Iterate, status: Status, n_iter: int) -> Solution:
+        """Return the solution."""
         return self.objective.solution(best.extra, best.at, best.certificate, status, n_iter)
 
 

@@ -19,10 +19,13 @@ from polytask.penalties import (
     L2,
     L21,
     MCP,
+    LatentTasks,
+    NetworkLasso,
     Parts,
     Penalty,
     SparseGroup,
     TraceNorm,
+    positive,
     toward_mean,
     weighted,
 )
@@ -149,6 +152,86 @@ def test_penalties_with_one_part_that_has_a_prox(loss: str, penalty: Penalty) ->
     assert found.solution_.objective == pytest.approx(other.solution_.objective, rel=1e-9)
 
 
+CHAIN = {("town 0", "town 1"): 1.0, ("town 1", "town 2"): 1.0}
+# The Huber loss has no curvature at its outliers, and takes a few passes more.
+PASSES = {"huber": 20}
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        toward_mean(0.05) + L21(0.01),
+        TraceNorm(0.02) + L1(0.01),
+        toward_mean(0.05) + L21(0.01) + TraceNorm(0.02),
+        positive(L21(0.01)) + TraceNorm(0.02),
+        weighted(L21(0.02), {"a": 0.0}) + TraceNorm(0.02),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_sums_without_a_common_prox_are_split_in_every_step(loss: str, penalty: Penalty) -> None:
+    model, y = LOSSES[loss]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=penalty, tol=1e-10)
+    found, other = in_parts(model, table, 170), whole(model, table)
+    assert_same(found, other)
+    assert found.n_passes_ <= PASSES.get(loss, 14)
+    # The gap is that of all rows at the answer, from the dual variables of the last step.
+    assert found.solution_.gap is not None
+    assert found.solution_.objective - other.solution_.objective <= found.solution_.gap + 1e-12
+    # A proximal step from the answer hardly moves it, measured as in memory.
+    assert found.solution_.residual < 1e-6
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [toward_mean(0.05) + L21(0.01) + L2(0.01), NetworkLasso(0.02, CHAIN) + L2(0.01)],
+    ids=repr,
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_ridge_in_a_sum_makes_the_gap_the_square_of_the_distance(
+    loss: str, penalty: Penalty
+) -> None:
+    model, y = LOSSES[loss]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=penalty, tol=1e-13)
+    assert_same(in_parts(model, table, 170), whole(model, table), coef=5e-6)
+
+
+def test_a_sum_that_leaves_nothing_and_one_without_a_gap() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    strong = clone(model).set_params(penalty=L21(5.0) + TraceNorm(5.0))
+    found = in_parts(strong, table, 200)
+    assert not found.coef_.any()
+    assert found.solution_.status.ok
+    # What neighbours have in common is free, so that there is no dual point.
+    loose = clone(model).set_params(penalty=NetworkLasso(0.02, CHAIN), tol=1e-10)
+    found, other = in_parts(loose, table, 200), whole(loose, table)
+    assert found.solution_.gap is other.solution_.gap is None
+    assert found.solution_.residual < 1e-10
+    assert_same(found, other)
+
+
+def test_a_sum_that_is_not_convex_is_solved_in_stages() -> None:
+    model, y = LOSSES["poisson"]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=MCP(0.05) + TraceNorm(0.02), tol=1e-10)
+    found, other = in_parts(model, table, 300), whole(model, table)
+    assert found.solution_.status is Status.STATIONARY
+    np.testing.assert_allclose(found.coef_, other.coef_, atol=1e-6)
+
+
+def test_a_sum_that_does_not_converge_says_so() -> None:
+    model, y = LOSSES["logistic"]
+    table = TABLE.assign(y=y)
+    model = clone(model).set_params(penalty=L21(0.02) + TraceNorm(0.02), max_iter=3)
+    with pytest.warns(ConvergenceWarning, match="gap"):
+        found = in_parts(model, table, 300)
+    assert found.solution_.status is Status.MAX_ITER
+    assert found.solution_.certificate.relative > found.tol
+
+
 def test_a_penalty_that_is_not_convex_is_solved_in_convex_stages() -> None:
     model, y = LOSSES["logistic"]
     table = TABLE.assign(y=y)
@@ -269,7 +352,7 @@ def test_refusals_are_sentences() -> None:
         fit_parts(MultiTaskRegressor(loss="quantile"), parts(table, 300), "y", **given)
     with pytest.raises(IncompatibleError, match="BayesianMultiTaskClassifier needs all rows"):
         fit_parts(pt.BayesianMultiTaskClassifier(), parts(table, 300), "y", **given)
-    penalty = L21(0.1) + TraceNorm(0.1)
+    penalty = LatentTasks(2)
     with pytest.raises(IncompatibleError, match="for a table that is read in parts"):
         fit_parts(clone(model).set_params(penalty=penalty), parts(table, 300), "y", **given)
     huber = MultiTaskRegressor(loss="huber", scale_targets="task")
