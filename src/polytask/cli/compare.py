@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polytask._options import option
+from polytask._options import argument, option
 from polytask.cli.columns import SplitOptions
 from polytask.cli.console import (
     DONE,
@@ -46,7 +46,7 @@ EXAMPLES = """\
 
 def compare(
     context: typer.Context,
-    tables: Tables,
+    tables: Annotated[Tables, Vary(changed={"data": argument("help.data.or_statistics", "DATA")})],
     options: Options,
     learning: Annotated[
         Learning, Vary(("model", "penalty", "criterion", "folds", "unseen_tasks"))

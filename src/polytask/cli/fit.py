@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from polytask._options import argument
 from polytask.cli.console import say
 from polytask.cli.files import MODEL_SUFFIX, Tables, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
@@ -19,7 +20,7 @@ EXAMPLES = """\
 
 
 def fit(
-    tables: Tables,
+    tables: Annotated[Tables, Vary(changed={"data": argument("help.data.or_statistics", "DATA")})],
     learning: Learning,
     running: Annotated[Running, Vary(("json", "resume", "time_budget"))],
 ) -> None:

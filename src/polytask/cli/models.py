@@ -1,16 +1,16 @@
-"""What is learned: the options about it, and the estimator that they mean."""
+"""What is learned: the options about it, the estimator that they mean, and ``polytask models``."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import option
 from polytask.cli.columns import AUTO, FOLDS, SplitOptions, TargetTypeOverride
-from polytask.cli.console import note, one_of_names
-from polytask.cli.options import Running
+from polytask.cli.console import note, one_of_names, say, say_table
+from polytask.cli.options import Running, Vary
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
 
@@ -29,6 +29,25 @@ _RENAMED = {
 }
 
 
+EXAMPLES = """\
+  polytask models
+"""
+
+
+def models(
+    running: Annotated[
+        Running,
+        Vary(("out", "force", "json", "resume", "time_budget", "jobs", "seed", "quiet", "config")),
+    ],
+) -> None:
+    """Say what each model and each metric is."""
+    speech = running.speech
+    for kind, group in {"models": "model_is", "metrics": "metric_is"}.items():
+        header = (speech("cli.models.name"), speech("column.what"))
+        say_table(speech(f"cli.models.{kind}"), header, [*speech.words(group).items()])
+        say()
+
+
 CRITERIA = ("aic", "aicc", "bic", "ebic", "gcv", "evidence")
 
 
@@ -44,8 +63,7 @@ def _loss_help() -> LazyMessage:
 
 
 def _model_help() -> LazyMessage:
-    names = [*map(repr, Translator().words("model_is"))]
-    return LazyMessage("help.model", {"search": SEARCH, "fixed": FIXED, "names": names})
+    return LazyMessage("help.model", {"search": SEARCH, "fixed": FIXED})
 
 
 def _criterion_help() -> LazyMessage:

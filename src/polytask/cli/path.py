@@ -54,7 +54,10 @@ EXAMPLES = """\
 
 def path(
     tables: Tables,
-    learning: Annotated[Learning, Vary(("model", "unseen_tasks"))],
+    learning: Annotated[
+        Learning,
+        Vary(("model", "unseen_tasks"), {"penalty": option("help.path.penalty", metavar="TEXT")}),
+    ],
     drawing: Drawing,
     running: Annotated[
         Running,
@@ -97,7 +100,7 @@ def path(
     with running.waiting("cli.fitting", estimator):
         found = regularization_path(estimator.fit(**rows), **rows)
     found.write(picture, table, kind=drawing.lines, lang=running.lang)
-    _say_path(found, speech)
+    _say_path(found, drawing.strengths, speech)
     beside = scores_beside(estimator, training, learning, running)
     for pair in scored(estimator, speech, beside):
         say_pair(*pair)
@@ -105,7 +108,7 @@ def path(
     say(speech("cli.path.wrote", {"picture": picture, "table": table}))
 
 
-def _say_path(path: RegularizationPath, speech: Translator) -> None:
+def _say_path(path: RegularizationPath, asked: int, speech: Translator) -> None:
     from polytask.cli.describe import short
 
     say_pair(speech("cli.label.penalty"), short(path.penalty))
@@ -116,6 +119,9 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
         if with_folds or name != "one_se":
             names.setdefault(place, []).append(speech(f"cli.path.{name}"))
     n = len(path.alphas)
+    if n < asked:
+        said = speech("cli.path.coarse", {"n": n, "all": asked})
+        say_pair(speech("cli.label.strengths"), said)
     shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
     columns = {
         speech("column.strength"): [f"{path.alphas[k]:.4g}" for k in shown],

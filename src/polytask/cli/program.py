@@ -30,6 +30,7 @@ COMMANDS = {
     "auto": "learn",
     "tune": "learn",
     "path": "learn",
+    "models": "learn",
     "predict": "use",
     "adapt": "use",
     "rerun": "use",

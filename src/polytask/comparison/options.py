@@ -17,7 +17,7 @@ OWNER = "compare"
 
 def models_help() -> LazyMessage:
     """Return the help of options that name models."""
-    return LazyMessage("help.models", {"names": [*map(repr, Translator().words("model_is"))]})
+    return LazyMessage("help.models_tried")
 
 
 def _metric_help() -> LazyMessage:

@@ -62,7 +62,8 @@ def _xlsx(data: bytes) -> Sheets:
 def _xls(data: bytes) -> Sheets:
     import xlrd
 
-    book = xlrd.open_workbook(file_contents=data)
+    # What it finds odd about a file it would print among the results.
+    book = xlrd.open_workbook(file_contents=data, logfile=io.StringIO())
     values: dict[int, Callable[[Any], Any]] = {
         xlrd.XL_CELL_EMPTY: lambda _: None,
         xlrd.XL_CELL_BLANK: lambda _: None,

@@ -90,6 +90,22 @@ def test_help_names_every_loss_model_metric_and_criterion(run):
     assert set(CRITERIA) == set(JUDGES)
     assert set(Translator().words("model_is")) == set(MODELS)
     assert set(Translator().words("short")) == set(METRICS)
+    assert set(Translator().words("metric_is")) == set(METRICS)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_models_says_what_every_model_and_metric_is(run, lang):
+    done = run("models", "--lang", lang)
+    assert done.status == 0, done.err
+    lines = {" ".join(line.split()) for line in done.out.splitlines()}
+    say = Translator(lang)
+    named = {**say.words("model_is"), **say.words("metric_is")}
+    assert {f"{name} {what}" for name, what in named.items()} <= lines
+
+
+@pytest.mark.parametrize("name", ["fit", "compare", "auto"])
+def test_help_points_at_the_list_of_models(run, name):
+    assert "polytask models" in " ".join(run(name, "--help").out.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,6 +6,7 @@ import codecs
 import datetime
 import gzip
 import os
+import struct
 import sys
 from decimal import Decimal
 from functools import partial
@@ -738,6 +739,17 @@ def test_old_workbooks(tmp_path):
     assert found.table["size"].tolist() == [1.5, 2.0]
     assert found.table["name"].tolist() == ["x", "y"]
     assert found.table["when"].dt.year.tolist() == [2024, 2024]
+
+
+def test_what_is_odd_about_an_old_workbook_is_not_printed(tmp_path, capsys):
+    pytest.importorskip("xlrd")
+    path = tmp_path / "t.xls"
+    content = bytearray((Path(__file__).parent / "old_workbook.xls").read_bytes())
+    # A table of short sectors where there are none, as some programs write it.
+    content[0x3C:0x44] = struct.pack("<ii", 0, 1)
+    path.write_bytes(content)
+    assert read_table(path).table["size"].tolist() == [1.5, 2.0]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_workbook_without_its_library_says_what_to_install(tmp_path, monkeypatch):
