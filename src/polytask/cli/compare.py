@@ -63,6 +63,7 @@ def compare(
     ],
 ) -> int:
     """Read, compare, say the verdict and write the folder."""
+    from polytask.cli.in_parts import collect_folds
     from polytask.cli.training_data import read_training
 
     tables.check("compare")
@@ -70,7 +71,11 @@ def compare(
     tables.check_unseen(options.unseen)
     budget = running.seconds
     folder = Folder.named(running.out)
-    training = read_training(tables, learning.override)
+    in_parts = bool(tables.source.too_large)
+    if in_parts:
+        training = collect_folds(tables, learning, options, running)
+    else:
+        training = read_training(tables, learning.override)
     if len(training.sizes) < 2:
         raise DataError(
             LazyMessage("cli.refusal.one_task", {"task": repr(next(iter(training.sizes)))})
@@ -85,7 +90,10 @@ def compare(
         options = dataclasses.replace(
             options,
             sample_weight=training.weight,
-            task_column=None if tables.source.is_statistics else training.task_column,
+            # Statistics know the column by themselves.
+            task_column=(
+                None if in_parts or tables.source.is_statistics else training.task_column
+            ),
             loss=training.losses(learning.loss),
             groups=training.group,
             time=training.time,

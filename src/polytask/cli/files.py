@@ -131,32 +131,37 @@ class RowSource:
         if self.data is None or self.is_statistics:
             return {}
         limit = free_memory() if self.text.memory is None else in_bytes(self.text.memory)
-        needed = bytes_needed(self.data)  # none of a folder, which is refused as such
+        needed = bytes_needed(self.data)
         if limit is None or needed <= limit:
             return {}
         sizes = {"needed": needed, "limit": limit}
         return {"source": self.data} | {name: f"{size / 1e9:.2g}" for name, size in sizes.items()}
 
-    def parts(self) -> Callable[[], Iterator[Any]]:
+    def parts(self, is_feature: IsFeature = bool) -> Callable[[], Iterator[Any]]:
         """Return what yields the one table in parts, and say how it is read."""
         from polytask.data.file_parts import file_parts
         from polytask.data.readers import Style
 
         text = self.text
+        if text.sheet is not None:
+            fields = {"source": self.name, "sheet": repr(text.sheet)}
+            raise ParameterError(LazyMessage("read.refusal.sheetless", fields))
         style = Style(text.sep, text.decimal, text.encoding)
         missing = tuple(word.strip() for word in text.missing_values)
         found = file_parts(self.name, PART_ROWS, style, missing)
-        self._say(getattr(found, "messages", ()), bool)
+        self._say(getattr(found, "messages", ()), is_feature)
         return found
 
     def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:
         """Read the one table and say how, also what its columns mean as features."""
-        from polytask.data.readers import read_table
+        from polytask.data.file_parts import whole_table
+        from polytask.data.readers import frame_of, read_table
 
         sizes = self.too_large
         if sizes:
             raise DataError(LazyMessage("cli.refusal.too_large", sizes))
-
+        if os.path.isdir(self.name):
+            return frame_of(whole_table(self.parts(is_feature)(), self.name))
         result = read_table(self.name, **self.text.reading())
         self._say(result.messages, is_feature)
         return result.table
@@ -172,8 +177,9 @@ class RowSource:
     def _say(self, messages: Iterable[LazyMessage], is_feature: IsFeature) -> None:
         from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES
 
-        # Parquet and Arrow have no row of names.
+        # Parquet and Arrow have no row of names, and a folder has one in every file.
         nameless = self.name.lower().endswith((*ARROW_SUFFIXES, *PARQUET_SUFFIXES))
+        nameless |= os.path.isdir(self.name)
         FILE_ROWS.header, FILE_ROWS.kept = int(not nameless), None
         for message in messages:
             of_feature = message.key == "read.dates" or message.key.startswith("hint.")

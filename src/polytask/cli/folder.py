@@ -71,8 +71,10 @@ class SavedCommand:
 
 def files_of(source: RowSource) -> list[str]:
     """Return the files of a source, sorted."""
+    from polytask.data.file_parts import files_in
+
     if source.data is not None:
-        return [source.data]
+        return files_in(source.data) if os.path.isdir(source.data) else [source.data]
     pattern = str(source.file_per_task)
     found = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
     return sorted(file for file in found if os.path.isfile(file))
@@ -102,8 +104,9 @@ def difference(held: Mapping[str, Any], command: SavedCommand) -> LazyMessage | 
     return ""
 
 
-def _contents(files: Mapping[str, str]) -> dict[str, str]:
-    return {os.path.basename(path): digest for path, digest in files.items()}
+def _contents(files: Mapping[str, str]) -> list[tuple[str, str]]:
+    # Files of two folders in one may have the same name.
+    return sorted((os.path.basename(path), digest) for path, digest in files.items())
 
 
 def writer(

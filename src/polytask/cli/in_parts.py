@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from polytask.exceptions import DataError, DataWarning, IncompatibleError, Param
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
-    from polytask.cli.columns import Copied, Roles
+    from polytask.cli.columns import Copied, Roles, TargetTypeOverride
     from polytask.cli.predicted import Met
-    from polytask.statistics import TaskStatistics
+    from polytask.comparison.options import Options
 
 # Rows that tell what the columns are for; each of them is checked as in a small table.
 _FIRST_ROWS = 20_000
@@ -34,45 +34,98 @@ def collect_training(
     tables: Tables, learning: Learning, running: Running
 ) -> tuple[TrainingData, Learning]:
     """Return statistics of a table in place of its rows, and what to learn from them."""
-    source, sizes = tables.source, tables.source.too_large
-    note(LazyMessage("cli.note.in_parts", sizes))
-    _refuse_options(tables, learning, sizes)
-    parts = source.parts()
-    first = _first_rows(parts, tables)
-    roles = roles_of(tables.columns, list(first.columns), source.name)
-    check_form(roles, first, source.name)
-    with warnings.catch_warnings():
-        # What is refused of the first rows is refused; what is remarkable need not be so of all.
-        warnings.simplefilter("ignore", DataWarning)
-        training = table_training(first, roles, tables, learning.override)
-    if training.problem != "regression":
-        named = next(kind.name for kind in training.kinds if kind.is_class)
-        fields = sizes | {"name": repr(named)}
-        raise IncompatibleError(LazyMessage("cli.refusal.large_classes", fields))
+    sizes = tables.source.too_large
+    folds = ["--folds"] * (learning.folds is not None)
+    if not folds and learning.name == SEARCH and learning.penalty and learning.criterion is None:
+        raise ParameterError(LazyMessage("cli.refusal.large_folds", sizes))
+    rows = _LargeTable.of(tables, learning.override, folds)
     learning = learning.without_folds()
-    estimator = learning.estimator(training, running)
+    estimator = learning.estimator(rows.training, running)
     if not getattr(estimator, "_fits_moments", bool)():
         name = type(estimator).__name__ if learning.name == SEARCH else learning.name
         fields = sizes | {"model": repr(name)}
         raise IncompatibleError(LazyMessage("cli.refusal.large_model", fields))
-    found = _collected(parts, roles, tables, running)
+    found = rows.collected(tables, running)
     note(LazyMessage("cli.note.no_scores"))
-    rows = dict(zip(found.tasks, found.rows_per_task, strict=True))
-    return replace(training, X=found, y=None, weight=None, sizes=rows, n_rows=found.n_rows), (
-        learning
-    )
+    return found, learning
 
 
-def _refuse_options(tables: Tables, learning: Learning, sizes: dict[str, str]) -> None:
-    """Refuse what only rows can answer."""
-    flags = spoken_flags(tables.splitting)
-    flags += ["--folds"] * (learning.folds is not None)
-    flags += ["--date-features"] * tables.columns.date_features
-    if flags:
-        fields = sizes | {"flag": flags[0]}
-        raise ParameterError(LazyMessage("cli.refusal.large_option", fields))
-    if learning.name == SEARCH and learning.penalty is not None and learning.criterion is None:
-        raise ParameterError(LazyMessage("cli.refusal.large_folds", sizes))
+def collect_folds(
+    tables: Tables, learning: Learning, options: Options, running: Running
+) -> TrainingData:
+    """Return statistics of a table with folds to compare on, in place of its rows."""
+    from polytask.comparison.collected import FOLDS, LEAST_FOLDS, check_options
+
+    flags = ["--unseen"] * options.unseen + ["--learning-curve"] * bool(options.learning_curve)
+    rows = _LargeTable.of(tables, learning.override, flags)
+    check_options(replace(options, loss=rows.training.losses(learning.loss)))
+    n_folds = max(FOLDS if options.cv is None else options.cv, LEAST_FOLDS)
+    fields = tables.source.too_large | {"n": n_folds}
+    note(LazyMessage("cli.note.compared_in_parts", fields))
+    return rows.collected(tables, running, n_folds)
+
+
+@dataclass(frozen=True)
+class _LargeTable:
+    """A table that is read in parts, and what its first rows tell."""
+
+    parts: Callable[[], Iterator[Any]]
+    roles: Roles
+    training: TrainingData
+
+    @classmethod
+    def of(cls, tables: Tables, override: TargetTypeOverride, flags: Sequence[str]) -> _LargeTable:
+        """Look at the first rows; `flags` are options of the command that need all of them."""
+        source, sizes = tables.source, tables.source.too_large
+        note(LazyMessage("cli.note.in_parts", sizes))
+        flags = [*spoken_flags(tables.splitting), *flags]
+        flags += ["--date-features"] * tables.columns.date_features
+        if flags:
+            fields = sizes | {"flag": flags[0]}
+            raise ParameterError(LazyMessage("cli.refusal.large_option", fields))
+        parts = source.parts()
+        first = _first_rows(parts, tables)
+        roles = roles_of(tables.columns, list(first.columns), source.name)
+        check_form(roles, first, source.name)
+        with warnings.catch_warnings():
+            # What is refused of the first rows is refused; what is remarkable need not be of all.
+            warnings.simplefilter("ignore", DataWarning)
+            training = table_training(first, roles, tables, override)
+        if training.problem != "regression":
+            named = next(kind.name for kind in training.kinds if kind.is_class)
+            fields = sizes | {"name": repr(named)}
+            raise IncompatibleError(LazyMessage("cli.refusal.large_classes", fields))
+        return cls(parts, roles, training)
+
+    def collected(
+        self, tables: Tables, running: Running, n_folds: int | None = None
+    ) -> TrainingData:
+        """Return the statistics of all rows, which are dealt to folds."""
+        from polytask.statistics import collect_parts
+
+        roles, drop_missing = self.roles, tables.columns.drop_missing_target
+        more = tuple(name for name in (roles.task, roles.weight) if name is not None)
+        chosen = list(dict.fromkeys((*roles.features, *roles.targets, *more)))
+
+        def needed() -> Iterator[Any]:
+            for part in watched(self.parts(), running):
+                table = part.select(chosen)
+                if drop_missing:
+                    target = table.column(roles.targets[0])
+                    gap = target.is_null(nan_is_null=True)
+                    FILE_ROWS.kept = np.flatnonzero(~gap.to_numpy())
+                    table = table.take(FILE_ROWS.kept)
+                yield table
+
+        found = collect_parts(
+            needed, roles.targets[0] if roles.task is not None else list(roles.targets),
+            task_column=roles.task, sample_weight=roles.weight, fold=n_folds,
+            random_state=running.seed,
+        )  # fmt: skip
+        sizes = dict(zip(found.tasks, found.rows_per_task, strict=True))
+        return replace(
+            self.training, X=found, y=None, weight=None, sizes=sizes, n_rows=found.n_rows
+        )
 
 
 def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # noqa: ANN401
@@ -86,30 +139,6 @@ def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # n
         named = [name for name in tables.columns.target if name in first.columns]
         first = first.dropna(subset=named).reset_index(drop=True)
     return first
-
-
-def _collected(
-    parts: Callable[[], Iterator[Any]], roles: Roles, tables: Tables, running: Running
-) -> TaskStatistics:
-    from polytask.statistics import collect_parts
-
-    used = (*roles.features, *roles.targets)
-    more = tuple(name for name in (roles.task, roles.weight) if name is not None)
-    chosen = list(dict.fromkeys((*used, *more)))
-    drop_missing = tables.columns.drop_missing_target
-
-    def needed() -> Iterator[Any]:
-        for part in watched(parts(), running):
-            table = part.select(chosen)
-            if drop_missing:
-                target = table.column(roles.targets[0])
-                gap = target.is_null(nan_is_null=True)
-                FILE_ROWS.kept = np.flatnonzero(~gap.to_numpy())
-                table = table.take(FILE_ROWS.kept)
-            yield table
-
-    target = roles.targets[0] if roles.task is not None else list(roles.targets)
-    return collect_parts(needed, target, task_column=roles.task, sample_weight=roles.weight)
 
 
 def write_in_parts(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._options import argument, option
@@ -31,7 +32,7 @@ from polytask.cli.console import (
     say_whole,
     spoken_warnings,
 )
-from polytask.cli.files import RowSource, Tables, TextFormat, require_file
+from polytask.cli.files import MODEL_SUFFIX, RowSource, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage
@@ -91,7 +92,8 @@ def inspect(
 ) -> None:
     """Say what is in a file."""
     source = RowSource(inspected.path, None, text)
-    require_file(source.name, LazyMessage("cli.what.table_or_model"))
+    if not (os.path.isdir(source.name) and is_table_file(source.name)):
+        require_file(source.name, LazyMessage("cli.what.table_or_model"))
     if inspected.related:
         _relate(source, columns, running)
         return
@@ -168,9 +170,11 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
 
 
 def is_table_file(path: str) -> bool:
-    """Tell by its suffix whether a file is a table."""
+    """Tell by its suffix whether a file is a table; a folder is one unless it holds models."""
     from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
 
+    if os.path.isdir(path):
+        return not any(Path(path).rglob(f"*{MODEL_SUFFIX}"))
     name, workbooks = path.lower().removesuffix(".gz"), (".xlsx", ".xlsm", ".xls")
     return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *workbooks))
 

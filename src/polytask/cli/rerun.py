@@ -151,12 +151,12 @@ def _base(old: str, command: Mapping[str, Any]) -> str:
 
 def _check_files(base: str, command: Mapping[str, Any]) -> None:
     files: Mapping[str, str] = command["files"]
-    pattern = _options(base, command["options"], None).get("file_per_task")
-    now = [] if pattern is None else files_of(RowSource(None, pattern))
-    added = {os.path.basename(file) for file in now} - {os.path.basename(file) for file in files}
+    options = _options(base, command["options"], None)
+    source = RowSource(options.get("data"), options.get("file_per_task"))
+    added = set(map(os.path.basename, files_of(source))) - set(map(os.path.basename, files))
     if added:
         raise DataError(
-            LazyMessage("cli.refusal.more_files", {"pattern": pattern, "added": min(added)})
+            LazyMessage("cli.refusal.more_files", {"pattern": source.name, "added": min(added)})
         )
     for name, digest in files.items():
         path = os.path.normpath(os.path.join(base, name))

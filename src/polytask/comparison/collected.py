@@ -18,7 +18,9 @@ from polytask.metrics import METRICS
 # What sums of squares and products tell of predictions that are linear.
 OF_MOMENTS = ("d2", "r2", "r2_within", "mse", "rmse", "deviance")
 # One fold is held out, of the others one chooses the models and one their strengths.
-_LEAST_FOLDS = 4
+LEAST_FOLDS = 4
+# So many are held out, unless said otherwise.
+FOLDS = CollectedFolds().n_splits
 # Of fewer tasks the folds are too few sums to tell how uncertain their mean is.
 LEAST_TASKS = 10
 # Options that ask for rows.
@@ -28,6 +30,18 @@ _OF_ROWS = ("groups", "time", "unseen", "learning_curve")
 def read_statistics(found: Collected, y: object, options: Options) -> tuple[TaskData, Options]:
     """Return rows that have the statistics, and the options with their folds."""
     refuse_beside_statistics(OWNER, y, *(getattr(options, name) for name in DATA))
+    check_options(options)
+    data = found.to_task_data()
+    if data.n_tasks < 2:
+        fields = {"owner": OWNER, "n": str(data.n_tasks)}
+        raise DataError(LazyMessage("estimator.refusal.one_task", fields))
+    tags = 0 if data.fold is None else int(data.fold.max()) + 1
+    folds = CollectedFolds(_count(options.cv, data), options.random_state, tags)
+    return data, replace(options, cv=folds, loss="squared")
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that only rows can answer."""
     for name in _OF_ROWS:
         value = getattr(options, name)
         if value is not None and value is not False:
@@ -40,23 +54,16 @@ def read_statistics(found: Collected, y: object, options: Options) -> tuple[Task
     if options.metric is not None and options.metric not in OF_MOMENTS:
         known = LazyMessage("allowed.of_statistics", {"allowed": listed(OF_MOMENTS)})
         raise ParameterError(sentence("metric", OWNER, known, repr(options.metric)))
-    data = found.to_task_data()
-    if data.n_tasks < 2:
-        fields = {"owner": OWNER, "n": str(data.n_tasks)}
-        raise DataError(LazyMessage("estimator.refusal.one_task", fields))
-    tags = 0 if data.fold is None else int(data.fold.max()) + 1
-    folds = CollectedFolds(_count(options.cv, data), options.random_state, tags)
-    return data, replace(options, cv=folds, loss="squared")
 
 
 def _count(cv: Any, data: TaskData) -> int:  # noqa: ANN401 - what a user gives
     """Return how many times folds are held out."""
     tags = 0 if data.fold is None else len(np.unique(data.fold))
-    if tags < _LEAST_FOLDS:
-        fields = {"owner": OWNER, "least": _LEAST_FOLDS, "n": tags}
+    if tags < LEAST_FOLDS:
+        fields = {"owner": OWNER, "least": LEAST_FOLDS, "n": tags}
         raise DataError(LazyMessage("comparison.refusal.few_folds", fields))
     if cv is None:
-        return min(CollectedFolds().n_splits, tags)
+        return min(FOLDS, tags)
     if not is_whole(cv):
         allowed = LazyMessage("allowed.number_of_folds")
         raise ParameterError(sentence("cv", OWNER, allowed, repr(cv)))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
+from collections import Counter
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +94,46 @@ class Deck:
             if len(rows) and kept[rows[0]] != KEPT and len(np.unique(kept[rows])) == 1:
                 kept[rows[0]] = KEPT
         return kept
+
+
+@dataclasses.dataclass(eq=False)
+class PartDealer:
+    """Deals rows to folds as they come, so that each task's rows are spread evenly over them."""
+
+    # Of every `n_folds` rows of a task one goes to each fold, in random order. How the rows are
+    # cut into parts does not matter.
+
+    n_folds: int
+    seed: int
+    # Rows of every task so far.
+    _counts: Counter[Hashable] = dataclasses.field(default_factory=Counter)
+
+    def folds(self, tasks: NDArray[Any], owner: str) -> NDArray[np.intp]:
+        """Return the fold of each of the next rows. Shapes: tasks, result (n,)."""
+        labels, codes = factorize(tasks, "task", owner)
+        order = np.argsort(codes, kind="stable")
+        sizes = np.bincount(codes, minlength=len(labels))
+        seen = np.array([self._counts[label] for label in labels], dtype=np.intp)
+        rank = np.empty(len(codes), dtype=np.intp)
+        rank[order] = np.arange(len(codes)) + (seen - np.cumsum(sizes) + sizes)[codes[order]]
+        self._counts.update(dict(zip(labels, sizes.tolist(), strict=True)))
+        names = [zlib.crc32(f"{self.seed} {label!r}".encode()) for label in labels]
+        block, place = np.divmod(rank, self.n_folds)
+        # Random numbers of the places of a block: the rank of a row's own is its fold.
+        start = _scrambled(np.array(names, dtype=np.uint64)[codes])
+        keys = _scrambled(_scrambled(start + block.astype(np.uint64))[:, None]
+                          + np.arange(self.n_folds, dtype=np.uint64))  # fmt: skip
+        own = np.take_along_axis(keys, place[:, None], axis=1)
+        return np.asarray((keys < own).sum(axis=1), dtype=np.intp)
+
+
+def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return whole numbers with their bits mixed, different ones for different ones."""
+    # The finaliser of SplitMix64: Steele, Lea and Flood (2014), figure 16.
+    x = values + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def deck_of(data: TaskData, stratify: bool | None) -> Deck:

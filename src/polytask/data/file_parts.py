@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def file_parts(
     if not os.path.exists(source):
         fields = {"path": repr(source), "hint": nearest_file(source)}
         raise DataError(LazyMessage("statistics.refusal.no_file", fields))
-    files = _files_in(source) if os.path.isdir(source) else [source]
+    files = files_in(source) if os.path.isdir(source) else [source]
     # In a folder what has no known suffix is taken to be Parquet, as other programs write it.
     kinds = {file: _kind_of(file, "parquet" if os.path.isdir(source) else "ipc") for file in files}
     kind = kinds[files[0]]
@@ -68,11 +68,13 @@ def file_parts(
 _CELLS, _TEXT, _PACKED = 5, 4.5, 5
 
 
-def bytes_needed(path: str) -> float:
-    """Return about how much memory it takes to read a file whole and to fit it; 0 if unknown."""
+def bytes_needed(path: str, otherwise: str = "") -> float:
+    """Return about how much memory it takes to read a table whole and to fit it; 0 if unknown."""
+    if os.path.isdir(path):
+        return sum(bytes_needed(file, "parquet") for file in files_in(path))
     if not os.path.isfile(path):
         return 0.0
-    kind, size = _kind_of(path, ""), os.path.getsize(path)
+    kind, size = _kind_of(path, otherwise), os.path.getsize(path)
     if kind == "text":
         return size * _TEXT * (_PACKED if path.lower().endswith(".gz") else 1)
     if kind == "parquet":
@@ -85,7 +87,7 @@ def bytes_needed(path: str) -> float:
     return float(size * _CELLS) if kind else 0.0
 
 
-def _files_in(folder: str) -> list[str]:
+def files_in(folder: str) -> list[str]:
     """Return the files of a folder and of those in it; hidden ones and marks of jobs are none."""
     found = sorted(
         file
@@ -136,6 +138,24 @@ def _pieces(rows: Any) -> Iterator[Any]:  # noqa: ANN401 - a dataset of pyarrow
     for fragment in rows.get_fragments():
         groups = getattr(fragment, "split_by_row_group", None)
         yield from [fragment] if groups is None else groups()
+
+
+def whole_table(parts: Iterable[pa.Table], source: str) -> pa.Table:
+    """Return the parts of a table below each other."""
+    found = [*parts]
+    if not found:
+        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
+    if any(part.schema != found[0].schema for part in found):
+        # Levels of one part are the words of another.
+        found = [_with_words(part) for part in found]
+    return pa.concat_tables(found, promote_options="permissive")
+
+
+def _with_words(part: pa.Table) -> pa.Table:
+    for k, (name, kind) in enumerate(zip(part.column_names, part.schema.types, strict=True)):
+        if pa.types.is_dictionary(kind):
+            part = part.set_column(k, name, part.column(k).cast(kind.value_type))
+    return part
 
 
 def _unreadable(source: str, error: Exception) -> DataError:

@@ -6,13 +6,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from polytask._checks import is_whole, sentence
 from polytask.data import TableEncoder, tables
+from polytask.data.dealing import PartDealer
 from polytask.data.readers import Style
-from polytask.exceptions import DataError, DataWarning
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import LazyMessage
 from polytask.statistics.columns import Columns, no_rows
 from polytask.statistics.one_part import collect_part, joined, of_all_parts
-from polytask.statistics.sources import Source, source_of
+from polytask.statistics.sources import Parts, Source, source_of
 from polytask.statistics.task_statistics import TaskStatistics
 
 _OWNER = "collect_parts"
@@ -29,7 +33,7 @@ def collect_parts(
     *,
     task_column: str | None = None,
     sample_weight: str | None = None,
-    fold: str | None = None,
+    fold: str | int | None = None,
     drop: Sequence[str] = (),
     encoder: TableEncoder | None = None,
     part_rows: int = _ROWS,
@@ -37,6 +41,7 @@ def collect_parts(
     decimal: str | None = None,
     encoding: str | None = None,
     missing_values: Sequence[str] = (),
+    random_state: int = 0,
 ) -> TaskStatistics:
     """Collect the statistics of a table in parts, so that only a part is in memory.
 
@@ -55,8 +60,11 @@ def collect_parts(
         function without parameters, or, where an `encoder` is given, from an iterator.
     target : str, or list of str
         The column of targets; several columns are the targets of one design, and tasks then.
-    task_column, sample_weight, fold : str or None, default=None
-        The columns that hold task labels, row weights, and labels of folds.
+    task_column, sample_weight : str or None, default=None
+        The columns that hold task labels and row weights.
+    fold : str, int or None, default=None
+        The column that holds labels of folds, or to how many folds the rows of every task are
+        dealt at random (not those of a dask ``DataFrame``). None: one fold.
     drop : sequence of str, default=()
         Columns to leave out.
     encoder : TableEncoder or None, default=None
@@ -68,6 +76,8 @@ def collect_parts(
     sep, decimal, encoding, missing_values
         How text files are written, as in :func:`polytask.data.readers.read_table`, by whose rules
         they are read.
+    random_state : int, default=0
+        The seed by which rows are dealt to folds.
 
     Returns
     -------
@@ -79,12 +89,14 @@ def collect_parts(
         If there is no such file or column, files differ in their columns, the source cannot be
         read as often as needed or gives other rows then, or as :func:`collect`.
     """
-    columns = Columns.of(_OWNER, target, task_column, sample_weight, drop, fold)
+    tagged = fold if isinstance(fold, str) else None
+    columns = Columns.of(_OWNER, target, task_column, sample_weight, drop, tagged)
     rows = source_of(
         source, part_rows, once=encoder is not None, style=Style(sep, decimal, encoding),
         missing=[word.strip() for word in missing_values],
     )  # fmt: skip
 
+    dealer = None if fold is None or tagged is not None else _dealer(fold, random_state, rows)
     n_rows = None
     if encoder is None:
         encoder = encoder_of(rows, columns)
@@ -95,7 +107,11 @@ def collect_parts(
         y: Any = list(columns.targets)
         y = tables.select(table, y) if columns.several else tables.get_column(table, y[0])
         weight = None if sample_weight is None else tables.get_column(table, sample_weight)
-        tags = None if fold is None else tables.get_column(table, fold)
+        tags = None if tagged is None else tables.get_column(table, tagged)
+        if dealer is not None:
+            same = np.zeros(tables.n_rows(table), dtype=np.intp)
+            tasks = same if task_column is None else tables.get_column(table, task_column)
+            tags = dealer.folds(tasks, _OWNER)
         found = collect_part(X, y, None, weight, tags, task_column, encoder)
         return tables.n_rows(table), found
 
@@ -108,6 +124,16 @@ def collect_parts(
         # Such as a function that returns the same iterator again.
         raise other_rows(n_rows, 0 if found is None else found[0])
     return of_all_parts(found[1], _OWNER)
+
+
+def _dealer(n_folds: object, seed: int, rows: Source) -> PartDealer:
+    if not isinstance(rows, Parts):
+        allowed = LazyMessage("allowed.fold_column")
+        raise ParameterError(sentence("fold", _OWNER, allowed, repr(n_folds)))
+    if not is_whole(n_folds) or n_folds < 2:
+        allowed = LazyMessage("allowed.column_or_folds")
+        raise ParameterError(sentence("fold", _OWNER, allowed, repr(n_folds)))
+    return PartDealer(int(n_folds), seed)
 
 
 def other_rows(n: int | None, n_again: int) -> DataError:

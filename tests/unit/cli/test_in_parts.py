@@ -1,8 +1,9 @@
-"""Tables that need more memory than they may take: fit and predict read them in parts."""
+"""Tables that need more memory than they may take, and folders of files, are read in parts."""
 
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
 
-from polytask import BayesianMultiTaskRegressor, MultiTaskRegressor, MultiTaskRegressorIC, load
+from polytask import (
+    BayesianMultiTaskRegressor,
+    MultiTaskRegressor,
+    MultiTaskRegressorIC,
+    compare,
+    load,
+    save,
+)
 from polytask.cli import files
 from polytask.data.file_parts import bytes_needed
 from polytask.data.readers import read_table, write_table
 from polytask.penalties import parse
-from polytask.statistics import collect
+from polytask.statistics import collect, collect_parts
 
 SMALL = ("--memory", "1KB")
 ROLES = ("--task", "shop", "--target", "sold")
@@ -158,14 +166,160 @@ def test_what_needs_rows_is_refused(run, folder, table, words, said) -> None:
     assert not Path("m.polytask").exists()
 
 
-@pytest.mark.parametrize("command", ["compare", "inspect", "tune"])
+@pytest.mark.parametrize("command", ["tune", "auto"])
 def test_other_commands_refuse_what_does_not_fit(run, folder, table, command) -> None:
     table.to_csv("t.csv", index=False)
-    out = ("--out", "o") if command != "inspect" else ()
-    done = run(command, "t.csv", *ROLES, *SMALL, *out)
+    done = run(command, "t.csv", *ROLES, *SMALL, "--out", "o")
     assert done.status != 0
     assert "t.csv would take about" in done.err
-    assert "polytask fit and polytask predict read such a table in parts" in done.err
+    assert "polytask fit, predict, compare and inspect read such a table in parts" in done.err
+
+
+MODELS_COMPARED = ("--models", "separate", "--models", "pooled", "--models", "near the mean")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light")
+def test_a_comparison_in_parts_is_that_of_the_statistics(run, folder, table) -> None:
+    table.to_parquet("t.parquet")
+    words = (*ROLES, "--weight", "weight", "--id", "number", *MODELS_COMPARED)
+    words = (*words, "--models", "boosting pooled", "--jobs", "1")
+    done = run("compare", "t.parquet", *words, *SMALL, "--out", "o")
+    assert done.status == 0, done.err
+    assert "The rows of every task are dealt to 5 folds, and their sums are compared" in done.err
+    assert "a sample of the rows that fits into memory" in done.err
+    assert "“boosting pooled” (it needs rows" in done.out
+    found = collect_parts(
+        [pa.table(table.drop(columns="number"))], "sold", task_column="shop", fold=5,
+        sample_weight="weight", encoder=load("o/model/model.polytask").encoder_,
+    )  # fmt: skip
+    scores = pd.read_csv("o/scores.csv").set_index("model")["score"]
+    same = compare(found, models=[name for name in words if name in MODELS_COMPARED[1::2]])
+    for row in same.models:
+        assert_allclose(scores[row.name], row.score.mean, rtol=1e-6)
+    again = run("rerun", "o/run.lock.json", "--out", "again")
+    assert again.status == 0, again.out + again.err
+    other = run("compare", "t.parquet", *words, *SMALL, "--out", "other", "--seed", "1")
+    assert other.status == 0, other.err
+    assert pd.read_csv("other/scores.csv")["score"][0] != scores.iloc[0]
+    assert run("predict", "o/model/model.polytask", "t.parquet", "--out", "p.csv").status == 0
+
+
+COMPARED: dict[str, tuple[tuple[str, ...], str]] = {
+    "unseen": (("--unseen",), "--unseen needs all rows in memory"),
+    "curve": (("--learning-curve",), "--learning-curve needs all rows in memory"),
+    "groups": (("--group", "number"), "--group needs all rows in memory"),
+    "metric": (("--metric", "mae"), "--metric must be one of 'd2'"),
+    "loss": (("--loss", "huber"), "--loss must be 'squared'"),
+    "classes": (("--loss", "multinomial"), "holds classes, whose models need all rows"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), COMPARED.values(), ids=COMPARED)
+def test_what_a_comparison_needs_rows_for_is_refused(run, folder, table, words, said) -> None:
+    table["sold"] = (table["sold"] > 0).astype(int) if "multinomial" in words else table["sold"]
+    table.to_csv("t.csv", index=False)
+    done = run("compare", "t.csv", *ROLES, *SMALL, *words, "--out", "o")
+    assert done.status != 0
+    assert said in done.err
+    assert "rows read" not in done.err
+    assert not Path("o").exists()
+
+
+def put(table: pd.DataFrame, suffix: str) -> None:
+    """Write a folder of two files, one of them further down, and the whole table."""
+    Path("parts/more").mkdir(parents=True)
+    write_table(table[:130], f"parts/a.{suffix}")
+    write_table(table[130:], f"parts/more/b.{suffix}")
+    Path("parts/_SUCCESS").touch()
+    write_table(table, f"whole.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "arrow"])
+def test_a_folder_is_the_table_of_its_files(run, folder, table, suffix) -> None:
+    put(table, suffix)
+    done = run("inspect", "parts", *ROLES)
+    whole = run("inspect", f"whole.{suffix}", *ROLES)
+    assert done.status == 0, done.err
+    assert done.out.replace("parts", f"whole.{suffix}") == whole.out
+    said = {}
+    for source in ("parts", f"whole.{suffix}"):
+        name = source.partition(".")[0]
+        words = (*ROLES, "--id", "number", "--drop", "weight")
+        done = run("fit", source, *words, "--out", f"{name}.polytask", "--criterion", "bic")
+        assert done.status == 0, done.err
+        done = run("predict", f"{name}.polytask", source, "--out", f"{name}-predicted.csv")
+        assert done.status == 0, done.err
+        said[name] = pd.read_csv(f"{name}-predicted.csv")["prediction"]
+    assert_allclose(*said.values())
+    done = run("fit", "parts", *ROLES, *SMALL, "--out", "streamed.polytask")
+    assert done.status == 0, done.err
+    assert "Note: parts would take about" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light")
+def test_a_comparison_of_a_folder_knows_its_files(run, folder, plain) -> None:
+    Path("parts").mkdir()
+    plain[:60].to_csv("parts/a.csv", index=False)
+    plain[60:].to_csv("parts/b.csv", index=False)
+    words = ("parts", "--task", "g", "--target", "y", *MODELS_COMPARED, "--jobs", "1")
+    assert run("compare", *words, "--out", "o").status == 0
+    plain[:5].to_csv("parts/c.csv", index=False)
+    done = run("rerun", "o/run.lock.json", "--out", "more")
+    assert done.status != 0
+    assert "parts now means more files than were compared on: c.csv" in done.err
+    plain[60:-1].to_csv("parts/b.csv", index=False)
+    done = run("compare", *words, "--out", "o")
+    assert done.status != 0
+    assert "other data" in done.err or "b.csv" in done.err
+
+
+@pytest.mark.parametrize("memory", [(), SMALL], ids=["whole", "parts"])
+@pytest.mark.parametrize("command", ["fit", "compare", "inspect", "predict"])
+def test_folders_that_hold_no_table_are_refused(run, folder, table, command, memory) -> None:
+    save(MultiTaskRegressor(task_column="shop").fit(table[["price", "shop"]], table.sold),
+         "m.polytask")  # fmt: skip
+    source = ("m.polytask", "parts") if command == "predict" else ("parts", *ROLES)
+    out = () if command == "inspect" else ("--out", "o.csv")
+
+    def refused(said: str) -> None:
+        done = run(command, *source, *memory, *out)
+        assert done.status != 0
+        assert said in done.err
+        assert "bug" not in done.err
+        assert not Path("o.csv").exists()
+
+    Path("parts").mkdir()
+    refused("Folder parts holds no files: expected the parts of a table.")
+    table[:100].to_parquet("parts/a.parquet")
+    table[100:].drop(columns="price").to_parquet("parts/b.parquet")
+    refused("has no column 'price', which")
+    table[100:].assign(price="much").to_parquet("parts/b.parquet")
+    refused("'price'")
+    table[100:].to_csv("parts/b.csv", index=False)
+    refused("Folder parts holds files of different kinds, such as parts/a.parquet and")
+
+
+def test_levels_and_gaps_that_only_some_files_have(run, folder, table) -> None:
+    Path("parts").mkdir()
+    table["number"] = table["number"].astype(object)
+    table.loc[:99, "number"] = None
+    table["colour"] = table["colour"].astype("category")
+    table[:100].to_parquet("parts/a.parquet")
+    table[100:].astype({"colour": str, "number": int}).to_parquet("parts/b.parquet")
+    done = run("inspect", "parts", "--json")
+    assert done.status == 0, done.err
+    found = {each["name"]: each for each in json.loads(done.out)["columns"]}
+    assert found["colour"]["distinct"] == 3
+    assert (found["number"]["missing"], found["number"]["distinct"]) == (1 / 3, 200)
+
+
+def test_a_table_in_parts_has_no_sheets(run, folder, table) -> None:
+    table.to_csv("t.csv", index=False)
+    done = run("fit", "t.csv", *ROLES, *SMALL, "--sheet", "first", "--out", "m.polytask")
+    assert done.status != 0
+    assert "t.csv has no sheets" in done.err
 
 
 def test_rows_are_counted_in_the_whole_file(run, folder, table) -> None:
