@@ -52,22 +52,41 @@ class TaskHint:
     n_values: int
 
 
+@dataclass(frozen=True)
+class LabelColumn:
+    """What tells whether a column of text, categories or whole numbers holds task labels."""
+
+    name: str
+    n_rows: int
+    n_values: int
+    is_number: bool
+    # Whether the rows of every value stand together.
+    together: bool
+
+
 def likely_tasks(table: pd.DataFrame) -> tuple[TaskHint, ...]:
     """Return the columns that may hold task labels, the likeliest first. Shapes: table (n, d)."""
+    columns = [table[name] for name in table.columns if may_be_labels(table[name])]
+    counts = [int(column.nunique()) for column in columns]
+    runs = [int((column != column.shift()).sum()) for column in columns]
+    return ranked_tasks(
+        LabelColumn(str(column.name), len(column), count, _is_number(column), run == count)
+        for column, count, run in zip(columns, counts, runs, strict=True)
+    )
+
+
+def ranked_tasks(columns: Iterable[LabelColumn]) -> tuple[TaskHint, ...]:
+    """Return those that may hold task labels, the likeliest first."""
     ranked: list[tuple[tuple[bool | int, ...], TaskHint]] = []
-    for position, name in enumerate(table.columns):
-        column = table[name]
-        if not may_be_labels(column):
-            continue
-        count, number = int(column.nunique()), _is_number(column)
-        if FEWEST <= count <= min(MOST, len(column) // ROWS_PER_TASK):
+    for position, column in enumerate(columns):
+        count = column.n_values
+        if FEWEST <= count <= min(MOST, column.n_rows // ROWS_PER_TASK):
             # Numbers of two values say yes or no.
-            flag = number and count == FEWEST
-            told = not flag and _NAMED.search(str(name)) is not None
-            timed = _TIMED.search(str(name)) is not None
-            together = int((column != column.shift()).sum()) == count
-            rank = (not told, flag, timed, not together, number, position)
-            ranked.append((rank, TaskHint(str(name), count)))
+            flag = column.is_number and count == FEWEST
+            told = not flag and _NAMED.search(column.name) is not None
+            timed = _TIMED.search(column.name) is not None
+            rank = (not told, flag, timed, not column.together, column.is_number, position)
+            ranked.append((rank, TaskHint(column.name, count)))
     return tuple(hint for _, hint in sorted(ranked, key=lambda pair: pair[0])[:SHOWN])
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polytask.cli.column_facts import FIRST_ROWS
 from polytask.cli.columns import roles_of
 from polytask.cli.console import FILE_ROWS, note, speak
 from polytask.cli.files import RowSource, Tables
 from polytask.cli.models import SEARCH, Learning
 from polytask.cli.options import Running, spoken_flags
-from polytask.cli.training_data import TrainingData, check_form, table_training
+from polytask.cli.training_data import TrainingData, check_form, pd_concat, table_training
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from polytask.cli.predicted import Met
     from polytask.comparison.options import Options
 
-# Rows that tell what the columns are for; each of them is checked as in a small table.
-_FIRST_ROWS = 20_000
 _PAUSE = 10.0
 
 
@@ -131,10 +130,15 @@ class _LargeTable:
 def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # noqa: ANN401
     from polytask.data.readers import frame_of
 
-    part = next(parts(), None)
-    if part is None:
+    taken, count = list[Any](), 0
+    for part in parts():
+        taken.append(frame_of(part.slice(0, FIRST_ROWS - count)))
+        count += len(taken[-1])
+        if count >= FIRST_ROWS:
+            break
+    if not taken:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": tables.source.name}))
-    first = frame_of(part.slice(0, _FIRST_ROWS))
+    first = pd_concat(taken) if len(taken) > 1 else taken[0]
     if tables.columns.drop_missing_target:
         named = [name for name in tables.columns.target if name in first.columns]
         first = first.dropna(subset=named).reset_index(drop=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
@@ -18,13 +17,13 @@ from polytask.cli.columns import (
     NO_SPLITTING,
     ColumnOptions,
     TargetTypeOverride,
-    likely_tasks,
-    looks_like_identifier,
     matching,
+    ranked_tasks,
     require,
 )
 from polytask.cli.console import (
     FILE_ROWS,
+    note,
     say,
     say_json,
     say_pair,
@@ -40,6 +39,7 @@ from polytask.messages import LazyMessage
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask.cli.column_facts import ColumnSummary, TableSummary
     from polytask.cli.targets import ReadTarget, TargetKind
     from polytask.messages import Translator
     from polytask.task_relations import Relatedness
@@ -106,7 +106,7 @@ def inspect(
     speech = replace(running, lang="en").speech if running.json else running.speech
     if is_table_file(source.name):
         targets = (*columns.target, *columns.targets)
-        table = source.table(columns.is_feature)
+        table = _summary(source, columns, running)
         try:
             facts, kinds = table_facts(table, source, columns.task, targets, speech)
         except DataError:
@@ -114,7 +114,7 @@ def inspect(
             if not running.json:
                 facts, kinds = table_facts(table, source, columns.task, (), speech)
                 _say_table(facts, kinds, speech)
-                chosen = matching(targets, list(table.columns), source.name)
+                chosen = matching(targets, [*table.columns], source.name)
                 _say_next(facts, source, columns, chosen, speech)
             raise
         if running.json:
@@ -125,6 +125,24 @@ def inspect(
         return
     facts = model_facts(source.name, speech)
     say_json(facts) if running.json else _say_model(facts, speech)
+
+
+def _summary(source: RowSource, columns: ColumnOptions, running: Running) -> TableSummary:
+    """Read a table, in parts where it is large, and say what is not told of one in parts."""
+    from polytask.cli.column_facts import FIRST_ROWS, TableSummary
+
+    if not source.too_large:
+        return TableSummary.of([source.table(columns.is_feature)], columns.task)
+    from polytask.cli.in_parts import watched
+    from polytask.data.readers import frame_of
+
+    note(LazyMessage("cli.note.in_parts", source.too_large))
+    note(LazyMessage("cli.note.inspected_in_parts", {"n": FIRST_ROWS}))
+    parts = watched(source.parts(columns.is_feature)(), running)
+    found = TableSummary.of(map(frame_of, parts), columns.task)
+    if not found.columns:
+        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
+    return found
 
 
 def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None:
@@ -156,6 +174,8 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
     from polytask import relatedness
     from polytask.cli.training_data import read_training
 
+    if source.too_large:
+        raise DataError(LazyMessage("cli.refusal.large_related", source.too_large))
     # What is asked here is what the table holds: a copy of the target is named.
     targets = (*columns.target, *columns.targets)
     asked = replace(columns, target=(), targets=targets, allow_leak=True)
@@ -180,67 +200,67 @@ def is_table_file(path: str) -> bool:
 
 
 def table_facts(
-    table: pd.DataFrame,
+    table: TableSummary,
     source: RowSource,
     task: str | None,
     targets: tuple[str, ...],
     speech: Translator,
 ) -> tuple[Facts, list[TargetKind]]:
     """Return what is in a table, as JSON values, and what its targets are."""
-    from polytask.cli.targets import TargetOptions, target_of
-    from polytask.data.dates import date_columns
+    from polytask.cli.targets import TargetOptions
 
-    path, names = source.name, [str(name) for name in table.columns]
+    path, names, columns = source.name, [*table.columns], table.columns
     if task is not None:
         require(task, names, path)
     chosen = matching(targets, names, path)
-    nested = [name for name in names if _kind(table[name]) == "lists"]
-    twins, dates = _twins(table.drop(columns=nested)), date_columns(table)
-    unfit = {*chosen, *dates, *nested}
-    likely = () if task is not None else likely_tasks(table.drop(columns=list(unfit)))
+    unfit = {*chosen, *(name for name in names if columns[name].kind in ("dates", "lists"))}
+    likely = () if task is not None else ranked_tasks(table.label_columns(unfit))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
-    found = [target_of(table[name], name, path, override, reading) for name in chosen]
-    tasks = None
-    if task is not None:
-        sizes = table[task].value_counts()
-        tasks = {
-            "column": task,
-            "count": len(sizes),
-            "smallest": int(sizes.min()) if len(sizes) else 0,
-            "median": float(sizes.median()) if len(sizes) else 0.0,
-            "largest": int(sizes.max()) if len(sizes) else 0,
-            "of_one_row": int((sizes == 1).sum()),
-            "missing": int(table[task].isna().sum()),
-        }
+    found = [table.target(name, path, override, reading) for name in chosen]
     leaks: dict[str, LazyMessage] = {}
     doubts: tuple[LazyMessage, ...] = ()
     if len(found) == 1:
-        leaks, doubts = _doubts(table.drop(columns=list(unfit - {task})), found[0], task)
-    described = [
-        _column(table[name], name, twins.get(name), task, name in dates, speech) for name in names
-    ]
+        rows = table.first.drop(columns=list(unfit - {task}))
+        leaks, doubts = _doubts(rows, found[0][0], task)
+    described = [_column(table, name, task, speech) for name in names]
     for each in described:
         each["leak"] = each["name"] in leaks
         if each["leak"]:
             each["remarks"].insert(0, leaks[each["name"]].text(speech))
     facts = {
         "path": path,
-        "rows": len(table),
+        "rows": table.n_rows,
         "columns": described,
         "remarks": [doubt.text(speech) for doubt in doubts],
-        "tasks": tasks,
+        "tasks": None if task is None else _tasks(columns[task]),
         "targets": [
             {
                 "name": target.kind.name,
                 "kind": "classification" if target.kind.is_class else "regression",
                 "reason": str(target.kind.reason),
-                "missing": int(target.column.isna().sum()),
+                "missing": missing,
             }
-            for target in found
+            for target, missing in found
         ],
         "likely_tasks": [[hint.name, hint.n_values] for hint in likely],
     }
-    return facts, [target.kind for target in found]
+    return facts, [target.kind for target, _ in found]
+
+
+def _tasks(column: ColumnSummary) -> Facts:
+    """Return how many tasks there are, and of how many rows."""
+    from statistics import median
+
+    sizes = [seen.rows for seen in (column.values or {}).values()]
+    return {
+        "column": column.name,
+        "count": len(sizes),
+        "smallest": min(sizes, default=0),
+        "median": float(median(sizes)) if sizes else 0.0,
+        "largest": max(sizes, default=0),
+        "of_one_row": sizes.count(1),
+        "missing": column.missing,
+    }
 
 
 def _doubts(
@@ -262,99 +282,61 @@ def _doubts(
     return {}, ()
 
 
-def _column(
-    column: pd.Series[Any],
-    name: str,
-    twin: str | None,
-    task: str | None,
-    dated: bool,
-    speech: Translator,
-) -> Facts:
+def _column(table: TableSummary, name: str, task: str | None, speech: Translator) -> Facts:
     from polytask._estimator.far_cells import decisive_message
-    from polytask.data.text_hints import spelling_hint
+    from polytask.cli.column_facts import NUMBERS
 
-    kind = "dates" if dated else _kind(column)
-    missing = float(column.isna().mean())
+    column = table.columns[name]
+    kind, distinct, missing = column.kind, column.n_values, column.missing / column.n_rows
     if kind == "lists":
         return {
             "name": name, "kind": kind, "missing": missing, "distinct": None,
             "example": "", "remarks": [speech("cli.remark.lists")],
         }  # fmt: skip
-    distinct = int(column.nunique())
-    remarks = []
-    if distinct == 0:
-        remarks.append(speech("cli.remark.empty"))
-    elif distinct == 1 and not missing:
-        remarks.append(speech("cli.remark.constant"))
-    if twin is not None:
-        remarks.append(speech("cli.remark.twin", {"name": twin}))
-    if name != task and not dated and looks_like_identifier(column, distinct):
+    remarks = [*_of_values(column, speech)]
+    if name in table.twins:
+        remarks.append(speech("cli.remark.twin", {"name": table.twins[name]}))
+    if name != task and kind != "dates" and column.is_identifier:
         remarks.append(speech("cli.remark.identifier"))
-    if kind in ("numbers", "whole numbers"):
-        cells = column.to_numpy(float, na_value=float("nan"))
+    if kind in NUMBERS and table.whole:
+        cells = table.first[name].to_numpy(float, na_value=float("nan"))
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
         remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
         remarks.append(speech("cli.remark.dates"))
-    if kind == "text" and distinct <= MOST:
-        twins = spelling_hint(name, sorted(map(str, column.dropna().unique())))
-        if twins:
-            remarks.append(LazyMessage("cli.remark.spelling", twins.fields).text(speech))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
-        "example": _example(column, kind, speech), "remarks": remarks,
+        "example": _example(column, speech), "remarks": remarks,
     }  # fmt: skip
 
 
-def _kind(column: pd.Series[Any]) -> str:
-    import numpy as np
-    import pandas as pd
+def _of_values(column: ColumnSummary, speech: Translator) -> Iterator[str]:
+    """Yield what deserves a look in the values of a column."""
+    from polytask.cli.column_facts import MOST_VALUES
+    from polytask.data.text_hints import spelling_hint
 
-    types = pd.api.types
-    if not column.notna().any():
-        return "empty"
-    checks = {
-        "categories": isinstance(column.dtype, pd.CategoricalDtype),
-        "true/false": types.is_bool_dtype(column),
-        "dates": types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column),
-        "whole numbers": types.is_integer_dtype(column),
-        "numbers": types.is_numeric_dtype(column),
-        "lists": isinstance(column.dropna().iloc[0], list | dict | np.ndarray),
-    }
-    return next((kind for kind, holds in checks.items() if holds), "text")
+    if column.n_values is None:
+        yield speech("cli.remark.many_values", {"n": MOST_VALUES})
+    elif column.n_values == 0:
+        yield speech("cli.remark.empty")
+    elif column.n_values == 1 and not column.missing:
+        yield speech("cli.remark.constant")
+    if column.kind == "text" and column.values is not None and len(column.values) <= MOST:
+        twins = spelling_hint(column.name, sorted(map(str, column.values)))
+        if twins:
+            yield LazyMessage("cli.remark.spelling", twins.fields).text(speech)
 
 
-def _example(column: pd.Series[Any], kind: str, speech: Translator) -> str:
-    if kind == "empty":
+def _example(column: ColumnSummary, speech: Translator) -> str:
+    from polytask.cli.column_facts import NUMBERS
+
+    if column.ends is not None:
+        low, high = (f"{end:.6g}" if column.kind in NUMBERS else str(end) for end in column.ends)
+        return speech("cli.tune.range", {"low": low, "high": high})
+    if column.most_frequent is None:
         return ""
-    if kind in ("numbers", "whole numbers"):
-        return speech(
-            "cli.tune.range", {"low": f"{column.min():.6g}", "high": f"{column.max():.6g}"}
-        )
-    if kind == "dates" and not isinstance(column.iloc[0], str):
-        return speech("cli.tune.range", {"low": str(column.min()), "high": str(column.max())})
-    counts = column.value_counts()
-    return f"{counts.index[0]} ({int(counts.iloc[0]):,}x)"
-
-
-def _twins(table: pd.DataFrame) -> dict[str, str]:
-    """Return, for each column that repeats an earlier one, that column."""
-    import numpy as np
-    import pandas as pd
-
-    seen: dict[int, list[str]] = defaultdict(list)
-    twins: dict[str, str] = {}
-    for name in table.columns:
-        column = table[name]
-        codes = pd.util.hash_pandas_object(column, index=False)
-        # Different factors, so that columns with the same cells in another order differ.
-        odd = np.arange(len(codes), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        key = int(np.bitwise_xor.reduce(np.asarray(codes) * odd)) if len(codes) else 0
-        same = [other for other in seen[key] if table[other].equals(column)]
-        if same and column.notna().any():
-            twins[str(name)] = str(same[0])
-        seen[key].append(name)
-    return twins
+    value, rows = column.most_frequent
+    return f"{value} ({rows:,}x)"
 
 
 def _say_next(
@@ -377,7 +359,8 @@ def _say_next(
     ]
     # One column of dates tells which rows are later.
     times = [each for each in facts["columns"] if dates in each["remarks"]]
-    time = times[0]["name"] if len(times) == 1 and times[0]["distinct"] >= LEAST_TIMES else None
+    several = [each for each in times if (each["distinct"] or LEAST_TIMES) >= LEAST_TIMES]
+    time = times[0]["name"] if len(times) == 1 and several else None
     time = None if time in (task, *targets) else time
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
     words += ["--time", time] if time else []
@@ -408,7 +391,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
             each["name"],
             speech.word("cli.kind", each["kind"]),
             f"{each['missing']:.1%}" if each["missing"] else "-",
-            "" if each["distinct"] is None else f"{each['distinct']:,}",
+            _distinct(each, speech),
             each["example"],
         )
         for each in columns
@@ -438,6 +421,14 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
         missing = target["missing"]
         gaps = speech("cli.inspect.gaps", {"n": missing}) if missing else ""
         say(f"{speech('cli.label.target')} {kind_sentence(kind, speech)}{gaps}")
+
+
+def _distinct(column: Facts, speech: Translator) -> str:
+    from polytask.cli.column_facts import MOST_VALUES
+
+    if column["distinct"] is not None:
+        return f"{column['distinct']:,}"
+    return "" if column["kind"] == "lists" else speech("cli.inspect.beyond", {"n": MOST_VALUES})
 
 
 def model_facts(path: str, speech: Translator) -> Facts:

@@ -121,8 +121,9 @@ class PartDealer:
         block, place = np.divmod(rank, self.n_folds)
         # Random numbers of the places of a block: the rank of a row's own is its fold.
         start = _scrambled(np.array(names, dtype=np.uint64)[codes])
-        keys = _scrambled(_scrambled(start + block.astype(np.uint64))[:, None]
-                          + np.arange(self.n_folds, dtype=np.uint64))  # fmt: skip
+        blocks = _scrambled(start + block.astype(np.uint64))
+        places = np.arange(self.n_folds, dtype=np.uint64)
+        keys = _scrambled(np.asarray(blocks[:, None] + places, dtype=np.uint64))
         own = np.take_along_axis(keys, place[:, None], axis=1)
         return np.asarray((keys < own).sum(axis=1), dtype=np.intp)
 

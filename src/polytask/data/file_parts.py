@@ -147,15 +147,18 @@ def whole_table(parts: Iterable[pa.Table], source: str) -> pa.Table:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     if any(part.schema != found[0].schema for part in found):
         # Levels of one part are the words of another.
-        found = [_with_words(part) for part in found]
+        plain = {name: kind.value_type for part in found
+                 for name, kind in zip(part.column_names, part.schema.types, strict=True)
+                 if pa.types.is_dictionary(kind)}  # fmt: skip
+        found = [
+            pa.table({
+                name: column.cast(plain[name]) if name in plain and column.type != pa.null()
+                else column
+                for name, column in zip(part.column_names, part.columns, strict=True)
+            })
+            for part in found
+        ]  # fmt: skip
     return pa.concat_tables(found, promote_options="permissive")
-
-
-def _with_words(part: pa.Table) -> pa.Table:
-    for k, (name, kind) in enumerate(zip(part.column_names, part.schema.types, strict=True)):
-        if pa.types.is_dictionary(kind):
-            part = part.set_column(k, name, part.column(k).cast(kind.value_type))
-    return part
 
 
 def _unreadable(source: str, error: Exception) -> DataError:

@@ -148,7 +148,11 @@ def _input_rows(by_task: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[n
 
 
 def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
-    kinds = {_kind(part.X) for part in checked}
+    kinds = {
+        "data frame" if tables.is_table(part.X)
+        else "sparse matrix" if sp.issparse(part.X) else "array"
+        for part in checked
+    }  # fmt: skip
     if len(kinds) > 1:
         got: Any = with_and([LazyMessage(f"design.{kind}") for kind in sorted(kinds)])
         raise DataError(
@@ -177,12 +181,6 @@ def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
         whole = sparse[0] if len(sparse) == 1 else sp.csr_array(sp.vstack(sparse, format="csr"))
         return _Stacked(whole)
     return _Stacked(_stack_arrays(checked, widths[0]))
-
-
-def _kind(X: Design) -> str:
-    if tables.is_table(X):
-        return "data frame"
-    return "sparse matrix" if sp.issparse(X) else "array"
 
 
 def _stack_arrays(checked: Sequence[Checked], width: int) -> Design:

@@ -449,3 +449,86 @@ def test_an_empty_table_is_refused(run, folder, table) -> None:
     done = run("predict", "m.polytask", "new.parquet", "--out", "p.csv")
     assert done.status != 0
     assert "has a header but no rows" in done.err or "no rows" in done.err
+
+
+def odd_columns() -> pd.DataFrame:
+    """Return columns of every kind, twins, identifiers, gaps and labels that look alike."""
+    rng = np.random.default_rng(0)
+    n = 400
+    made = pd.DataFrame({"row": np.arange(n), "code": [f"c{k}" for k in range(n)]})
+    made["width"] = rng.normal(size=n)
+    made["again"] = made["width"]
+    made["late gap"] = rng.integers(50, size=n).astype(float)
+    made.loc[350:, "late gap"] = np.nan
+    made["nothing"], made["same"] = None, 3
+    made["early gap"] = [None] * 100 + ["x", "x", "y"] * 100
+    made["flag"] = rng.integers(2, size=n).astype(bool)
+    made["when"] = pd.date_range("2024-01-01", periods=n)
+    made["day"] = [f"{k % 28 + 1:02d}/02/2024" for k in range(n)]
+    made["town"] = np.repeat([f"t{k}" for k in range(8)], 50)
+    made["school"] = rng.integers(7, size=n)
+    made["colour"] = rng.choice(["red", "green", "green "], n)
+    made["late word"] = ["plain"] * 300 + ["a", "b"] * 50
+    made["two"] = [1] * 390 + [2] * 10
+    made["third late"] = rng.integers(2, size=n).astype(float)
+    made.loc[399, "third late"] = 2.5
+    made["sold"] = made["width"] * 3 + rng.normal(size=n)
+    made.loc[[5, 390], "sold"] = np.nan
+    return made
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_in_parts_is_inspected_as_the_whole(run, folder, suffix) -> None:
+    table = odd_columns()
+    write_table(table, f"t.{suffix}")
+    for words in (
+        (),
+        ("--task", "town", "--target", "sold"),
+        ("--target", "third late", "--target", "two", "--target", "late word", "--target", "flag"),
+    ):
+        whole = run("inspect", f"t.{suffix}", *words, "--json")
+        parts = run("inspect", f"t.{suffix}", *words, "--json", *SMALL)
+        assert parts.status == whole.status == 0, parts.err
+        assert json.loads(parts.out) == json.loads(whole.out)
+        assert "looked for in its first 20,000 rows" in parts.err
+        assert "400 rows read" in parts.err
+    likely = json.loads(run("inspect", f"t.{suffix}", "--json", *SMALL).out)["likely_tasks"]
+    assert likely[:2] == [["school", 7], ["town", 8]]
+
+
+def test_what_parts_do_not_tell_is_said(run, folder, monkeypatch) -> None:
+    from polytask.cli import column_facts
+
+    monkeypatch.setattr(column_facts, "MOST_VALUES", 60)
+    table = odd_columns()
+    table.to_csv("t.csv", index=False)
+    done = run("inspect", "t.csv", "--task", "code", *SMALL)
+    assert done.status == 0, done.err
+    lines = {line.split(":")[0].strip(): line for line in done.out.splitlines()}
+    assert "more than 60 different values, which are not counted further" in lines["width"]
+    assert "> 60" in done.out
+    # Row numbers and twins are seen nevertheless, and tasks are all counted.
+    assert "nearly every value different" in lines["row"]
+    assert "same as width" in lines["again"]
+    assert "Tasks by 'code': 400, with 1 row" in done.out
+    done = run("inspect", "t.csv", "--target", "width", *SMALL, "--lang", "zh")
+    assert done.status == 0, done.err
+    assert "不同的值超过 60 个" in done.out
+
+
+def test_a_target_that_is_refused_in_a_later_part_names_its_row(run, folder, table) -> None:
+    table = table.astype({"sold": str})
+    table.loc[250, "sold"] = "many"
+    table.to_csv("t.csv", index=False)
+    whole = run("inspect", "t.csv", *ROLES)
+    parts = run("inspect", "t.csv", *ROLES, *SMALL)
+    assert parts.status == whole.status == 2
+    assert "'many' in row 252" in parts.err
+    assert whole.err.splitlines()[-1] in parts.err
+
+
+def test_relatedness_of_a_large_table_is_refused(run, folder, table) -> None:
+    table.to_csv("t.csv", index=False)
+    done = run("inspect", "t.csv", "--related", *ROLES, *SMALL)
+    assert done.status == 2
+    assert "fit a model, which polytask fit does in parts" in done.err
