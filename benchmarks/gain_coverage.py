@@ -67,8 +67,15 @@ def fitted(X: Array, y: Array, rows: NDArray[np.bool_]) -> Models:
     return {name: (coef, y_mean - (x_mean * coef).sum(axis=1)) for name, coef in coefs.items()}
 
 
-def run(setting: Setting, rng: np.random.Generator) -> Run:
-    """Simulate one collection and judge it."""
+def again_by_fold(rng: np.random.Generator, fold: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+    """Return folds that statistics hold out again in place of rows, in random order; (T, n)."""
+    order = np.full(FOLDS, -1)
+    order[np.setdiff1d(np.arange(FOLDS), k)] = rng.permutation(INNER)
+    return order[fold]
+
+
+def run(setting: Setting, rng: np.random.Generator, collected: bool = False) -> Run:
+    """Simulate one collection and judge it, by its rows or by statistics of its folds."""
     truth, shape = Truth.drawn(setting, rng), (setting.n_tasks, setting.n_rows)
     X, y, _ = truth.rows(setting.n_rows, rng)
     X, y = X.reshape(*shape, -1), y.reshape(shape)
@@ -86,7 +93,7 @@ def run(setting: Setting, rng: np.random.Generator) -> Run:
     true, again, chosen = np.zeros((FOLDS, setting.n_tasks)), [], []
     for k in range(FOLDS):
         train, test = fold != k, fold == k
-        inner = dealt(rng, train, INNER)
+        inner = again_by_fold(rng, fold, k) if collected else dealt(rng, train, INNER)
         held: dict[Name, Array] = {}
         for j in range(HELD):
             for name, model in fitted(X, y, train & (inner != j)).items():
@@ -107,7 +114,10 @@ def run(setting: Setting, rng: np.random.Generator) -> Run:
         chosen.append((ours, theirs, best("pooled"), best("separate")))
     scale = null.mean()
     pairs = {0: (gain, 0, 1), 1: (pooling, 2, 3)}
-    found = [estimates(values / scale, fold, again, chosen, *at, scale)
+    # Statistics tell the sum of a cell of task and fold.
+    cells = np.arange(setting.n_tasks)[:, None] * FOLDS + fold
+    clusters = (cells if collected else np.arange(gain.size)).ravel()
+    found = [estimates(values / scale, fold, clusters, again, chosen, *at, scale)
              for values, *at in pairs.values()]  # fmt: skip
     margin = margin_of(1 - float(plain.mean()) / scale, share=True)
     said = tuple(verdict(found[0][i], found[1][i], margin, "separate") for i in (0, 1))
@@ -117,6 +127,7 @@ def run(setting: Setting, rng: np.random.Generator) -> Run:
 def estimates(
     gain: Array,
     fold: NDArray[np.intp],
+    clusters: NDArray[np.intp],
     again: list[dict[Name, Array]],
     chosen: list[tuple[Name, ...]],
     ours: int,
@@ -126,7 +137,7 @@ def estimates(
     """Return the mean without and with the covariance of folds, as `compare` estimates them."""
     n, tasks = gain.size, np.repeat(np.arange(len(gain)), gain.shape[1])
     ones, flat = np.ones(n), fold.ravel()
-    alone = clustered_mean(gain.ravel(), ones, np.arange(n))
+    alone = clustered_mean(gain.ravel(), ones, clusters)
     at, others, changes = [], [], []
     for other, held in enumerate(again):
         for k in set(range(FOLDS)) - {other}:
@@ -136,12 +147,15 @@ def estimates(
             others.append(np.full(len(rows), other))
             changes.append(gain.ravel()[rows] - lost[rows])
     change = np.concatenate(changes)
-    centred, rows, without = change - change.mean(), np.concatenate(at), np.concatenate(others)
+    rows, without = np.concatenate(at), np.concatenate(others)
+    most = clustered_mean(change, np.ones(len(change)), clusters[rows] * FOLDS + without)
+    centred = change - most.mean
     common = (
         mutual_covariance(centred, rows, without, flat, groups, ones / n)
         for groups in (tasks, np.zeros_like(tasks))
     )
-    whole = min(max(0.0, *common), (FOLDS - 1) * float(change.var(ddof=1)) / n)
+    bound = (FOLDS - 1) * most.error**2 * (most.freedom + 1) / (alone.freedom + 1)
+    whole = min(max(0.0, *common), bound)
     return alone, alone._replace(error=float(np.sqrt(alone.error**2 + whole)))
 
 

@@ -102,6 +102,10 @@ class ConstantBaseline:
         """Return the constant of a task; -1 is an unseen one."""
         return self.constants[0 if len(self.constants) == 1 else task]
 
+    def weighted(self, factor: float) -> ConstantBaseline:
+        """Return the same constants with all weights times a factor."""
+        return ConstantBaseline(self.constants, tuple(factor * n for n in self.weights))
+
     def extended(self, other: ConstantBaseline) -> ConstantBaseline:
         """Return the constants of further tasks behind these."""
         return ConstantBaseline(self.constants + other.constants, self.weights + other.weights)

@@ -298,6 +298,11 @@ class Moments(_Lines):
         """Return X'VX (g, p, p), X'Vy (g, p, k) and y'Vy (g, k)."""
         return self.gram, self.cross, self.square
 
+    def weighted(self, factor: float) -> Moments:
+        """Return the same with all weights times a factor."""
+        parts = (factor * values for values in (self.count, *self.moments()))
+        return Moments(self.tasks, *parts)
+
 
 @saveable("bayes.rows")
 @dataclass(frozen=True, eq=False)
@@ -326,6 +331,11 @@ class Rows(_Lines):
         """Return the moments."""
         turned = np.swapaxes(self.rows, 1, 2)
         return turned @ self.rows, turned @ self.y, np.sum(self.y**2, axis=1)
+
+    def weighted(self, factor: float) -> Rows:
+        """Return the same with all weights times a factor."""
+        root = np.sqrt(factor)
+        return Rows(self.tasks, factor * self.count, root * self.rows, root * self.y)
 
 
 Block = Moments | Rows

@@ -62,6 +62,11 @@ class JointRows:
         seen = self.labelled.astype(float)
         return np.asarray(seen.T @ (self.count[:, None] * seen))
 
+    def weighted(self, factor: float) -> JointRows:
+        """Return the same with all weights times a factor."""
+        root = np.sqrt(factor)
+        return replace(self, X=root * self.X, Y=root * self.Y, count=factor * self.count)
+
     def of(self, tasks: Index) -> JointRows:
         """Return the same rows with the labels of some tasks; these include all with labels."""
         return replace(self, Y=self.Y[:, tasks], labelled=self.labelled[:, tasks])

@@ -181,7 +181,8 @@ def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
 def inner_splits(data: TaskData, train: Rows, options: Options, number: int) -> tuple[Split, ...]:
     """Split the training rows of an outer split in the same way, as rows of `data`."""
     scheme, seed = scheme_of(options), options.random_state + 1 + number
-    count = 1 if len(train) > _INNER_ROWS else _INNER
+    # Rows that stand for statistics are few whatever these are made of.
+    count = 1 if len(train) > _INNER_ROWS and scheme != "collected" else _INNER
     part, times = seen_tasks_only(data.rows(train)), (count, _RECENT[count], _INNER_PAST)
     way = "within" if scheme == "given" else scheme
     splitter = _splitter(way, options, _FOLDS, seed, times)

@@ -119,7 +119,13 @@ def mutual_covariance(
     means = np.divide(sums, told, out=np.zeros_like(sums), where=told > 0).reshape(shape)
     whole = np.bincount(tasks * n_folds + folds, shares, n_tasks * n_folds)
     sums = means * whole.reshape(n_tasks, n_folds, 1)
-    return float((sums * sums.transpose(0, 2, 1)).sum())
+    # Pairs of folds of which one was not left out of the models of the other stand for no others.
+    by_fold = whole.reshape(n_tasks, n_folds).sum(axis=0)
+    known = told.reshape(shape).any(axis=0)
+    pairs = np.multiply.outer(by_fold, by_fold) * ~np.eye(n_folds, dtype=bool)
+    seen = float(pairs[known & known.T].sum())
+    scale = float(pairs.sum()) / seen if seen > 0 else 1.0
+    return scale * float((sums * sums.transpose(0, 2, 1)).sum())
 
 
 def corrected_mean(differences: NDArray[Any], test_share: float) -> Estimate:

@@ -103,6 +103,13 @@ class BayesTasks:
             float(np.average(self.target_scale, weights=weights)),
         )
 
+    def weighted(self, factor: float) -> BayesTasks:
+        """Return the same with the weights of all rows times a factor."""
+        blocks, joint = tuple(block.weighted(factor) for block in self.blocks), self.joint
+        if joint is not None:
+            joint = replace(joint, rows=joint.rows.weighted(factor))
+        return replace(self, blocks=blocks, counts=factor * self.counts, joint=joint)
+
     def linear(self) -> LinearTasks:
         """Return the posterior means of all tasks in original units."""
         W = posterior_means(self.blocks, self.prior, self.n_tasks)

@@ -12,6 +12,7 @@ import scipy.special
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from polytask._checks import below_one
 from polytask._estimator import Outcomes, Query, classification, mixed, outputs, regression
 from polytask._estimator.base import label_array
 from polytask._estimator.classes import (
@@ -174,6 +175,8 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         y: Any = None,  # noqa: ANN401
         task: Any = None,  # noqa: ANN401
         sample_weight: Any = None,  # noqa: ANN401
+        *,
+        forget: float = 0.0,
     ) -> Self:
         """Learn from rows of known or new tasks, the prior held; a first call is ``fit``.
 
@@ -185,6 +188,11 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         X, y, task, sample_weight
             As in :meth:`fit`; a new task of a target matrix is not possible. Statistics must
             have the features of the model.
+        forget : float, default=0.0
+            For data that drift: before these rows are added, the weights of all earlier ones are
+            multiplied by ``1 - forget``, a number in (0, 1]. With 0.1 a row counts as 0.9 rows
+            after the next call and as 0.35 after ten. The prior, with the noise, stays as it was
+            learned; a task without new rows goes back to it, and its uncertainty grows.
 
         Returns
         -------
@@ -195,26 +203,32 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         ------
         DataError
             If the rows do not fit the model.
+        ParameterError
+            If `forget` is not in [0, 1).
         """
+        kept = 1.0 - below_one(forget, "forget", f"{type(self).__name__}.partial_fit")
         if not hasattr(self, "_tasks"):
             return self.fit(X, y, task, sample_weight)
+        known = self._tasks if kept == 1.0 else self._tasks.weighted(kept)
         with blas_threads(self.n_jobs, type(self).__name__, usual=1):
-            schema, tasks, rows = self._updated(X, y, task, sample_weight)
+            schema, tasks, rows = self._updated(known, X, y, task, sample_weight)
             linear = updated_linear(self._linear, self._tasks, tasks)
-            linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
+            before = replace(self._linear, counts=known.counts)
+            linear, self._given_lines = with_lines_of(linear, before, self._given_lines)
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
         self._set_tasks(tasks, linear)
         # A model of an earlier version kept none.
         if hasattr(self, "_baseline"):
-            self._baseline = self._baseline.merged(self._scoring().baseline(rows))
+            new = self._scoring().baseline(rows)
+            self._baseline = self._baseline.weighted(kept).merged(new)
         return self
 
-    def _updated(self, X: object, *held: Any) -> Any:  # noqa: ANN401 - as `updated` returns
+    def _updated(self, known: BayesTasks, X: object, *held: Any) -> Any:  # noqa: ANN401
         """Return what is known after further rows, or statistics of them."""
         schema = self._schema
         if not isinstance(X, Collected):
-            return updated(schema, self._tasks, (X, *held))
+            return updated(schema, known, (X, *held))
         refuse_beside_statistics(schema.owner, *held)
         refuse_other_features(X, schema.encoder, len(self.coef_feature_names_), schema.owner)
         data = replace(X.to_task_data(), feature_names=None, fold=None)
@@ -227,7 +241,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
             task_column=None,
             dates={},
         )
-        new, tasks, rows = updated(given, self._tasks, (data, None, None, None))
+        new, tasks, rows = updated(given, known, (data, None, None, None))
         return replace(schema, index=new.index, present=new.present), tasks, rows
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Self
 
-from polytask._checks import one_of
+from sklearn.utils.metaestimators import available_if
+
+from polytask._checks import below_one, one_of
 from polytask._estimator.documentation import documented
 from polytask._estimator.outcomes import loss_object
+from polytask._estimator.query import check_columns
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
@@ -19,11 +22,13 @@ from polytask.linear.fitting import (
     check_solver_settings,
     fit_problem,
 )
+from polytask.linear.further import further_statistics, placed
 from polytask.linear.problem import build_problem, parts_term
 from polytask.losses import PiecewiseLinear
 from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
-from polytask.solvers import Solver
+from polytask.solvers import Solution, Solver
+from polytask.statistics import TaskStatistics
 
 
 @dataclass(eq=False, repr=False)
@@ -127,6 +132,11 @@ class PenalisedEstimator(LinearEstimator, ABC):
             raise IncompatibleError(LazyMessage("linear.refusal.in_parts", fields))
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self.__dict__.pop("statistics_", None)
+        self._solve(data, getattr(self, "solution_", None) if self.warm_start else None)
+
+    def _solve(self, data: TaskData, start: Solution | None) -> None:
+        """Fit encoded data from a solution of data like these, or from nothing."""
         owner = type(self).__name__
         check_solver_settings(self.solver, self.tol, self.max_iter, owner)
         one_of(self.warm_start, "warm_start", owner, (True, False))
@@ -135,7 +145,6 @@ class PenalisedEstimator(LinearEstimator, ABC):
         with blas_threads(self.n_jobs, owner):
             term = None if data.parts is None else parts_term(data, outcomes, settings, owner)
             problem = build_problem(data, outcomes, settings, owner, term)
-            start = getattr(self, "solution_", None) if self.warm_start else None
             solution = fit_problem(self, problem, penalty, start)
         self._keep(data, outcomes, problem, solution)
 
@@ -170,6 +179,9 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
     noise_ : ndarray of shape (n_tasks,)
         For loss="square_root": the root mean square that is left of every task, in the units of
         its targets.
+    statistics_ : TaskStatistics
+        After :meth:`partial_fit`: means and products of all rows, from which it goes on. They
+        are saved with the model.
 
     Examples
     --------
@@ -185,6 +197,91 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
 
     loss: Any = "squared"
     scale_targets: str | None = None
+
+    def _goes_on(self) -> bool:
+        """Raise an error unless there are statistics to go on from, or none are needed yet."""
+        owner = f"{type(self).__name__}.partial_fit"
+        if not self._fits_moments():
+            fields = {"owner": owner, "loss": repr(self.loss)}
+            raise IncompatibleError(LazyMessage("linear.refusal.further_loss", fields))
+        if hasattr(self, "_schema") and not hasattr(self, "statistics_"):
+            raise IncompatibleError(LazyMessage("linear.refusal.further_rows", {"owner": owner}))
+        return True
+
+    @available_if(lambda self: self._goes_on())  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+        *,
+        forget: float = 0.0,
+    ) -> Self:
+        """Learn from further rows, or statistics of them, beside those of earlier calls.
+
+        The answer is that of ``fit`` on all of these rows. No row is kept: their means and
+        products are added up in ``statistics_``, whose size does not depend on their number, and
+        the solver starts from the last coefficients. Tasks and levels of categories may be new.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`. Where several calls have missing cells in a table, give statistics
+            that were collected with one encoder; a warning says so.
+        forget : float, default=0.0
+            For data that drift: before these rows are added, the weights of all earlier ones are
+            multiplied by ``1 - forget``, a number in (0, 1]. With 0.1 a row counts as 0.9 rows
+            after the next call and as 0.35 after ten. Weights decide scaling and the strength of
+            a ``fraction`` too; folds and ``n_rows`` of ``statistics_`` stay as they were.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        DataError
+            If the rows cannot be used.
+        IncompatibleError
+            If their columns are others than those of earlier calls.
+        AttributeError
+            If the loss needs all rows at once, or the model was fitted by ``fit`` or comes from
+            ``adapt``, which keep no statistics; its cause says which.
+        ParameterError
+            If `forget` is not in [0, 1).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from polytask import MultiTaskRegressor
+        >>> rng = np.random.default_rng(0)
+        >>> model = MultiTaskRegressor()
+        >>> for week in range(20):
+        ...     X, shop = rng.normal(size=(30, 2)), np.repeat(["a", "b", "c"], 10)
+        ...     y = X[:, 0] * (1 if week < 10 else 3) + 0.1 * rng.normal(size=30)
+        ...     model = model.partial_fit(X, y, task=shop, forget=0.5)
+        >>> model.coef_[:, 0].round(1).tolist()
+        [2.8, 2.8, 2.8]
+        """
+        owner = f"{type(self).__name__}.partial_fit"
+        kept = 1.0 - below_one(forget, "forget", owner)
+        self._check_reading()
+        earlier: TaskStatistics | None = getattr(self, "statistics_", None)
+        if earlier is not None and not isinstance(X, TaskStatistics):
+            check_columns(self._schema, X, task)
+        total = further_statistics(X, y, task, sample_weight, self.task_column, owner)
+        start = None
+        if earlier is not None:
+            total = kept * earlier + total
+            start = placed(self.solution_, earlier, total)
+        read = self._read_collected(total)
+        self._keep_columns(read)
+        self._solve(read.data, start)
+        self._describe(read, total)
+        self.statistics_ = total
+        return self
 
 
 @saveable("linear.classifier")

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from polytask._checks import sentence
+from polytask._checks import positive, sentence
 from polytask._estimator import given_columns, regression
 from polytask._estimator.training import (
     TaskColumn,
@@ -34,6 +34,7 @@ from polytask.statistics.disclosure import SmallCounts
 
 # More numbers than these (2.4 GB) are refused.
 _MOST = 3e8
+_LEAST_WEIGHT = 1e-100
 _OWNER = "collect"
 
 
@@ -46,7 +47,8 @@ class TaskStatistics:
     and ``a - b`` takes rows away again. ``fit`` of :class:`polytask.MultiTaskRegressor`, of its
     searches ``MultiTaskRegressorCV`` and ``MultiTaskRegressorIC`` and of
     :class:`polytask.BayesianMultiTaskRegressor` takes statistics in place of X and y, with the
-    same answer. Their size does not depend on the number of rows.
+    same answer. Their size does not depend on the number of rows. ``0.9 * a`` are the statistics
+    of the same rows with all weights times 0.9, so that ``0.9 * old + new`` forgets old rows.
 
     Attributes
     ----------
@@ -106,6 +108,8 @@ class TaskStatistics:
     task_column: str | int | None = None
     present: NDArray[np.bool_] | None = None
     in_parts: ClassVar[bool] = False
+    # Numbers of NumPy leave their product with statistics to these.
+    __array_ufunc__: ClassVar[None] = None
 
     def __repr__(self) -> str:
         """Return one short line."""
@@ -171,6 +175,17 @@ class TaskStatistics:
             if left is not None:
                 cells[cell.key] = left
         return replace(self, cells=_sorted(cells))
+
+    def __mul__(self, factor: object) -> Self:
+        """Return the statistics of the same rows with all weights times a number above 0."""
+        if isinstance(factor, TaskStatistics):
+            return NotImplemented
+        share = positive(factor, "factor", type(self).__name__)
+        cells = (replace(cell, weight=share * cell.weight) for cell in self.cells)
+        # Before weights are too small to be divided by, rows are no rows.
+        return replace(self, cells=tuple(cell for cell in cells if cell.weight >= _LEAST_WEIGHT))
+
+    __rmul__ = __mul__
 
     def _placed(self, tasks: tuple[Hashable, ...], folds: tuple[Hashable, ...]) -> list[Cell]:
         """Return the cells, numbered by other lists of tasks and folds."""

@@ -40,6 +40,8 @@ class CoefficientCovariance:
 def extended(model: LinearEstimator, given: NewRows, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
+    # Statistics of earlier rows know nothing of the new tasks.
+    new.__dict__.pop("statistics_", None)
     known = [entry for entry in learned if entry.task.position >= 0]
     fresh = [entry for entry in learned if entry.task.position < 0]
     linear = _replaced(model._linear_model(), known)

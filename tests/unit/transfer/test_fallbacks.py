@@ -107,6 +107,10 @@ def test_further_rows_bring_back_the_posterior(numbers):
     np.testing.assert_allclose(deviation, more._tasks.deviation(X, 12))
     other = copy.copy(found).partial_fit(X, y, task=[0] * 8)
     assert other._given_lines == found._given_lines
+    # Older rows that count less are no further rows of the task.
+    less = copy.copy(found).partial_fit(X, y, task=[0] * 8, forget=0.5)
+    assert less._given_lines == found._given_lines
+    np.testing.assert_allclose(less.coef_[12], found.coef_[12])
 
 
 def test_a_fallback_survives_saving(numbers, tmp_path):
