@@ -18,12 +18,14 @@ from polytask.cli.columns import (
 )
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
-from polytask.cli.options import Running, Vary
+from polytask.cli.options import Running, Vary, spoken_flags
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from polytask.statistics import TaskStatistics
 
 # Methods of networks by the word of the command, as classes of polytask.deep.adapting.
 METHODS = {
@@ -78,6 +80,8 @@ class Adapting:
 EXAMPLES = """\
   polytask adapt exams.polytask new.csv --target score --out more.polytask
 
+  polytask adapt sites.polytask west.stats --out more.polytask
+
   polytask adapt m.polytask new.csv --domain shift --source old.csv --target score --out b.polytask
 """
 
@@ -94,6 +98,9 @@ def adapt(
     new = RowSource(adapting.data, None, text)
     old = None if adapting.source is None else RowSource(adapting.source, None, text)
     new.check("adapt")
+    if old is not None and old.is_statistics:
+        fields = {"flag": "--source", "source": old.name}
+        raise IncompatibleError(LazyMessage("cli.refusal.flag_needs_rows", fields))
     target = writable(
         running.out,
         force=running.force,
@@ -107,7 +114,11 @@ def adapt(
         raise IncompatibleError(
             LazyMessage("cli.refusal.adapt_combined", {"model": adapting.model})
         )
-    X, y, task, weight = _rows(model, new, adapting)
+    X: Any = None
+    if new.is_statistics:
+        X, y, task, weight = _statistics(new, adapting), None, None, None
+    else:
+        X, y, task, weight = _rows(model, new, adapting)
     before = None
     if old is not None:
         if adapting.target is None:
@@ -130,6 +141,23 @@ def adapt(
         return
     say(adapted.adaptation_.summary(running.lang))
     say(running.speech("cli.wrote", {"path": target}))
+
+
+def _statistics(source: RowSource, asked: Adapting) -> TaskStatistics:
+    """Return the statistics of new tasks; refuse what they know, and what needs rows."""
+    from polytask.statistics import TaskStatistics
+
+    needs_rows = Adapting(
+        asked.model, domain=asked.domain, source=asked.source, method=asked.method
+    )
+    for flag in spoken_flags(replace(asked, domain=None, source=None, method=None)):
+        fields = {"flag": flag, "source": source.name}
+        raise ParameterError(LazyMessage("cli.refusal.statistics_know", fields))
+    for flag in spoken_flags(needs_rows):
+        fields = {"flag": flag, "source": source.name}
+        raise IncompatibleError(LazyMessage("cli.refusal.flag_needs_rows", fields))
+    require_file(source.name, LazyMessage("cli.what.statistics"))
+    return TaskStatistics.load(source.name)
 
 
 def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401

@@ -39,7 +39,7 @@ def placed(solution: Solution, before: TaskStatistics, now: TaskStatistics) -> S
         return solution
     columns = [now.tasks.index(task) for task in before.tasks]
     names = now.feature_names
-    rows = range(now.n_features)
+    rows = [*range(now.n_features)]
     if names is not None and before.feature_names is not None:
         rows = [names.index(name) for name in before.feature_names]
     W, b = np.zeros((now.n_features, len(now.tasks))), np.zeros(len(now.tasks))

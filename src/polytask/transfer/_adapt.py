@@ -23,7 +23,7 @@ from polytask.transfer._learned import (
     learned_statistics,
     learned_tasks,
 )
-from polytask.transfer._penalised import pulled_domain, pulled_tasks
+from polytask.transfer._penalised import pulled_domain, pulled_statistics, pulled_tasks
 from polytask.transfer._refit import source_data
 from polytask.transfer._report import report_of
 from polytask.transfer._rows import OWNER, NewRows, is_deep, read_rows
@@ -63,9 +63,9 @@ def adapt(
     model : estimator
         A linear one or a network, fitted; it is not changed.
     X_new : array, sparse matrix or table of shape (n, d), TaskData, mapping, statistics or None
-        The new rows, with the features of the model;
-        :class:`polytask.statistics.TaskStatistics` of them for a
-        :class:`polytask.BayesianMultiTaskRegressor`. None with `task` alone: tasks without rows.
+        The new rows, with the features of the model; for a linear model of the squared loss,
+        with a penalty or a learned prior, also :class:`polytask.statistics.TaskStatistics` of
+        them. None with `task` alone: tasks without rows.
     y_new : array of shape (n,) or None, default=None
         Their targets; None if they have none.
     task : label, array of shape (n,) or None, default=None
@@ -106,7 +106,8 @@ def adapt(
     strongly as the penalty of the model pulls at the fitted coefficients. With five rows or more
     another strength is used if it predicts rows left out significantly better (95% level; 99.9%
     with fewer than twenty rows, except in a new domain): in closed form for the squared loss, by
-    cross-validation for others.
+    cross-validation for others. Statistics of rows, which leave none out, keep the strength of
+    the model, with the coefficients that their rows have at that strength.
 
     In a new domain of two classes a learned prior averages over three cases, weighted by their
     posterior probabilities: the coefficients are like those of the known tasks, unlike them but
@@ -154,15 +155,16 @@ def adapt(
 
 
 def _of_statistics(model: Any, found: Collected, domain: str | None) -> Any:  # noqa: ANN401
-    """Return a model with a learned prior that knows the tasks of statistics."""
-    if domain is not None or not isinstance(model, BayesianMultiTaskRegressor):
+    """Return a model that knows the tasks of statistics too."""
+    learned = isinstance(model, BayesianMultiTaskRegressor)
+    if domain is not None or not (learned or isinstance(model, LinearEstimator)):
         fields = {"kind": type(model).__name__, "domain": repr(domain)}
         raise IncompatibleError(LazyMessage("transfer.refusal.statistics", fields))
     known = [task for task in found.tasks if task in model.tasks_.tolist()]
     if known:
-        fields = {"task": repr(known[0])}
-        raise DataError(LazyMessage("transfer.refusal.known_learned", fields))
-    return learned_statistics(model, found)
+        key = "known_learned" if learned else "known_task"
+        raise DataError(LazyMessage(f"transfer.refusal.{key}", {"task": repr(known[0])}))
+    return (learned_statistics if learned else pulled_statistics)(model, found)
 
 
 def _refuse_method(model: Any, method: object, domain: str | None) -> None:  # noqa: ANN401

@@ -13,6 +13,7 @@ import numpy as np
 from polytask._estimator.base import MultiTaskEstimator, label_array
 from polytask._estimator.card import DataCard, added_checksum, checksum
 from polytask._estimator.scoring import ConstantBaseline, LabelledTask
+from polytask._estimator.training import Collected
 from polytask.data import Form, LabelIndex
 from polytask.linear.adapted_coefficients import AdaptedCoefficients
 from polytask.linear.base import LinearEstimator
@@ -37,8 +38,8 @@ class CoefficientCovariance:
     unseen: bool
 
 
-def extended(model: LinearEstimator, given: NewRows, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
-    """Return a copy of a model that has other tasks too."""
+def extended(model: LinearEstimator, card: DataCard, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
+    """Return a copy of a model that has other tasks too, with the card of all rows."""
     new = copy.copy(model)
     # Statistics of earlier rows know nothing of the new tasks.
     new.__dict__.pop("statistics_", None)
@@ -51,7 +52,7 @@ def extended(model: LinearEstimator, given: NewRows, learned: Sequence[LearnedTa
     _columns(new, linear)
     rows = np.array([entry.task.rows.weight.sum() for entry in fresh])
     new.task_weight_sums_ = np.append(model.task_weight_sums_, rows)
-    new.data_card_ = added_card(model.data_card_, given)
+    new.data_card_ = card
     return new
 
 
@@ -153,10 +154,16 @@ def added_card(card: DataCard, given: NewRows) -> DataCard:
     """Add the new rows; the checksum is that of the old one and of the new rows."""
     own = "" if given.data is None else checksum(given.data)
     counts = {entry.label: len(entry.rows.y) for entry in given.tasks}
-    return counted_card(card, counts, given.n_rows, own)
+    return _counted_card(card, counts, given.n_rows, own)
 
 
-def counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
+def collected_card(card: DataCard, found: Collected) -> DataCard:
+    """Add rows that statistics were collected of."""
+    counts = dict(zip(found.tasks, found.rows_per_task, strict=True))
+    return _counted_card(card, counts, found.n_rows, checksum(found.to_task_data()))
+
+
+def _counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
     """Add the numbers of new rows, in all and of tasks, and their checksum."""
     rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
     for label, count in counts.items():

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
-from polytask._estimator.card import checksum
 from polytask._estimator.training import Collected
 from polytask.data import TaskData
 from polytask.exceptions import DataError
@@ -22,7 +21,7 @@ from polytask.transfer._candidates import alone, choose, held_out, refuse_known_
 from polytask.transfer._extend import (
     CoefficientCovariance,
     LearnedTask,
-    counted_card,
+    collected_card,
     replaced,
     with_card,
 )
@@ -39,7 +38,7 @@ from polytask.transfer._learned_prior import (
 from polytask.transfer._pulled import Line, Pulled, TaskRows
 from polytask.transfer._refit import natural_losses
 from polytask.transfer._relation import averaged, can_average
-from polytask.transfer._report import Adaptation, CandidateLosses, report_of
+from polytask.transfer._report import CandidateLosses, report_of, report_of_statistics
 from polytask.transfer._rows import OWNER, NewRows, NewTask, linear_model
 
 __all__ = ["has_learned_prior", "learned_domain", "learned_statistics", "learned_tasks"]
@@ -69,14 +68,9 @@ def learned_tasks(model: Any, given: NewRows) -> Any:  # noqa: ANN401 - an estim
 def learned_statistics(model: Any, found: Collected) -> Any:  # noqa: ANN401 - an estimator
     """Return a model with the tasks of statistics: their exact posterior, as of their rows."""
     adapted = copy.copy(model).partial_fit(found)
-    counts = dict(zip(found.tasks, found.rows_per_task, strict=True))
-    own = checksum(found.to_task_data())
-    adapted.data_card_ = counted_card(model.data_card_, counts, found.n_rows, own)
-    strengths = (1.0,) * len(counts)
-    adapted.adaptation_ = Adaptation(
-        None, tuple(counts), tuple(counts.values()), "rmse", strengths=strengths,
-        fixed=_is_fixed(model),
-    )  # fmt: skip
+    adapted.data_card_ = collected_card(model.data_card_, found)
+    strengths = (1.0,) * len(found.tasks)
+    adapted.adaptation_ = report_of_statistics(found, strengths, fixed=_is_fixed(model))
     return adapted
 
 

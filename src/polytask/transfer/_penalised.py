@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError
+from polytask._estimator.training import Collected, refuse_other_features
+from polytask.data import Form, TaskData
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear.base import LinearEstimator
 from polytask.linear.pull import Pull
+from polytask.losses import Squared, SquareRoot
 from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.transfer._candidates import Learner, alone, choose, held_out
-from polytask.transfer._extend import LearnedTask, extended
+from polytask.transfer._extend import LearnedTask, added_card, collected_card, extended
 from polytask.transfer._pulled import (
     KNOWN,
     WIDER,
@@ -28,10 +30,13 @@ from polytask.transfer._pulled import (
     level_factor,
     log_evidence,
 )
-from polytask.transfer._report import CandidateLosses, report_of
-from polytask.transfer._rows import NewRows, NewTask
+from polytask.transfer._report import CandidateLosses, report_of, report_of_statistics
+from polytask.transfer._rows import OWNER, NewRows, NewTask, loss_of_new
 
 Array = NDArray[np.float64]
+
+# Which other strength predicts better is told by rows that are left out.
+_AS_ITS_OWN = Grid((1.0,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,8 @@ def pulled_tasks(model: LinearEstimator, given: NewRows) -> Any:  # noqa: ANN401
     known = _known(model)
     found = [known.learned(entry, entry.rows) for entry in given.tasks]
     pairs = list(zip(given.tasks, found, strict=True))
-    adapted = extended(model, given, [LearnedTask(entry, pulled.line) for entry, pulled in pairs])
+    card = added_card(model.data_card_, given)
+    adapted = extended(model, card, [LearnedTask(entry, pulled.line) for entry, pulled in pairs])
     trial = None
     if given.n_rows:
         before = [entry.rows.losses(known.line(entry).eta(entry.rows.X)) for entry in given.tasks]
@@ -87,6 +93,32 @@ def pulled_tasks(model: LinearEstimator, given: NewRows) -> Any:  # noqa: ANN401
         trial = CandidateLosses(losses, given.weight)
     strengths = tuple(pulled.strength for pulled in found)
     adapted.adaptation_ = replace(report_of(given, trial, None), strengths=strengths)
+    return adapted
+
+
+def pulled_statistics(model: LinearEstimator, found: Collected) -> Any:  # noqa: ANN401
+    """Return a model with the tasks of statistics, held as the model holds its own."""
+    known, owner = _known(model), type(model).__name__
+    loss = loss_of_new(model)
+    if not isinstance(loss, Squared | SquareRoot):
+        fields = {"kind": f"{owner}(loss={model.loss!r})", "domain": "None"}
+        raise IncompatibleError(LazyMessage("transfer.refusal.statistics", fields))
+    refuse_other_features(found, model.encoder_, len(model.coef_feature_names_), OWNER)
+    data = found.to_task_data()
+    if data.form is Form.TARGETS:
+        raise DataError(LazyMessage("transfer.refusal.targets"))
+    assert data.sample_weight is not None
+    learned, strengths = [], []
+    for t, label in enumerate(found.tasks):
+        part = data.task_slice(t)
+        rows = TaskRows(data.X[part], data.y[part], data.sample_weight[part], loss)
+        entry = NewTask(label, -1, rows)
+        pulled = known.learned(entry, rows, _AS_ITS_OWN)
+        learned.append(LearnedTask(entry, pulled.line))
+        strengths.append(pulled.strength)
+    adapted = extended(model, collected_card(model.data_card_, found), learned)
+    untried = {"strengths": str(LazyMessage("adapt.strengths"))}
+    adapted.adaptation_ = report_of_statistics(found, tuple(strengths), untried=untried)
     return adapted
 
 
@@ -99,7 +131,8 @@ def pulled_domain(model: LinearEstimator, given: NewRows, source: TaskData | Non
     if pooled is not None:
         return pooled
     found = [(entry, candidates[report.chosen](entry, entry.rows)) for entry in given.tasks]
-    adapted = extended(model, given, [LearnedTask(entry, pulled.line) for entry, pulled in found])
+    card = added_card(model.data_card_, given)
+    adapted = extended(model, card, [LearnedTask(entry, pulled.line) for entry, pulled in found])
     adapted.adaptation_ = replace(report, strengths=tuple(pulled.strength for _, pulled in found))
     return adapted
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.training import Collected
 from polytask._registry import saveable
 from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
 from polytask.messages import Translator
@@ -55,7 +56,8 @@ class Adaptation:
         What the weights of ``domain="shift"`` leave of the rows of the source.
     untried : dict of str to str
         Candidates that could not be fitted to the rows, and why; the new rows alone if all
-        are of one class.
+        are of one class. "strengths" where statistics do not tell whether a penalised model
+        should hold the tasks more or less than it holds its own.
     steps : tuple of int
         Steps that the layers of a network have learned for each task, 0 where they are as they
         were; empty unless a method that changes layers was asked for.
@@ -128,6 +130,8 @@ class Adaptation:
 
     def _lacking(self, say: Translator) -> str:
         names = [say(f"adapt.{name}") for name in CANDIDATES if name in self.untried]
+        if "strengths" in self.untried:
+            return say("adapt.strengths")
         return say("adapt.untried", {"names": say.listed(names)}) if names else ""
 
     def _number(self, say: Translator, name: str) -> str:
@@ -207,6 +211,20 @@ class CandidateLosses:
         best = min(self.losses, key=lambda name: float(self.losses[name] @ self.weight))
         clear = beats(self.losses[best], self.losses["adapted"], self.weight)
         return best if clear else "adapted"
+
+
+def report_of_statistics(
+    found: Collected,
+    strengths: tuple[float, ...],
+    *,
+    fixed: bool = False,
+    untried: Mapping[str, str] | None = None,
+) -> Adaptation:
+    """Return what was done with statistics, which leave no row out."""
+    return Adaptation(
+        None, found.tasks, found.rows_per_task, "rmse", strengths=strengths, fixed=fixed,
+        untried={} if untried is None else untried,
+    )  # fmt: skip
 
 
 def report_of(given: NewRows, trial: CandidateLosses | None, domain: str | None) -> Adaptation:

@@ -115,6 +115,11 @@ def losses_of(model: MultiTaskEstimator, tasks: Sequence[Hashable]) -> dict[Hash
     return {label: _loss(model, code) for label, code in zip(tasks, codes, strict=True)}
 
 
+def loss_of_new(model: MultiTaskEstimator) -> Loss:
+    """Return the loss that a new task has, in the units of its target."""
+    return _loss(model, -1)
+
+
 def _loss(model: MultiTaskEstimator, task: int) -> Loss:
     """Return the loss of a task, in the units of its target."""
     loss = outcomes_of(model).loss_of(task)

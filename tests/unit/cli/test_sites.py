@@ -237,3 +237,66 @@ def test_statistics_that_cannot_be_compared_say_why(agreed):
         assert done.status == 2, words
         assert words in done.err, done.err
     assert not Path("c").exists()
+
+
+@pytest.mark.parametrize("kind", ["learned prior", "penalised"])
+def test_a_new_site_is_learned_from_its_statistics(agreed, kind):
+    for name in ("north", "south"):
+        assert collected(agreed, name).status == 0
+    site(2).to_csv("west.csv", index=False)
+    assert collected(agreed, "west").status == 0
+    agreed("merge", "north.stats", "south.stats", "--out", "all.stats")
+    more = ("--criterion", "bic") if kind == "penalised" else ()
+    assert agreed("fit", "all.stats", *more, "--out", "m.polytask").status == 0
+    done = agreed("adapt", "m.polytask", "west.stats", "--out", "more.polytask")
+    assert done.status == 0, done.err
+    assert "with 120 rows" in done.out
+    assert ("only rows can tell" in done.out) == (kind == "penalised")
+    found = polytask.load("more.polytask")
+    assert found.tasks_.tolist() == ["north", "south", "west"]
+    expected = polytask.adapt(
+        polytask.load("m.polytask"), site(2).assign(ward="west").drop(columns="days"),
+        site(2)["days"],
+    )  # fmt: skip
+    if expected.adaptation_.strengths == (1.0,):
+        assert_allclose(found.coef_, expected.coef_, rtol=1e-9, atol=1e-9)
+    else:
+        assert kind == "penalised"
+
+
+def test_what_a_new_site_cannot_do_without_rows_is_refused(agreed):
+    for name in ("north", "south"):
+        assert collected(agreed, name).status == 0
+    assert agreed("fit", "north.stats", "--out", "m.polytask").status == 0
+    words = ("adapt", "m.polytask", "south.stats", "--out", "more.polytask")
+    for more, sentence in {
+        ("--target", "days"): "--target cannot be used with south.stats",
+        ("--task", "ward"): "--task cannot be used with south.stats",
+        ("--domain", "shift", "--source", "north.csv"): "--domain needs rows",
+        ("--method", "head"): "--method needs rows",
+    }.items():
+        done = agreed(*words, *more)
+        assert done.status != 0
+        assert sentence in done.err
+        assert not Path("more.polytask").exists()
+    done = agreed("adapt", "m.polytask", "north.stats", "--out", "more.polytask")
+    assert done.status != 0
+    assert "knows 'north' already" in done.err
+    done = agreed("adapt", "m.polytask", "nowhere.stats", "--out", "more.polytask")
+    assert done.status != 0
+    assert "nowhere.stats" in done.err
+    words = ("adapt", "m.polytask", "south.csv", "--domain", "new", "--target", "days")
+    done = agreed(*words, "--source", "north.stats", "--out", "more.polytask")
+    assert done.status != 0
+    assert "--source needs rows, and north.stats holds statistics" in done.err
+
+
+def test_a_comparison_of_sites_says_how_to_collect_folds(agreed):
+    for name in ("north", "south"):
+        assert collected(agreed, name).status == 0
+    agreed("merge", "north.stats", "south.stats", "--out", "all.stats")
+    done = agreed("compare", "all.stats", "--out", "study")
+    assert done.status != 0
+    words = "polytask statistics SITE.csv --schema SCHEMA.json --folds 5 --out SITE.stats"
+    assert words in done.err
+    assert "polytask merge SITE.stats ... --out all.stats" in done.err

@@ -8,15 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 
 import polytask
 from polytask import (
     BayesianMultiTaskRegressor,
     DataError,
     IncompatibleError,
+    MultiTaskClassifier,
+    MultiTaskModel,
     MultiTaskRegressor,
+    MultiTaskRegressorCV,
+    MultiTaskRegressorIC,
     adapt,
 )
+from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.statistics import collect
 
 TASKS = np.array(list("abcdef"))
@@ -116,6 +122,52 @@ def test_a_new_task_is_adapted_to_by_its_statistics(form, tmp_path):
     assert found.adaptation_.summary().startswith(first_sentence)
 
 
+PENALISED = {
+    "coupling": MultiTaskRegressor(toward_mean(0.3), standardize=True, scale_targets="auto"),
+    "rows": MultiTaskRegressor(L21(0.1)),
+    "spectral": MultiTaskRegressor(TraceNorm(0.1), loss="square_root"),
+    "search": MultiTaskRegressorCV(toward_mean(), alphas=4, cv=3),
+    "criterion": MultiTaskRegressorIC(L21(), alphas=8),
+    "model": MultiTaskModel(toward_mean(0.3) + L2(0.01), loss="squared"),
+}
+
+
+@pytest.mark.parametrize("n", [1, 4, 200])
+@pytest.mark.parametrize("kind", PENALISED)
+def test_a_penalised_model_adapts_to_statistics_as_to_rows(kind, n):
+    first, more = rows(0), rows(1, 1200)
+    old = first["task"] != "f"
+    model = clone(PENALISED[kind]).fit(first["X"][old], first["y"][old], first["task"][old])
+    new = np.flatnonzero(more["task"] == "f")[:n]
+    X, y, weight = (more[name][new] for name in ("X", "y", "weight"))
+    expected = adapt(model, X, y, task="f", sample_weight=weight)
+    found = adapt(model, collect(X, y, np.full(len(X), "f"), sample_weight=weight))
+    # Rows may ask for another strength; at that of the model both are the same.
+    if expected.adaptation_.strengths == (1.0,):
+        for name in ("coef_", "intercept_", "task_weight_sums_"):
+            assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
+    assert n == 200 or expected.adaptation_.strengths == (1.0,)
+    assert found.adaptation_.strengths == (1.0,)
+    assert found.adaptation_.rows == expected.adaptation_.rows == (len(X),)
+    assert found.data_card_.rows_per_task == expected.data_card_.rows_per_task
+    assert "only rows can tell" in found.adaptation_.summary()
+    assert_allclose(found.predict(first["X"][old], first["task"][old]),
+                    model.predict(first["X"][old], first["task"][old]))  # fmt: skip
+    assert model.tasks_.tolist() == list("abcde")
+
+
+def test_rows_that_ask_for_no_other_strength_are_their_statistics():
+    first, more = rows(0), rows(1, 1200)
+    old, new = first["task"] != "f", np.flatnonzero(more["task"] == "f")[:40]
+    model = MultiTaskRegressor(toward_mean(0.05), standardize=True)
+    model.fit(first["X"][old], first["y"][old], first["task"][old])
+    expected = adapt(model, more["X"][new], more["y"][new], task="f")
+    assert expected.adaptation_.strengths == (1.0,)
+    found = adapt(model, collect(more["X"][new], more["y"][new], np.full(40, "f")))
+    assert_allclose(found.coef_, expected.coef_, rtol=1e-9)
+    assert_allclose(found.intercept_, expected.intercept_, rtol=1e-9)
+
+
 def test_what_statistics_cannot_adapt_is_refused():
     first = rows(0)
     known = np.isin(first["task"], TASKS[:5])
@@ -123,9 +175,24 @@ def test_what_statistics_cannot_adapt_is_refused():
     new = collected("long", model, first, ~known)
     with pytest.raises(IncompatibleError, match=r"with domain='new'\. Give the rows"):
         adapt(model, new, domain="new")
-    penalised = MultiTaskRegressor().fit(first["X"], first["y"], first["task"])
-    with pytest.raises(IncompatibleError, match="got MultiTaskRegressor with domain=None"):
-        adapt(penalised, new)
+    robust = MultiTaskRegressor(loss="huber").fit(*given("long", first, known)[0])
+    with pytest.raises(IncompatibleError, match=r"got MultiTaskRegressor\(loss='huber'\) with"):
+        adapt(robust, new)
+    penalised = MultiTaskRegressor().fit(*given("long", first, known)[0])
+    with pytest.raises(IncompatibleError, match="got MultiTaskRegressor with domain='new'"):
+        adapt(penalised, new, domain="new")
+    with pytest.raises(DataError, match="the model knows 'a' already"):
+        adapt(penalised, collected("long", model, first, known))
+    with pytest.raises(IncompatibleError, match="has 3 features, and the statistics have 2"):
+        adapt(
+            penalised, collect(first["X"][~known, :2], first["y"][~known], first["task"][~known])
+        )
+    with pytest.raises(DataError, match="one target per row"):
+        adapt(penalised, collect(first["X"], first["Y"]))
+    X, y, task = given("long", first, known)[0]
+    classes = MultiTaskClassifier().fit(X, y > 0, task)
+    with pytest.raises(IncompatibleError, match="got MultiTaskClassifier"):
+        adapt(classes, new)
     with pytest.raises(DataError, match="'a'"):
         adapt(model, collected("long", model, first, known))
     with pytest.raises(DataError, match="y, task and sample_weight of adapt"):
