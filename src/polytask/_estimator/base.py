@@ -122,21 +122,21 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             read = self._read_rows(X, y, task, sample_weight)
         self._keep_columns(read)
         self._fit_data(read.data, read.raw)
-        self._describe(read, X if collected else None)
+        self._keep_training(read, X if collected else None)
         if not collected:
             # What is refused says so itself.
             warn_of_far_cells(read.data, self._largest_cell(read.data))
         return self
 
-    def _describe(self, read: Given, found: Collected | None) -> None:
+    def _keep_training(self, read: Given, found: Collected | None) -> None:
         """Keep what scores compare with, and what a card says of the rows."""
         # Classes are scored by their accuracy, which needs nothing to compare with.
         if not is_classifier(self):
             self._baseline = self._scoring().baseline_of(read.raw)
         self.data_card_ = describe_data(read.data)
         if found is not None:
-            rows = {"n_rows": found.n_rows, "rows_per_task": found.rows_per_task}
-            self.data_card_ = replace(self.data_card_, **rows)
+            n, per_task = found.n_rows, found.rows_per_task
+            self.data_card_ = replace(self.data_card_, n_rows=n, rows_per_task=per_task)
 
     def _check_reading(self) -> None:
         """Refuse parameters that say how rows are read and are none."""

@@ -279,7 +279,7 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
         read = self._read_collected(total)
         self._keep_columns(read)
         self._solve(read.data, start)
-        self._describe(read, total)
+        self._keep_training(read, total)
         self.statistics_ = total
         return self
 

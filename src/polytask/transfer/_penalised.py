@@ -107,11 +107,11 @@ def pulled_statistics(model: LinearEstimator, found: Collected) -> Any:  # noqa:
     data = found.to_task_data()
     if data.form is Form.TARGETS:
         raise DataError(LazyMessage("transfer.refusal.targets"))
-    assert data.sample_weight is not None
+    y, weight = np.asarray(data.y), np.asarray(data.sample_weight)
     learned, strengths = [], []
     for t, label in enumerate(found.tasks):
         part = data.task_slice(t)
-        rows = TaskRows(data.X[part], data.y[part], data.sample_weight[part], loss)
+        rows = TaskRows(data.X[part], y[part], weight[part], loss)
         entry = NewTask(label, -1, rows)
         pulled = known.learned(entry, rows, _AS_ITS_OWN)
         learned.append(LearnedTask(entry, pulled.line))
