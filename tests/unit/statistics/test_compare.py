@@ -26,7 +26,10 @@ from polytask import (
 )
 from polytask.baselines import TunedRidge
 from polytask.comparison import Comparison
+from polytask.comparison.options import Options
+from polytask.comparison.plan import inner_splits
 from polytask.data import CollectedFolds, GroupedRows
+from polytask.data.splits import as_splits
 from polytask.penalties import L2, L21, toward_mean
 from polytask.reporting import terminal
 from polytask.statistics import TaskStatistics, collect
@@ -162,6 +165,19 @@ def test_intervals_are_those_of_sums_over_tasks_and_folds():
     row = next(row for row in found.models if row.name == "fixed")
     assert row.score.low < row.score.mean < row.score.high
     assert any("clustered by task and fold" in text for text in found.diagnostics)
+
+
+def test_many_tasks_have_as_many_inner_splits_as_few():
+    # Which the covariance between folds is told by.
+    rng, n = np.random.default_rng(0), 12_000
+    X, task, fold = rng.normal(size=(n, 1)), np.arange(n) % 1200, np.arange(n) // 1200 % 5
+    data = collect(X, X[:, 0] + rng.normal(size=n), task, fold=fold).to_task_data()
+    folds = CollectedFolds(5, n_folds=5)
+    for number, (train, _) in enumerate(as_splits(folds, data)):
+        assert len(train) > 5000
+        inner = inner_splits(data, train, Options(cv=folds), number)
+        held = [set(np.unique(data.fold[test]).tolist()) for _, test in inner]
+        assert len(held) == len(set.union(*held)) == 3
 
 
 def test_fewer_than_ten_tasks_have_no_interval():
