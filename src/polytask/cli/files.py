@@ -149,7 +149,7 @@ class RowSource:
         style = Style(text.sep, text.decimal, text.encoding)
         missing = tuple(word.strip() for word in text.missing_values)
         found = file_parts(self.name, PART_ROWS, style, missing)
-        self._say(getattr(found, "messages", ()), is_feature)
+        self._say(found.messages, is_feature)
         return found
 
     def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:

@@ -120,15 +120,15 @@ class PartDealer:
         names = [zlib.crc32(f"{self.seed} {label!r}".encode()) for label in labels]
         block, place = np.divmod(rank, self.n_folds)
         # Random numbers of the places of a block: the rank of a row's own is its fold.
-        start = _scrambled(np.array(names, dtype=np.uint64)[codes])
-        blocks = _scrambled(start + block.astype(np.uint64))
+        start = scrambled(np.array(names, dtype=np.uint64)[codes])
+        blocks = scrambled(start + block.astype(np.uint64))
         places = np.arange(self.n_folds, dtype=np.uint64)
-        keys = _scrambled(np.asarray(blocks[:, None] + places, dtype=np.uint64))
+        keys = scrambled(np.asarray(blocks[:, None] + places, dtype=np.uint64))
         own = np.take_along_axis(keys, place[:, None], axis=1)
         return np.asarray((keys < own).sum(axis=1), dtype=np.intp)
 
 
-def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return whole numbers with their bits mixed, different ones for different ones."""
     # The finaliser of SplitMix64: Steele, Lea and Flood (2014), figure 16.
     x = values + np.uint64(0x9E3779B97F4A7C15)

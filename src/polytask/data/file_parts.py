@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def file_parts(
     part_rows: int,
     style: Style = PLAIN,
     missing: tuple[str, ...] = (),
-) -> Callable[[], Iterator[pa.Table]]:
+) -> FileParts:
     """Return what yields the rows of a file or folder, so many at a time.
 
     The files are Parquet, Arrow or text, all of one kind, with the same columns.
@@ -58,10 +59,51 @@ def file_parts(
             fields = {"folder": source, "file": files[0], "other": file}
             raise DataError(LazyMessage("read.refusal.kinds_of_files", fields))
     if kind == "text":
-        return TextParts(tuple(files), part_rows, style, missing)
+        return FileParts(TextParts(tuple(files), part_rows, style, missing), tuple(files))
     opened = {file: _opened(file, kind) for file in files}
     _refuse_unlike({file: each.schema for file, each in opened.items()})
-    return partial(_batches, opened, part_rows, missing)
+    return FileParts(partial(_batches, opened, part_rows, missing), tuple(files))
+
+
+@dataclass(frozen=True, eq=False)
+class FileParts:
+    """The rows of files, which must stay as they are until they were read for the last time."""
+
+    parts: Callable[[], Iterator[pa.Table]]
+    files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Take down what the files are now."""
+        _ = self._stamps
+
+    @cached_property
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        return {file: _stamp(file) for file in self.files}
+
+    def __call__(self) -> Iterator[pa.Table]:
+        """Read the files, so many rows at a time."""
+        self._refuse_altered()
+        yield from self.parts()
+        self._refuse_altered()
+
+    @property
+    def messages(self) -> Sequence[LazyMessage]:
+        """What was decided while reading."""
+        return self.parts.messages if isinstance(self.parts, TextParts) else ()
+
+    def _refuse_altered(self) -> None:
+        for file, stamp in self._stamps.items():
+            if _stamp(file) != stamp:
+                raise DataError(LazyMessage("read.refusal.altered", {"source": file}))
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    """Return what changes when a file is written: its size and time; zeros if it is gone."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 # How many times the bytes of its cells, or of its text, reading and fitting a table takes.

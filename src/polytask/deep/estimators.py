@@ -259,6 +259,10 @@ class DeepEstimator(MultiTaskEstimator):
         drop: Sequence[str] = (),
         encoder: TableEncoder | None = None,
         buffer_rows: int = 100_000,
+        sep: str | None = None,
+        decimal: str | None = None,
+        encoding: str | None = None,
+        missing_values: Sequence[str] = (),
     ) -> Self:
         """Learn all tasks from a table that is read in parts, because it is larger than memory.
 
@@ -286,6 +290,8 @@ class DeepEstimator(MultiTaskEstimator):
             the medians of the parts, and more than 30 levels of a category are refused.
         buffer_rows : int, default=100000
             The most rows that wait to be drawn, and rows of a file that are read at a time.
+        sep, decimal, encoding, missing_values
+            How text files are written, as in :func:`polytask.statistics.collect_parts`.
 
         Returns
         -------
@@ -321,12 +327,14 @@ class DeepEstimator(MultiTaskEstimator):
         >>> model.fit_parts(parts, "cost", task_column="ward").predict(table).shape
         (300,)
         """
+        from polytask.data.readers import Style
         from polytask.deep.fitting_parts import fit_to_parts, open_parts
 
         self._check_reading()
         opened = open_parts(
-            self, source, target, task_column, sample_weight, drop, encoder, buffer_rows
-        )
+            self, source, target, task_column, sample_weight, drop, encoder, buffer_rows,
+            Style(sep, decimal, encoding), missing_values,
+        )  # fmt: skip
         read = opened.given()
         outcomes = self._outcomes(read.data)
         self._keep_columns(read)

@@ -28,6 +28,7 @@ from polytask._estimator.scaling import (
 from polytask._estimator.scoring import LabelledTask
 from polytask._estimator.weights import label_weights, sum_by_task, task_scales
 from polytask.data import Form, TableEncoder, TaskData
+from polytask.data.readers import Style
 from polytask.deep.fitting import (
     ROWS_AT_ONCE,
     Learned,
@@ -99,6 +100,8 @@ def open_parts(
     drop: Sequence[str],
     encoder: TableEncoder | None,
     buffer_rows: int,
+    style: Style,
+    missing: Sequence[str],
 ) -> OpenParts:
     """Check the arguments of a fit to parts, and read the source once."""
     owner = type(model).__name__
@@ -108,7 +111,7 @@ def open_parts(
     if isinstance(source, Iterator):
         fields = {"kind": type(source).__name__, "owner": owner}
         raise DataError(LazyMessage("deep.refusal.read_once", fields))
-    rows = source_of(source, buffer_rows, once=True, owner=owner)
+    rows = source_of(source, buffer_rows, once=True, style=style, missing=missing, owner=owner)
     if not isinstance(rows, Parts):
         fields = {"kind": type(source).__name__, "owner": owner}
         raise IncompatibleError(LazyMessage("deep.refusal.parts_elsewhere", fields))

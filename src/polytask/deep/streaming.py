@@ -18,6 +18,7 @@ from polytask._estimator.outcomes import coded
 from polytask._estimator.training import encode
 from polytask._estimator.weights import check_class_weight, class_factors, label_weights
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.dealing import scrambled
 from polytask.data.labels import factorize, in_order
 from polytask.data.outcomes import infer
 from polytask.deep.fitting import Learned
@@ -25,8 +26,9 @@ from polytask.deep.rows import Design, DeviceDtype, Mixing, RowBatch, TableRows,
 from polytask.deep.sampling import Proportional
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
-from polytask.statistics.columns import Columns, no_rows
-from polytask.statistics.parts import other_rows, part_encoder, without_many_levels
+from polytask.statistics.columns import Columns, no_rows, other_rows
+from polytask.statistics.parts import part_encoder, without_many_levels
+from polytask.statistics.rows_in_parts import sum_of_rows
 from polytask.statistics.sources import Parts
 
 Array = NDArray[np.float64]
@@ -191,22 +193,14 @@ class HeldOutRows:
         """Return which rows are held out, (n_rows,); those without a label never are."""
         if self.share is None:
             return np.zeros(data.n_rows, dtype=bool)
-        chosen = _mixed_bits(data.order, self.seed) < np.uint64(self.share * 2.0**64)
+        with np.errstate(over="ignore"):
+            # Runs of two seeds do not overlap: each begins at bits of its own.
+            start = np.uint64(self.seed) * np.uint64(0xD1B54A32D192ED03)
+            bits = scrambled(data.order.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start)
+        chosen = bits < np.uint64(self.share * 2.0**64)
         if data.form is Form.TARGETS:
             chosen &= data.labelled().any(axis=1)
         return np.asarray(chosen & ~np.isin(data.order, self.kept))
-
-
-def _mixed_bits(rows: Rows, seed: int) -> NDArray[np.uint64]:
-    """Return 64 bits for each row number, those of SplitMix64 (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        step = np.uint64(0x9E3779B97F4A7C15)
-        # Runs of two seeds do not overlap: each begins at bits of its own.
-        start = np.uint64(seed) * np.uint64(0xD1B54A32D192ED03)
-        bits = (rows.astype(np.uint64) + np.uint64(1)) * step + start
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,18 +214,26 @@ class EncodedParts:
     owner: str
     n_rows: int
     held: HeldOutRows
+    # The checksum of a first reading.
+    _known: list[int] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[TaskData]:
         """Yield the encoded rows of every part."""
-        end = 0
+        end, total = 0, 0
         for start, table, raw in self.reader.raw():
             end = start + tables.n_rows(table)
             if end > self.n_rows:
                 break
             if raw is not None:
-                yield encode(raw, self.encoder).with_tasks(self.tasks)
+                data = encode(raw, self.encoder).with_tasks(self.tasks)
+                total += sum_of_rows(data, numbered=True)
+                yield data
         if end != self.n_rows:
             raise other_rows(self.n_rows, end)
+        if not self._known:
+            self._known.append(total)
+        if self._known[0] != total:
+            raise DataError(LazyMessage("statistics.refusal.other_cells"))
 
     def outcomes(self, data: TaskData) -> Outcomes:
         """Return the targets of some of the rows as numbers."""

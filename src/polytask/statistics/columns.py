@@ -22,6 +22,12 @@ def no_rows(owner: str) -> DataError:
     return DataError(LazyMessage("statistics.refusal.no_rows", {"owner": owner}))
 
 
+def other_rows(n: int | None, n_again: int) -> DataError:
+    """Return the error for a source that has another number of rows when it is read again."""
+    fields = {"n": str(n), "n2": str(n_again)}
+    return DataError(LazyMessage("statistics.refusal.other_rows", fields))
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which columns of a part are what."""

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from polytask._estimator import MultiTaskEstimator
 from polytask.data import TableEncoder
+from polytask.data.readers import Style
 from polytask.statistics.columns import Columns
 from polytask.statistics.parts import collect_parts, encoder_of
 from polytask.statistics.rows_in_parts import RowsInParts
@@ -29,6 +30,10 @@ def fit_parts(
     drop: Sequence[str] = (),
     encoder: TableEncoder | None = None,
     part_rows: int = _ROWS,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    missing_values: Sequence[str] = (),
 ) -> Model:
     """Fit a linear model to a table in parts, so that only a part is in memory.
 
@@ -59,6 +64,8 @@ def fit_parts(
         How columns become features; see :func:`collect_parts`. None learns it in a first pass.
     part_rows : int, default=200000
         Rows of a file that are read at a time.
+    sep, decimal, encoding, missing_values
+        How text files are written, as in :func:`collect_parts`.
 
     Returns
     -------
@@ -69,7 +76,8 @@ def fit_parts(
     Raises
     ------
     DataError
-        If there is no such file or column, or the data cannot be used.
+        If there is no such file or column, the data cannot be used, or the source has other rows
+        when it is read again.
     IncompatibleError
         If the model, its loss or its penalty needs all rows in memory; the message says what to
         do.
@@ -102,14 +110,18 @@ def fit_parts(
     if model._fits_moments():
         found = collect_parts(
             source, target, task_column=name, sample_weight=sample_weight, drop=drop,
-            encoder=encoder, part_rows=part_rows,
+            encoder=encoder, part_rows=part_rows, sep=sep, decimal=decimal, encoding=encoding,
+            missing_values=missing_values,
         )  # fmt: skip
         return model.fit(found)
     model._refuse_parts()
     columns = Columns.of(_OWNER, target, name, sample_weight, drop)
-    rows = source_of(source, part_rows)
+    style = Style(sep, decimal, encoding)
+    rows = source_of(source, part_rows, style=style, missing=missing_values, owner=_OWNER)
     known = encoder_of(rows, columns) if encoder is None else encoder
-    read = RowsInParts(rows, columns, known, is_classifier(model), int(encoder is None))
+    # A sample, from which the encoder may be, has other rows.
+    n_rows = known.report_.n_rows if encoder is None else None
+    read = RowsInParts(rows, columns, known, is_classifier(model), int(encoder is None), n_rows)
     model.fit(read)
     model.n_passes_ = read.passes
     return model

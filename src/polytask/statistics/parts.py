@@ -14,7 +14,7 @@ from polytask.data.dealing import PartDealer
 from polytask.data.readers import Style
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import LazyMessage
-from polytask.statistics.columns import Columns, no_rows
+from polytask.statistics.columns import Columns, no_rows, other_rows
 from polytask.statistics.one_part import collect_part, joined, of_all_parts
 from polytask.statistics.sources import Parts, Source, source_of
 from polytask.statistics.task_statistics import TaskStatistics
@@ -93,7 +93,7 @@ def collect_parts(
     columns = Columns.of(_OWNER, target, task_column, sample_weight, drop, tagged)
     rows = source_of(
         source, part_rows, once=encoder is not None, style=Style(sep, decimal, encoding),
-        missing=[word.strip() for word in missing_values],
+        missing=missing_values,
     )  # fmt: skip
 
     dealer = None if fold is None or tagged is not None else _dealer(fold, random_state, rows)
@@ -134,12 +134,6 @@ def _dealer(n_folds: object, seed: int, rows: Source) -> PartDealer:
         allowed = LazyMessage("allowed.column_or_folds")
         raise ParameterError(sentence("fold", _OWNER, allowed, repr(n_folds)))
     return PartDealer(int(n_folds), seed)
-
-
-def other_rows(n: int | None, n_again: int) -> DataError:
-    """Return the error for a source that has another number of rows when it is read again."""
-    fields = {"n": str(n), "n2": str(n_again)}
-    return DataError(LazyMessage("statistics.refusal.other_rows", fields))
 
 
 def encoder_of(source: Source, columns: Columns) -> TableEncoder:

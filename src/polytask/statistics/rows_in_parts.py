@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import operator
 import warnings
+import zlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from pandas.util import hash_array
 
 from polytask._estimator.training import encode
 from polytask._linalg import is_sparse
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.dealing import scrambled
 from polytask.data.labels import in_order
 from polytask.data.missing import missing_mask
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
 from polytask.statistics.cells import Array
-from polytask.statistics.columns import Columns, no_rows
+from polytask.statistics.columns import Columns, no_rows, other_rows
 from polytask.statistics.sources import Source
 
 Sums = TypeVar("Sums")
@@ -113,8 +117,10 @@ class RowsInParts:
     columns: Columns
     encoder: TableEncoder
     by_class: bool
-    # How often the rows have been read.
+    # How often the rows have been read, and how many there were.
     passes: int = 0
+    known_rows: int | None = None
+    _known_sum: int | None = field(init=False, default=None)
     names: tuple[str, ...] = field(init=False)
     summary: Summary = field(init=False)
     in_parts = True
@@ -164,12 +170,17 @@ class RowsInParts:
         """Read all rows once, and return the summaries of all parts put together."""
         self.passes += 1
         read = _Pass(self.columns, self.encoder, summary, together)
-        names, summed = self.source.summed(read.of, read.together) or ((), None)
-        found: Sums | None = summed
-        if found is None:
+        whole = self.source.summed(read.of, read.together)
+        n_rows, found = (0, None) if whole is None else (whole.n_rows, whole.summed)
+        if self.known_rows not in (None, n_rows):
+            raise other_rows(self.known_rows, n_rows)
+        if whole is None or found is None:
             raise no_rows(self.columns.owner)
-        self.names = names
-        return found
+        if self._known_sum not in (None, whole.checksum):
+            raise DataError(LazyMessage("statistics.refusal.other_cells"))
+        self.names, self.known_rows, self._known_sum = whole.names, n_rows, whole.checksum
+        result: Sums = found
+        return result
 
     def to_task_data(self) -> TaskData:
         """Return two rows for each class of each task, which have its means and spreads."""
@@ -201,6 +212,16 @@ class RowsInParts:
 
 
 @dataclass(frozen=True)
+class _PartRead:
+    """What was made of a part: None where it has no labels."""
+
+    names: tuple[str, ...]
+    n_rows: int
+    checksum: int
+    summed: Any
+
+
+@dataclass(frozen=True)
 class _Pass:
     """What is done with every part; a part without labels adds nothing."""
 
@@ -209,25 +230,54 @@ class _Pass:
     summary: Callable[[TaskData], Any]
     joined: Callable[[Any, Any], Any]
 
-    def of(self, table: Any) -> tuple[tuple[str, ...], Any]:  # noqa: ANN401 - any table
-        """Return the names of the columns of a part, and its summary."""
+    def of(self, table: Any) -> _PartRead:  # noqa: ANN401 - any table
+        """Return what is to be known of a part."""
         names = tuple(map(str, tables.column_names(self.columns.features(table))))
-        raw = self.columns.rows(table)
+        n_rows, raw = tables.n_rows(table), self.columns.rows(table)
         if raw is None:
-            return names, None
+            return _PartRead(names, n_rows, 0, None)
         with warnings.catch_warnings():
             # What deserves a look in one part need not do so in all.
             warnings.simplefilter("ignore", DataWarning)
             data = encode(raw, self.encoder)
-        return names, self.summary(data)
+        return _PartRead(names, n_rows, sum_of_rows(data), self.summary(data))
 
-    def together(
-        self, one: tuple[tuple[str, ...], Any], other: tuple[tuple[str, ...], Any]
-    ) -> tuple[tuple[str, ...], Any]:
-        """Return two summaries put together."""
-        if one[1] is None or other[1] is None:
-            return other if one[1] is None else one
-        return one[0], self.joined(one[1], other[1])
+    def together(self, one: _PartRead, other: _PartRead) -> _PartRead:
+        """Return two parts put together."""
+        summed = one.summed if other.summed is None else other.summed
+        if one.summed is not None and other.summed is not None:
+            summed = self.joined(one.summed, other.summed)
+        names = other.names if one.summed is None else one.names
+        checksum = (one.checksum + other.checksum) % 2**64
+        return _PartRead(names, one.n_rows + other.n_rows, checksum, summed)
+
+
+def sum_of_rows(data: TaskData, *, numbered: bool = False) -> int:
+    """Return a checksum of encoded rows: those of parts add up modulo 2**64."""
+    # A row is a sum of its cells times factors, with its bits mixed; with its number, if
+    # `numbered`, the order of rows counts too.
+    X: Any = data.X
+    factors = scrambled(np.arange(data.n_features + 4, dtype=np.uint64)) | np.uint64(1)
+    if is_sparse(X):
+        stored = X.tocsr().astype(np.float64)
+        bits = sp.csr_array((stored.data.view(np.uint64), stored.indices, stored.indptr), X.shape)
+        rows = bits @ factors[:-4]
+    else:
+        rows = np.ascontiguousarray(X, dtype=np.float64).view(np.uint64) @ factors[:-4]
+    y = np.asarray(data.y)
+    cells = y.astype(np.float64) if y.dtype.kind in "biuf" else y.astype(object)
+    labels = hash_array(cells.ravel()).reshape(len(y), -1)
+    more = [labels @ scrambled(np.arange(labels.shape[1], dtype=np.uint64))]
+    if data.sample_weight is not None:
+        more.append(np.asarray(data.sample_weight, dtype=np.float64).view(np.uint64))
+    if data.form is not Form.TARGETS:
+        tasks = np.array([zlib.crc32(repr(task).encode()) for task in data.tasks], np.uint64)
+        more.append(tasks[data.row_tasks()])
+    if numbered:
+        more.append(data.order.astype(np.uint64))
+    for factor, values in zip(factors[-4:], more, strict=False):
+        rows = rows + factor * values
+    return int(scrambled(rows).sum(dtype=np.uint64))
 
 
 def _label_array(labels: list[Any]) -> NDArray[Any]:

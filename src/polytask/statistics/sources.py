@@ -92,7 +92,8 @@ def source_of(
         found: Source = import_module("polytask.distributed.partitions").of_table(source)
         return found
     if isinstance(source, str | os.PathLike):
-        return Parts(file_parts(source, part_rows, style, tuple(missing)))
+        words = tuple(word.strip() for word in missing)
+        return Parts(file_parts(source, part_rows, style, words))
     if callable(source):
         return Parts(source)
     foreign = _foreign_parts(source, part_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.base import clone
 import polytask as pt
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
 from polytask.data import TableEncoder
+from polytask.data.file_parts import file_parts
 from polytask.exceptions import ConvergenceWarning, DataError, IncompatibleError
 from polytask.penalties import (
     L1,
@@ -322,6 +324,83 @@ def test_rows_are_read_once_for_each_pass_and_seldom() -> None:
 
     found = fit_parts(clone(model), source, "y", task_column="town", drop=["weight"])
     assert len(read) == found.n_passes_ < 15
+
+
+def test_text_is_read_by_its_options(tmp_path: Any) -> None:
+    table = TABLE[["a", "b", "town"]].round(2).assign(y=LOSSES["logistic"][1].astype(int))
+    table.loc[::7, "b"] = -999.0
+    path = tmp_path / "rows.csv"
+    table.to_csv(path, sep="|", decimal=",", index=False, encoding="utf-16-le")
+    model = clone(LOSSES["logistic"][0]).set_params(tol=1e-9, task_column="town")
+    known = TableEncoder().fit(table[["a", "b"]].replace(-999.0, np.nan))
+    given = {"sep": "|", "decimal": ",", "encoding": "utf-16-le", "missing_values": [" -999,0 "]}
+    found = fit_parts(clone(model), path, "y", encoder=known, part_rows=200, **given)
+    rows = table.drop(columns="y").replace(-999.0, np.nan)
+    assert_same(found, clone(model).fit(rows, table["y"]), coef=2e-5)
+    squared = MultiTaskRegressor(L21(0.02), task_column="town")
+    fit_parts(squared, path, "y", encoder=known, part_rows=200, **given)
+    assert "b=missing" in squared.coef_feature_names_
+
+
+@pytest.mark.parametrize("what", ["cell", "label", "task", "weight", "order", "fewer"])
+def test_rows_that_change_between_passes_are_refused(what: str) -> None:
+    table, read = TABLE.assign(y=LOSSES["logistic"][1]), []
+
+    def source() -> Iterator[pd.DataFrame]:
+        read.append(1)
+        rows = table.copy()
+        if len(read) > 2:
+            if what == "cell":
+                rows.loc[7, "a"] += 1e-9
+            elif what == "label":
+                rows.loc[7, "y"] = ~rows.loc[7, "y"]
+            elif what == "task":
+                rows.loc[7, "town"] = rows.loc[rows["town"] != rows.loc[7, "town"], "town"].iloc[0]
+            elif what == "weight":
+                rows.loc[7, "weight"] *= 2
+            elif what == "order":
+                # The same numbers in other rows.
+                rows["a"] = rows["a"].to_numpy()[::-1]
+        return parts(rows[:-1] if what == "fewer" and len(read) > 2 else rows, 300)()
+
+    said = "and 599 when it was read again" if what == "fewer" else "as many rows as when it was"
+    with pytest.raises(DataError, match=said.replace("599", str(N - 1))):
+        fit_parts(clone(LOSSES["logistic"][0]), source, "y", task_column="town",
+                  sample_weight="weight")  # fmt: skip
+
+
+def test_how_rows_are_cut_and_in_which_order_does_not_matter() -> None:
+    table, read = TABLE.assign(y=LOSSES["logistic"][1]), []
+
+    def source() -> Iterator[pd.DataFrame]:
+        read.append(1)
+        return iter([*parts(table, 100 + 50 * len(read))()][:: (-1) ** len(read)])
+
+    given = {"task_column": "town", "drop": ["weight"], "encoder": encoder(table, "y")}
+    found = fit_parts(clone(LOSSES["logistic"][0]), source, "y", **given)
+    assert found.solution_.status.ok
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_that_is_written_to_between_passes_is_refused(tmp_path: Any, suffix: str) -> None:
+    table = TABLE[["a", "b", "town"]].assign(y=LOSSES["logistic"][1])
+    path = tmp_path / f"rows.{suffix}"
+
+    def put(rows: pd.DataFrame) -> None:
+        rows.to_csv(path, index=False) if suffix == "csv" else rows.to_parquet(path)
+
+    put(table)
+    rows = file_parts(path, 200)
+    assert sum(len(part) for part in rows()) == N
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(DataError, match="was written to while it was read"):
+        next(rows())
+    put(table)
+    again = file_parts(path, 200)()
+    next(again)
+    put(pd.concat([table, table]))
+    with pytest.raises(DataError, match="rows"):
+        list(again)
 
 
 def test_the_squared_loss_takes_statistics() -> None:

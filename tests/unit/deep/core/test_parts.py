@@ -269,6 +269,38 @@ def test_sources_that_cannot_be_trained_on_are_refused(table):
             )
 
 
+@pytest.mark.parametrize("what", ["cell", "order"])
+def test_rows_that_change_between_epochs_are_refused(table, what):
+    read = []
+
+    def source():
+        read.append(1)
+        rows = table
+        if len(read) == 5:
+            rows = table.copy()
+            if what == "cell":
+                rows.loc[8, "a"] += 1e-9
+            else:
+                rows.iloc[[3, 4]] = rows.iloc[[4, 3]].to_numpy()
+        return iter(parts(rows))
+
+    with pytest.raises(DataError, match="as many rows as when it was first read, but other ones"):
+        DeepMultiTaskRegressor(**QUICK).fit_parts(
+            source, "y", task_column="school", drop=others("y")
+        )
+
+
+def test_text_is_read_by_its_options(table, tmp_path):
+    rows = table[["a", "school", "y"]].round(3)
+    rows.to_csv(tmp_path / "rows.csv", sep="|", decimal=",", index=False, encoding="utf-16-le")
+    model = DeepMultiTaskRegressor(**QUICK).fit_parts(
+        tmp_path / "rows.csv", "y", task_column="school", sep="|", decimal=",",
+        encoding="utf-16-le", missing_values=["none"],
+    )  # fmt: skip
+    same = DeepMultiTaskRegressor(**QUICK).fit_parts([rows], "y", task_column="school")
+    assert_array_equal(model.predict(rows), same.predict(rows))
+
+
 def test_an_encoder_that_is_given_is_taken(table):
     with pytest.warns(DataWarning, match="3 levels"):
         encoder = TableEncoder(max_levels=2).fit(features(table).drop(columns="school"))
