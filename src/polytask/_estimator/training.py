@@ -107,6 +107,9 @@ def training_data(
     """Read the three data forms. Shapes: y (n,), task (n,), sample_weight (n,)."""
     if isinstance(X, Collected):
         raise refused_statistics(owner)
+    for name, value in {"X": X, "y": y, "task": task, "sample_weight": sample_weight}.items():
+        # Before anything asks for their values, which would bring all rows here.
+        tables.refuse_lazy(value, name, owner)
     if isinstance(X, TaskData):
         refuse_extra(owner, "task_data", y=y, task=task, sample_weight=sample_weight)
         data = X

@@ -81,10 +81,10 @@ class ColumnSummary:
     def of(cls, column: pd.Series[Any], start: int, *, dated: bool, most: float) -> ColumnSummary:
         """Look at the rows of a part, which begins with row `start`."""
         kind = "dates" if dated else kind_of(column)
-        missing, made = int(column.isna().sum()), {"kinds": frozenset({kind} - {"empty"})}
+        missing, kinds = int(column.isna().sum()), frozenset({kind} - {"empty"})
         cells = (column.iloc[0], column.iloc[-1])
         if kind == "lists":
-            return cls(str(column.name), len(column), missing, **made, n_values=None, values=None,
+            return cls(str(column.name), len(column), missing, kinds, n_values=None, values=None,
                        ends=None, most_frequent=None, digest=b"", may_be_labels=False,
                        looks_like_id=False, runs=0, edges=cells)  # fmt: skip
         codes, found = pd.factorize(column)
@@ -104,7 +104,7 @@ class ColumnSummary:
         hashes = pd.util.hash_pandas_object(column, index=False).to_numpy()
         digest = hashlib.blake2b(f"{column.dtype}".encode() + hashes.tobytes()).digest()
         return cls(
-            str(column.name), len(column), missing, **made, n_values=n_values, values=values,
+            str(column.name), len(column), missing, kinds, n_values=n_values, values=values,
             ends=ends, most_frequent=top, digest=digest, may_be_labels=may_be_labels(column),
             looks_like_id=looks_like_identifier(column, n_values),
             runs=int((column != column.shift()).sum()), edges=cells,
@@ -157,7 +157,7 @@ class ColumnSummary:
         rows = np.array([seen.rows for seen in self.values.values()])
         share = min(1.0, _CELLS / max(int(rows.sum()), 1))
         known = pd.Series([*self.values], name=self.name)
-        again = known.repeat(np.floor((rows - 1) * share).astype(int))
+        again = known.repeat(np.floor((rows - 1) * share).astype(int).tolist())
         cells = pd.concat([known, again], ignore_index=True)
         return cells.astype("category") if self.kind == "categories" else cells
 
@@ -206,7 +206,7 @@ class TableSummary:
     def twins(self) -> dict[str, str]:
         """For each column that repeats an earlier one, that column."""
         seen: dict[bytes, str] = {}
-        twins = {}
+        twins: dict[str, str] = {}
         for name, column in self.columns.items():
             if column.kind not in ("lists", "empty"):
                 earlier = seen.setdefault(column.digest, name)

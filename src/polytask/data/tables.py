@@ -34,12 +34,13 @@ def is_column(y: object) -> bool:
 
 
 def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
-    """Refuse a lazy frame, whose rows are not there yet."""
+    """Refuse a lazy frame or a collection of Dask, whose rows are not there yet."""
     if isinstance(X, np.ndarray):
         return
-    if nw.dependencies.is_into_lazyframe(X) and not is_table(X):
-        key = "got.dask" if nw.dependencies.is_dask_dataframe(X) else "got.lazy"
-        got = LazyMessage(key, {"kind": type(X).__name__})
+    kind: Any = X
+    dask = type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
+    if dask or (nw.dependencies.is_into_lazyframe(kind) and not is_table(kind)):
+        got = LazyMessage("got.dask" if dask else "got.lazy", {"kind": type(X).__name__})
         raise DataError(sentence(parameter, owner, LazyMessage("allowed.in_memory"), got))
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dask.array as da
 import dask.dataframe as dd
 
+from polytask._checks import sentence
+from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.training import refused_statistics
 from polytask.data import TableEncoder, tables
 from polytask.distributed.partitions import OWNER, Partitions, Pieces, with_columns
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.messages import LazyMessage
+from polytask.statistics.fitting import fit_parts
 from polytask.statistics.one_part import collect_part, joined, of_all_parts
 from polytask.statistics.parts import collect_parts
 from polytask.statistics.task_statistics import TaskStatistics
@@ -20,7 +23,7 @@ from polytask.statistics.task_statistics import TaskStatistics
 if TYPE_CHECKING:
     from distributed import Client
 
-Model = TypeVar("Model")
+Model = TypeVar("Model", bound=MultiTaskEstimator)
 
 
 def collect(
@@ -118,15 +121,18 @@ def fit(
 ) -> Model:
     """Fit an estimator to Dask collections, each partition read where it is.
 
-    The same as ``model.fit(collect(X, y, ...))``. What is fitted is an ordinary estimator, which
-    needs no Dask to predict rows in memory.
+    The same as ``model.fit(collect(X, y, ...))``; where means and products do not do, such as for
+    classes and counts, as :func:`polytask.statistics.fit_parts`, which reads every partition of a
+    table once for each step. What is fitted is an ordinary estimator, which needs no Dask to
+    predict rows in memory.
 
     Parameters
     ----------
     model : estimator
         One that takes statistics, such as :class:`polytask.MultiTaskRegressor`,
         :class:`polytask.MultiTaskRegressorCV` (with `fold`) and
-        :class:`polytask.BayesianMultiTaskRegressor`. Its ``task_column`` names the tasks.
+        :class:`polytask.BayesianMultiTaskRegressor`, or, for a table, one that `fit_parts` takes,
+        such as :class:`polytask.MultiTaskClassifier`. Its ``task_column`` names the tasks.
     X, y, task, sample_weight, fold, encoder, client
         As in :func:`collect`.
 
@@ -140,7 +146,7 @@ def fit(
     IncompatibleError
         If the model needs rows; nothing is read then.
     DataError
-        As :func:`collect`.
+        As :func:`collect`, and if the model holds out folds and there is no `fold`.
 
     Examples
     --------
@@ -153,13 +159,38 @@ def fit(
     >>> round(float(predicted.mean().compute()), 1)
     1.7
     """
-    fits_moments = getattr(model, "_fits_moments", None)
-    if fits_moments is None or not fits_moments():
-        raise refused_statistics(type(model).__name__)
+    owner = type(model).__name__
+    if not isinstance(model, MultiTaskEstimator):
+        raise refused_statistics(owner)
+    if not model._fits_moments():
+        return _fit_in_passes(model, X, y, task, sample_weight, fold, encoder, client)
+    if fold is None and hasattr(model, "cv") and getattr(model, "criterion", None) is None:
+        raise DataError(LazyMessage("distributed.refusal.no_fold", {"owner": owner}))
     found = collect(
         X, y, task, sample_weight=sample_weight, fold=fold,
-        task_column=getattr(model, "task_column", None), encoder=encoder, client=client,
+        task_column=model.task_column, encoder=encoder, client=client,
     )  # fmt: skip
-    estimator: Any = model
-    estimator.fit(found)
+    model.fit(found)
     return model
+
+
+def _fit_in_passes(
+    model: Model, X: Any, y: Any, task: Any, sample_weight: Any, fold: Any,  # noqa: ANN401
+    encoder: TableEncoder | None, client: Client | None,
+) -> Model:  # fmt: skip
+    """Fit a model that reads the partitions of a table once for each step."""
+    model._refuse_parts()
+    owner = type(model).__name__
+    if not isinstance(X, dd.DataFrame):
+        raise IncompatibleError(LazyMessage("distributed.refusal.needs_table", {"owner": owner}))
+    if task is not None:
+        raise DataError(LazyMessage("distributed.refusal.task"))
+    if fold is not None:
+        allowed = LazyMessage("allowed.none_without_search")
+        raise DataError(sentence("fold", owner, allowed, LazyMessage("got.a_value")))
+    column: Any = tables.name_at(X._meta, model.task_column)
+    table, names = with_columns(X, {"y": y, "sample_weight": sample_weight})
+    return fit_parts(
+        model, Partitions((table,), client), names["y"], task_column=column,
+        sample_weight=names.get("sample_weight"), encoder=encoder,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 from dask.callbacks import Callback
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
 from polytask import (
@@ -30,7 +31,7 @@ from polytask import (
 )
 from polytask.data import TableEncoder
 from polytask.penalties import L21
-from polytask.statistics import TaskStatistics, collect, collect_parts
+from polytask.statistics import TaskStatistics, collect, collect_parts, fit_parts
 
 N = 240
 FEATURES = ["p", "q", "r", "colour", "site"]
@@ -331,6 +332,94 @@ def test_predictions_are_lazy() -> None:
             lazy.compute()
 
 
+OTHER_LOSSES: dict[str, tuple[Any, Any]] = {
+    "logistic": (MultiTaskClassifier(tol=1e-11), lambda t: np.where(t.y > 0, "yes", "no")),
+    "multinomial": (
+        MultiTaskClassifier(tol=1e-11), lambda t: np.digitize(t.y, [-1.0, 1.0]).astype(str)
+    ),
+    "poisson": (
+        MultiTaskRegressor(loss="poisson", tol=1e-11),
+        lambda t: np.random.default_rng(0).poisson(np.exp(0.3 * t.p)),
+    ),
+    "huber": (MultiTaskRegressor(loss="huber", tol=1e-11), lambda t: t.y.to_numpy()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [*((name, None) for name in OTHER_LOSSES), ("logistic", "site"), ("poisson", "colour"),
+     ("multinomial", "y")],
+)  # fmt: skip
+def test_other_losses_of_partitions_are_those_of_the_rows(name: str, order: str | None) -> None:
+    table = mixed_table().drop(columns="fold")
+    table["z"] = OTHER_LOSSES[name][1](table)
+    if order is not None:
+        # A task, a level or a class is in few partitions, which know their own levels only.
+        table = table.sort_values(order)
+        table["colour"] = table["colour"].astype("category")
+    table = table.drop(columns="y")
+    model = clone(OTHER_LOSSES[name][0]).set_params(penalty=L21(0.02), task_column="site")
+    ddf = partitions(table)
+    if order is not None:
+        ddf = ddf.map_partitions(
+            lambda part: part.assign(colour=part.colour.cat.remove_unused_categories())
+        )
+    found = distributed.fit(clone(model), ddf, "z", sample_weight="w")
+    X = table[FEATURES]
+    whole = clone(model).fit(X, table["z"], sample_weight=table["w"])
+    assert found.solution_.status.ok
+    assert_array_equal(found.tasks_, whole.tasks_)
+    ask = "predict" if name in ("poisson", "huber") else "predict_proba"
+    assert_allclose(getattr(found, ask)(X), getattr(whole, ask)(X), atol=1e-6)
+    if name != "multinomial" and order is None:
+        # What all levels of a colour, or all classes, have in common is not unique.
+        known = [k for k, c in enumerate(found.coef_feature_names_) if "colour" not in c]
+        assert_allclose(found.coef_[:, known], whole.coef_[:, known], atol=1e-5)
+    named = distributed.fit(clone(model), ddf.drop(columns=["z", "w"]), ddf["z"],
+                            sample_weight=ddf["w"])  # fmt: skip
+    assert_array_equal(named.coef_, found.coef_)
+    assert_alike(fit_parts(clone(model), ddf, "z", sample_weight="w"), found)
+
+
+def test_what_is_refused_reads_no_partition() -> None:
+    read: list[int] = []
+
+    def counted(part: pd.DataFrame) -> pd.DataFrame:
+        read.append(1)
+        return part
+
+    ddf = partitions(mixed_table())
+    ddf = ddf.map_partitions(counted, meta=ddf._meta)
+    X, y = ddf[["p", "q"]].to_dask_array(), ddf["y"].to_dask_array()
+    search, huber = MultiTaskRegressorCV(task_column="site"), MultiTaskRegressor(loss="huber")
+    rows = mixed_table()
+    refusals: list[tuple[Any, str]] = [
+        (
+            lambda: distributed.fit(search, ddf, "y"),
+            "holds out folds of rows: name them with fold",
+        ),
+        (lambda: distributed.fit(huber, X, y), "give a dask DataFrame"),
+        (lambda: distributed.fit(huber, ddf, "y", fold="fold"), "None for a model that holds no"),
+        (lambda: distributed.fit(MultiTaskModel(), ddf, "y"), "needs all rows in memory"),
+    ]
+    for model in (MultiTaskRegressor(), learned_prior(), huber, MultiTaskClassifier()):
+        refusals += [
+            (lambda m=model: m.fit(X, y), "polytask.distributed.fit"),
+            (lambda m=model: m.fit(ddf, ddf["y"]), "polytask.distributed.fit"),
+            (lambda m=model: m.fit(rows[["p", "q"]], y), "polytask.distributed.fit"),
+            (lambda m=model: m.fit(rows[["p"]], rows["y"], ddf["site"]), "polytask.distributed"),
+            (
+                lambda m=model: m.fit(rows[["p"]], rows["y"], rows["site"], sample_weight=y),
+                "polytask.distributed.fit",
+            ),
+        ]
+    for call, said in refusals:
+        with pytest.raises((DataError, IncompatibleError), match=said):
+            call()
+    assert not read
+    assert not hasattr(search, "coef_")
+
+
 def refused() -> dict[str, tuple[Any, type, str]]:
     table = mixed_table()
     ddf, X = partitions(table), da.from_array(table[["p", "q"]].to_numpy(), chunks=(60, 2))
@@ -360,7 +449,7 @@ def refused() -> dict[str, tuple[Any, type, str]]:
             lambda: fit(l21(), unknown, other["y"].to_dask_array()), DataError, "as long as X",
         ),
         "loss": (
-            lambda: fit(MultiTaskRegressor(loss="huber"), ddf, "y"), IncompatibleError, "rows",
+            lambda: fit(MultiTaskRegressor(loss="quantile"), ddf, "y"), IncompatibleError, "rows",
         ),
         "no y": (lambda: fit(model, ddf, None), DataError, "requires y"),
         "no y of arrays": (lambda: fit(l21(), X, None), DataError, "requires y"),
