@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -59,27 +60,27 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     """Return the marginal likelihood at a mode, and its gradient."""
     # The mode moves with the prior, and the curvature with the mode, so the gradient has a term
     # with the third derivative of the loss; it is exact for the approximation.
-    losses = beliefs.losses
-    variances = [posterior.variances(mode.inverse_root) for posterior in mode.posteriors]
-    pulls = [
-        posterior.rows.project(-0.5 * losses.third_derivatives(posterior.rows, eta) * own)
-        for posterior, eta, own in zip(mode.posteriors, mode.etas, variances, strict=True)
-    ]
+    losses, blocks = beliefs.losses, mode.blocks
+    variances = [posterior.variances(mode.inverse_root) for posterior in blocks]
+    pulls = mode.pulls
+    if pulls is None:
+        parts = zip(blocks, mode.etas, variances, strict=True)
+        pulls = [determinant_pull(own.rows, losses, eta, v) for own, eta, v in parts]
     shift = _mean_shift(mode, pulls)
     turned = np.zeros_like(mode.point.alpha)
     for posterior, pull in zip(mode.posteriors, pulls, strict=True):
-        turned[posterior.rows.tasks] = posterior.response(pull, shift)
+        turned[posterior.tasks] = posterior.response(pull, shift)
     derivative = _on_diagonal if independent else _everywhere
     gradient, second, explicit = derivative(mode, beliefs.spread, turned)
     weights = np.sum(mode.point.alpha**2, axis=0) - explicit
     value = -mode.objective - 0.5 * mode.log_determinant
-    parts = []
+    moved = []
     if losses.dispersed:
         w = Point(shift, turned).coefficients(beliefs.spread)
-        blocks = [posterior.rows for posterior in mode.posteriors]
-        changes = [rows.eta(w[rows.tasks]) for rows in blocks]
-        parts = list(zip(blocks, mode.etas, variances, changes, strict=True))
-    dispersions = losses.dispersions(parts)
+        rows = [posterior.rows for posterior in blocks]
+        changes = [own.eta(w[own.tasks]) for own in rows]
+        moved = list(zip(rows, mode.etas, variances, changes, strict=True))
+    dispersions = losses.dispersions(moved)
     if beliefs.precision is None:
         return Evidence(value, gradient, None, second, weights, dispersions)
     value += 0.5 * float(np.log(beliefs.precision).sum())
@@ -87,6 +88,12 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     mean, variance = mode.point.mean, np.sum(mode.inverse_root**2, axis=0)
     by_precision = 0.5 * (1 / beliefs.precision - mean**2 - variance) - shift * mean
     return Evidence(value, gradient, by_precision, second, weights, dispersions)
+
+
+def determinant_pull(rows: RowBlock, losses: LabelLosses, eta: Array, variances: Array) -> Array:
+    """Return how the log determinant pulls on coefficients, for variances of the predictors."""
+    # Shapes: eta, variances (B, n), result (B, p).
+    return rows.project(-0.5 * losses.third_derivatives(rows, eta) * variances)
 
 
 def _everywhere(mode: Mode, spread: Spread, turned: Array) -> tuple[Array, Array, Array]:
@@ -113,7 +120,7 @@ def _on_diagonal(mode: Mode, spread: Spread, turned: Array) -> tuple[Array, Arra
 
 def _active(mode: Mode) -> int:
     """Return the number of tasks with labels, at least one."""
-    return max(sum(len(posterior.rows.tasks) for posterior in mode.posteriors), 1)
+    return max(sum(len(posterior.tasks) for posterior in mode.posteriors), 1)
 
 
 def _mean_shift(mode: Mode, pulls: list[Array]) -> Array:
@@ -149,6 +156,50 @@ class Found:
     posterior: tuple[Beliefs, Mode] | None
 
 
+class Engine(Protocol):
+    """What evaluates a prior. Shapes: copies (q,)."""
+
+    copies: Array
+
+    def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
+        """Evaluate a prior."""
+
+
+def beliefs_of(
+    width: int, spread: Spread, mean_variance: float | None, losses: LabelLosses
+) -> Beliefs:
+    """Return a prior of coefficients of some width whose mean is not known."""
+    precision = np.full(width, FLAT_DEVIATION**-2.0)
+    if mean_variance is not None:
+        precision[1:] = 1.0 / mean_variance
+    return Beliefs(spread, precision, np.zeros(width), losses)
+
+
+def found_at(
+    mode: Mode, beliefs: Beliefs, mean_variance: float | None, copies: Array, independent: bool
+) -> Found:
+    """Return the evidence of a prior at its mode. Shapes: copies (p,)."""
+    found = evidence(mode, beliefs, independent=independent)
+    moment = mode.point.mean**2
+    if mode.inverse_root is not None:
+        moment = moment + np.sum(mode.inverse_root**2, axis=0)
+    several, mean_slope = copies[1:], 0.0
+    if found.precision_gradient is not None and mean_variance is not None:
+        mean_slope = -float(found.precision_gradient[1:].sum()) / mean_variance**2
+    return Found(
+        value=found.value,
+        slope=found.covariance_gradient,
+        weights=found.weights,
+        mean_slope=mean_slope,
+        second=found.second_moment,
+        mean_second=float(moment[1:] @ several) / max(float(several.sum()), 1.0),
+        dispersions=found.dispersions,
+        converged=mode.converged,
+        point=mode.point,
+        posterior=(beliefs, mode),
+    )
+
+
 class WeightEngine:
     """The posterior in the weights, for any covariance. Shapes: copies (p,)."""
 
@@ -168,41 +219,16 @@ class WeightEngine:
 
     def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
         """Evaluate a prior."""
-        beliefs = self._beliefs(factor, mean_variance, losses)
-        mode = self._mode(beliefs)
-        found = evidence(mode, beliefs, independent=self._independent)
-        moment = mode.point.mean**2
-        if mode.inverse_root is not None:
-            moment = moment + np.sum(mode.inverse_root**2, axis=0)
-        several, mean_slope = self._every[1:], 0.0
-        if found.precision_gradient is not None and mean_variance is not None:
-            mean_slope = -float(found.precision_gradient[1:].sum()) / mean_variance**2
-        return Found(
-            value=found.value,
-            slope=found.covariance_gradient,
-            weights=found.weights,
-            mean_slope=mean_slope,
-            second=found.second_moment,
-            mean_second=float(moment[1:] @ several) / max(float(several.sum()), 1.0),
-            dispersions=found.dispersions,
-            converged=mode.converged,
-            point=mode.point,
-            posterior=(beliefs, mode),
-        )
+        beliefs, mode = self.posterior(factor, mean_variance, losses)
+        return found_at(mode, beliefs, mean_variance, self._every, self._independent)
 
     def posterior(
         self, factor: Array, mean_variance: float | None, losses: LabelLosses
     ) -> tuple[Beliefs, Mode]:
         """Return a prior and its posterior."""
-        beliefs = self._beliefs(factor, mean_variance, losses)
+        spread = Spread.of(factor, self._varying)
+        beliefs = beliefs_of(self._labelled.width, spread, mean_variance, losses)
         return beliefs, self._mode(beliefs)
-
-    def _beliefs(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Beliefs:
-        precision = np.full(self._labelled.width, FLAT_DEVIATION**-2.0)
-        if mean_variance is not None:
-            precision[1:] = 1.0 / mean_variance
-        zeros = np.zeros(self._labelled.width)
-        return Beliefs(Spread.of(factor, self._varying), precision, zeros, losses)
 
     def _mode(self, beliefs: Beliefs) -> Mode:
         """Return the posterior mode, starting at the last one if that is nearer than zero."""
@@ -331,15 +357,12 @@ class KernelEngine:
         return Point(mean, alpha)
 
 
-Engine = WeightEngine | KernelEngine
-
-
 class LaplaceMarginal(Likelihood[Found]):
     """The evidence of priors of one problem."""
 
-    def __init__(self, problem: Problem, model: Model) -> None:
+    def __init__(self, problem: Problem, model: Model, engine: Engine | None = None) -> None:
         self.model, self.structure = model, model.structure
-        self.problem, self.engine = problem, problem.engine(model)
+        self.problem, self.engine = problem, engine or problem.engine(model)
         self.q, self.n_rows = len(self.engine.copies), problem.count
         self.size = self.structure.n_parameters(self.q)
         self.learns_mean = model.gaussian_mean and len(problem.copies) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -11,7 +12,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask.bayes.label_losses import LabelLosses
-from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread
+from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread, TaskPosterior
 
 Array = NDArray[np.float64]
 
@@ -33,6 +34,13 @@ class Beliefs:
     precision: Array | None
     mean: Array
     losses: LabelLosses = LabelLosses()  # noqa: RUF009 - immutable
+
+    def cost(self, point: Point) -> float:
+        """Return minus the log density of a point, up to a constant."""
+        value = 0.5 * float(np.sum(self.spread.times(point.alpha) * point.alpha))
+        if self.precision is not None:
+            value += 0.5 * float(self.precision @ point.mean**2)
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +70,23 @@ class Point:
 class Mode:
     """The posterior mode, with all that the marginal likelihood needs there."""
 
-    # Shapes: inverse_root (p, p).
+    # Shapes: inverse_root (p, p), pulls (B, p) of each posterior: by how much the log determinant
+    # would raise the log evidence if coefficients moved; None where their rows tell. `etas` are
+    # those of the rows of each posterior, none where the rows are elsewhere.
 
     point: Point
     objective: float
     etas: list[Array]
-    posteriors: list[BlockPosterior]
+    posteriors: Sequence[TaskPosterior]
     inverse_root: Array | None
     log_determinant: float
     converged: bool
+    pulls: list[Array] | None = None
+
+    @property
+    def blocks(self) -> list[BlockPosterior]:
+        """The posteriors whose rows are at hand."""
+        return [own for own in self.posteriors if isinstance(own, BlockPosterior)]
 
     @property
     def mean_covariance(self) -> Array | None:
@@ -154,33 +170,39 @@ def posterior_mode(blocks: list[RowBlock], beliefs: Beliefs, starts: list[Point]
     steps = _BlockSteps(blocks, beliefs)
     here, converged = steps.minimum(min(map(steps.at, starts), key=lambda at: at.value))
     model = steps.model(here)
-    root = model.root
-    logs = sum(posterior.log_determinant for posterior in model.posteriors)
-    logs += 0.0 if root is None else -2.0 * float(np.log(np.abs(np.diagonal(root))).sum())
-    return Mode(here.point, here.value, here.etas, model.posteriors, root, logs, converged)
+    logs, joint = model.joint.log_determinant, model.joint
+    return Mode(here.point, here.value, here.etas, joint.posteriors, joint.root, logs, converged)
 
 
 @dataclass(frozen=True, eq=False)
-class _Quadratic:
-    """A quadratic model of the objective."""
+class JointQuadratic:
+    """A quadratic model of the losses of all tasks, with their prior."""
 
-    # It is made where Newton stands and used while it serves: making it costs far more than a
-    # step with it.
-
-    posteriors: list[BlockPosterior]
-    curvatures: list[Array]
+    posteriors: Sequence[TaskPosterior]
     root: Array | None  # K with K'K = S^-1
 
-    def minimum(
-        self, etas: list[Array], pulls: list[Array], beliefs: Beliefs, n_tasks: int
-    ) -> Point:
-        """Return the minimum of the model, moved to where the linear predictors are `etas`."""
-        betas = [
-            posterior.rows.project(curvature * eta + pull)
-            for posterior, curvature, eta, pull in zip(
-                self.posteriors, self.curvatures, etas, pulls, strict=True
-            )
-        ]
+    @classmethod
+    def of(cls, posteriors: Sequence[TaskPosterior], beliefs: Beliefs) -> JointQuadratic:
+        """Join the posteriors of tasks."""
+        if beliefs.precision is None:
+            return cls(posteriors, None)
+        S = np.diag(beliefs.precision)
+        for posterior in posteriors:
+            S = S + posterior.information()
+        root = scipy.linalg.cholesky(S, lower=True)
+        inverse = scipy.linalg.solve_triangular(root, np.eye(len(S)), lower=True)
+        return cls(posteriors, np.asarray(inverse))
+
+    @property
+    def log_determinant(self) -> float:
+        """The log determinant of the posterior precision of mu and of all deviations."""
+        logs = sum(posterior.log_determinant for posterior in self.posteriors)
+        if self.root is None:
+            return logs
+        return logs - 2.0 * float(np.log(np.abs(np.diagonal(self.root))).sum())
+
+    def minimum(self, betas: list[Array], beliefs: Beliefs, n_tasks: int) -> Point:
+        """Return the minimum. Shapes: betas (B, p), curvature times coefficients less gradient."""
         mean = beliefs.mean
         if self.root is not None:
             right = np.zeros(len(mean))
@@ -189,8 +211,28 @@ class _Quadratic:
             mean = self.root.T @ (self.root @ right)
         alpha = np.zeros((n_tasks, len(beliefs.spread.varying)))
         for posterior, beta in zip(self.posteriors, betas, strict=True):
-            alpha[posterior.rows.tasks] = posterior.response(beta, mean)
+            alpha[posterior.tasks] = posterior.response(beta, mean)
         return Point(mean, alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class _Quadratic:
+    """The model at the curvatures of a point."""
+
+    # It is made where Newton stands and used while it serves: making it costs far more than a
+    # step with it.
+
+    joint: JointQuadratic
+    blocks: list[BlockPosterior]
+    curvatures: list[Array]
+
+    def minimum(
+        self, etas: list[Array], pulls: list[Array], beliefs: Beliefs, n_tasks: int
+    ) -> Point:
+        """Return the minimum of the model, moved to where the linear predictors are `etas`."""
+        parts = zip(self.blocks, self.curvatures, etas, pulls, strict=True)
+        betas = [own.rows.project(h * eta + pull) for own, h, eta, pull in parts]
+        return self.joint.minimum(betas, beliefs, n_tasks)
 
 
 class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
@@ -203,13 +245,9 @@ class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
         return self._valued(point, [rows.eta(w[rows.tasks]) for rows in self.blocks])
 
     def _valued(self, point: Point, etas: list[Array]) -> _Here:
-        spread, precision = self.beliefs.spread, self.beliefs.precision
-        losses = self.beliefs.losses
-        value = 0.5 * float(np.sum(spread.times(point.alpha) * point.alpha))
+        losses, value = self.beliefs.losses, self.beliefs.cost(point)
         for rows, eta in zip(self.blocks, etas, strict=True):
             value += losses.value(rows, eta)
-        if precision is not None:
-            value += 0.5 * float(precision @ point.mean**2)
         return _Here(point, etas, value)
 
     def model(self, here: _Here) -> _Quadratic:
@@ -220,14 +258,7 @@ class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
             BlockPosterior(rows, curvature, self.beliefs.spread)
             for rows, curvature in zip(self.blocks, found, strict=True)
         ]
-        if self.beliefs.precision is None:
-            return _Quadratic(posteriors, found, None)
-        S = np.diag(self.beliefs.precision)
-        for posterior in posteriors:
-            S = S + posterior.information()
-        root = scipy.linalg.cholesky(S, lower=True)
-        inverse = scipy.linalg.solve_triangular(root, np.eye(len(S)), lower=True)
-        return _Quadratic(posteriors, found, np.asarray(inverse))
+        return _Quadratic(JointQuadratic.of(posteriors, self.beliefs), posteriors, found)
 
     def target(self, model: _Quadratic, here: _Here) -> tuple[_Here, float]:
         """Return the minimum of the model, and the derivative towards it."""

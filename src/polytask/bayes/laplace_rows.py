@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -319,23 +320,30 @@ class Spread:
     _diagonal: Array | None = None
 
 
-class BlockPosterior:
-    """The tasks of a block at given curvatures, where their likelihood is taken as normal.
+class TaskPosterior(ABC):
+    """Tasks at given curvatures, where their likelihood is taken as normal.
 
     T = Z'R Z of every task is what their rows say about mu, R the inverse of the covariance of
     working responses, ``(D^-1 + X C X')^-1``: in the form that is smaller, of p x p or n x n.
     """
 
-    def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
-        self.rows, self._spread = rows, spread
-        every = len(spread.varying) == rows.width
-        self._V: Chosen = slice(None) if every else spread.varying
-        few = rows.y.shape[1] < rows.width
-        self._known: Reduced = self._in_rows(curvature) if few else self._in_weights(curvature)
-        self.log_determinant = float(self._known.log_determinant.sum())
+    # A leaf sets what its rows say once mu is known.
+    tasks: Index
+    _known: Reduced
 
-    def _in_weights(self, curvature: Array) -> ReducedMoments:
-        T, spread = self.rows.gram(curvature), self._spread
+    def __init__(self, width: int, spread: Spread) -> None:
+        self._spread = spread
+        every = len(spread.varying) == width
+        self._V: Chosen = slice(None) if every else spread.varying
+
+    @property
+    def log_determinant(self) -> float:
+        """What the tasks add to the log determinant of the posterior precision."""
+        return float(self._known.log_determinant.sum())
+
+    def _in_weights(self, T: Array) -> ReducedMoments:
+        """Return what moments (B, p, p) say."""
+        spread = self._spread
         logs, none = np.zeros(len(T)), np.zeros((len(T), 0))
         if spread.rank:
             reduced = spread.reduce(T[:, self._V])
@@ -345,16 +353,6 @@ class BlockPosterior:
             half = solve_lower(root, reduced)
             T = T - half.transpose(0, 2, 1) @ half
         return ReducedMoments(T, none[:, None], none, logs)
-
-    def _in_rows(self, curvature: Array) -> ReducedRows:
-        root, Z = np.sqrt(curvature), self.rows.dense()
-        XL = self._spread.reduce_right(Z[:, :, self._V])
-        self._kernel, n = XL @ XL.transpose(0, 2, 1), root.shape[1]
-        inner = np.eye(n) + root[:, :, None] * self._kernel * root[:, None, :]
-        triangle = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
-        logs = 2.0 * np.log(_diagonals(triangle)).sum(axis=1)
-        self._half = solve_lower(triangle, np.eye(n) * root[:, None, :])
-        return ReducedRows(self._half @ Z, self._half[:, :, :0], logs)
 
     def information(self) -> Array:
         """Return the sum of T over the tasks, shape (p, p)."""
@@ -392,6 +390,61 @@ class BlockPosterior:
         """Return the expected information about pairs of mirrored entries of C, shape (q, q)."""
         return self._known.information(self._V)
 
+    def _covariances(self, T: Array) -> Array:
+        """Return the posterior covariances of the tasks where mu is known, shape (B, p, p)."""
+        V, C = self._spread.varying, self._spread
+        M = np.zeros(T.shape)
+        shared = C.times(T[:, V][:, :, V])
+        M[np.ix_(np.arange(len(T)), V, V)] = C.covariance - C.times(shared.transpose(0, 2, 1))
+        return M
+
+    def _moves(self, T: Array, inverse_root: Array) -> Array:
+        """Return K (I - Z'R X C): how a change of mu moves the coefficients, shape (B, p, p)."""
+        V = self._spread.varying
+        half = np.broadcast_to(inverse_root, T.shape).copy()
+        half[:, :, V] -= inverse_root @ self._spread.times(T[:, :, V])
+        return half
+
+
+class GramPosterior(TaskPosterior):
+    """Tasks of which the gradient and the curvature are known, and the rows are elsewhere."""
+
+    # Shapes: tasks (B,), gram (B, p, p), right (B, p): gram times coefficients less the gradient.
+
+    def __init__(self, tasks: Index, gram: Array, right: Array, spread: Spread) -> None:
+        super().__init__(gram.shape[1], spread)
+        self.tasks, self.gram, self.right = tasks, gram, right
+        self._known: ReducedMoments = self._in_weights(gram)
+
+    def covariances(self, inverse_root: Array | None) -> Array:
+        """Return the posterior covariances of the coefficients of the tasks, (B, p, p)."""
+        T = self._known.gram
+        found = self._covariances(T)
+        if inverse_root is not None:
+            half = self._moves(T, inverse_root)
+            found += half.transpose(0, 2, 1) @ half
+        return found
+
+
+class BlockPosterior(TaskPosterior):
+    """The tasks of a block, with their rows."""
+
+    def __init__(self, rows: RowBlock, curvature: Array, spread: Spread) -> None:
+        super().__init__(rows.width, spread)
+        self.rows, self.tasks = rows, rows.tasks
+        few = rows.y.shape[1] < rows.width
+        self._known = self._in_rows(curvature) if few else self._in_weights(rows.gram(curvature))
+
+    def _in_rows(self, curvature: Array) -> ReducedRows:
+        root, Z = np.sqrt(curvature), self.rows.dense()
+        XL = self._spread.reduce_right(Z[:, :, self._V])
+        self._kernel, n = XL @ XL.transpose(0, 2, 1), root.shape[1]
+        inner = np.eye(n) + root[:, :, None] * self._kernel * root[:, None, :]
+        triangle = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+        logs = 2.0 * np.log(_diagonals(triangle)).sum(axis=1)
+        self._half = solve_lower(triangle, np.eye(n) * root[:, None, :])
+        return ReducedRows(self._half @ Z, self._half[:, :, :0], logs)
+
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variance of the linear predictor of every row, shape (B, n)."""
         # With the uncertainty S^-1 of mu, unless `inverse_root` is None.
@@ -402,17 +455,10 @@ class BlockPosterior:
         return self._variances_in_weights(self._known.gram, inverse_root)
 
     def _variances_in_weights(self, T: Array, inverse_root: Array | None) -> Array:
-        V, C = self._spread.varying, self._spread
-        M = np.zeros(T.shape)
-        shared = C.times(T[:, V][:, :, V])
-        M[np.ix_(np.arange(len(T)), V, V)] = C.covariance - C.times(shared.transpose(0, 2, 1))
-        own = self.rows.forms(M)
+        own = self.rows.forms(self._covariances(T))
         if inverse_root is None:
             return own
-        # I - Z'R X C: how a change of mu moves the coefficients.
-        half = np.broadcast_to(inverse_root, T.shape).copy()
-        half[:, :, V] -= inverse_root @ C.times(T[:, :, V])
-        return own + self.rows.squares(half)
+        return own + self.rows.squares(self._moves(T, inverse_root))
 
     def _narrow_variances(self, T: Array, inverse_root: Array | None) -> Array:
         """Return the variances by products with the few columns of L."""

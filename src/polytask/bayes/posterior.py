@@ -13,7 +13,13 @@ from polytask.bayes.blocks import Array, Block, Chosen, Index, RowSpace, opened_
 from polytask.bayes.correlated_rows import JointReduced, JointRows, reduced
 from polytask.bayes.label_losses import LabelLoss, LabelLosses
 from polytask.bayes.laplace_mode import Beliefs, Mode, Point, posterior_mode
-from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
+from polytask.bayes.laplace_rows import (
+    GramPosterior,
+    Labelled,
+    RowBlock,
+    Spread,
+    row_blocks,
+)
 from polytask.bayes.prior import Prior, factor_of
 from polytask.losses import Squared
 
@@ -340,16 +346,22 @@ def laplace_posterior(
     """Return the normal model of a posterior mode."""
     p = labelled.width
     counts = np.zeros(labelled.n_tasks, dtype=np.intp)
-    for posterior in mode.posteriors:
-        tasks = posterior.rows.tasks
-        counts[tasks] = p if _is_long(posterior.rows) else labelled.counts[tasks]
+    parts: list[tuple[Index, Array, Array]] = []
+    for posterior, eta in zip(mode.blocks, mode.etas, strict=True):
+        A, r = _normal_rows(posterior.rows, eta, beliefs.losses)
+        parts.append((posterior.tasks, A, r))
+        counts[posterior.tasks] = (
+            p if _is_long(posterior.rows) else labelled.counts[posterior.tasks]
+        )
+    for own in mode.posteriors:
+        if isinstance(own, GramPosterior):
+            parts.append((own.tasks, *_rows_of_gram(own.gram, own.right)))
+            counts[own.tasks] = p
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
     rows, response = np.zeros((offsets[-1], p)), np.zeros(offsets[-1])
-    for posterior, eta in zip(mode.posteriors, mode.etas, strict=True):
-        A, r = _normal_rows(posterior.rows, eta, beliefs.losses)
-        own = counts[posterior.rows.tasks]
-        real = np.arange(A.shape[1]) < own[:, None]
-        places = (offsets[posterior.rows.tasks][:, None] + np.arange(A.shape[1]))[real]
+    for tasks, A, r in parts:
+        real = np.arange(A.shape[1]) < counts[tasks][:, None]
+        places = (offsets[tasks][:, None] + np.arange(A.shape[1]))[real]
         rows[places], response[places] = A[real], r[real]
     coef = mode.point.coefficients(beliefs.spread)
     return LaplacePosterior(prior, coef, rows, response, offsets)
@@ -367,9 +379,14 @@ def _normal_rows(rows: RowBlock, eta: Array, losses: LabelLosses) -> tuple[Array
         # A row without any curvature left says nothing.
         root = np.sqrt(np.maximum(curvature, np.finfo(float).tiny))
         return rows.dense() * root[:, :, None], np.where(curvature > 0, right / root, 0.0)
-    gram = rows.gram(curvature)
+    return _rows_of_gram(rows.gram(curvature), rows.project(right))
+
+
+def _rows_of_gram(gram: Array, right: Array) -> tuple[Array, Array]:
+    """Return p rows and targets with these moments and products. Shapes: right (B, p)."""
+    width = gram.shape[1]
     largest = np.max(np.diagonal(gram, axis1=1, axis2=2), axis=1, initial=0.0)
-    ridge = np.maximum(_RIDGE * rows.width * largest, np.finfo(float).tiny ** 0.5)
-    lower = np.linalg.cholesky(gram + ridge[:, None, None] * np.eye(rows.width))
-    target = solve_lower(lower, rows.project(right)[:, :, None])[:, :, 0]
+    ridge = np.maximum(_RIDGE * width * largest, np.finfo(float).tiny ** 0.5)
+    lower = np.linalg.cholesky(gram + ridge[:, None, None] * np.eye(width))
+    target = solve_lower(lower, right[:, :, None])[:, :, 0]
     return np.asarray(lower.transpose(0, 2, 1)), np.asarray(target)
