@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
 from polytask.bayes.prior import Full, LowRank, Model, NoVariation, Scalar, Structure
 from polytask.bayes.row_kernel import RowKernel
 from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise
+from polytask.bayes.search import Found as Search
 
 # Standard deviations of the prior are themselves half-normal with this one: without it they
 # would be infinite where the classes are separable.
@@ -448,8 +449,12 @@ class LaplaceMarginal(Likelihood[Found]):
 class Problem:
     """The labels of one problem, with what evaluates its priors."""
 
-    def __init__(self, labelled: Labelled, n_features: int | None = None) -> None:
-        self.labelled = labelled
+    # Rows that are `elsewhere` have others in their place, of the same weights and tasks.
+
+    def __init__(
+        self, labelled: Labelled, n_features: int | None = None, elsewhere: bool = False
+    ) -> None:
+        self.labelled, self.elsewhere = labelled, elsewhere
         self.count = max(float(labelled.weight.sum()), 1.0)
         self.active = int(np.count_nonzero(labelled.counts))
         self.copies = np.ones(labelled.width)
@@ -467,7 +472,8 @@ class Problem:
         labelled = self.labelled
         alike = isinstance(model.structure, NoVariation | Scalar)
         every = len(model.varying) == labelled.width
-        if not (alike and every and 0 < len(labelled.y) < labelled.width):
+        few = 0 < len(labelled.y) < labelled.width and not self.elsewhere
+        if not (alike and every and few):
             return self.weights(model)
         if self._kernel is None:
             self._kernel = KernelEngine(labelled, self.copies)
@@ -520,23 +526,36 @@ class LearnedLaplace:
         return out
 
 
+# A covariance, or what was learned before, to go on from; None: a first guess.
+Start = Array | LearnedLaplace | None
+# Learns a prior of one structure for every problem, each from a start of its own.
+Learner = Callable[
+    [Sequence[Problem], Model, tuple[float, int], Sequence[Start]], list[LearnedLaplace]
+]
+
+
 def learn_laplace(
-    problem: Problem,
-    model: Model,
-    tol: float,
-    max_iter: int,
-    *,
-    second: Array | None = None,
-    before: LearnedLaplace | None = None,
-) -> LearnedLaplace:
-    """Learn one prior, from a covariance or going on from what was learned before."""
-    marginal = LaplaceMarginal(problem, model)
-    start = marginal.start(second) if before is None else before.params
-    found = maximise(marginal, start, tol, max_iter, expect=before is None)
+    problems: Sequence[Problem], model: Model, limits: tuple[float, int], starts: Sequence[Start]
+) -> list[LearnedLaplace]:
+    """Learn priors of problems whose rows are at hand."""
+    learned = []
+    for problem, start in zip(problems, starts, strict=True):
+        marginal, before = LaplaceMarginal(problem, model), 0
+        if isinstance(start, LearnedLaplace):
+            before, first, expect = start.n_iter, start.params, False
+        else:
+            first, expect = marginal.start(start), True
+        found = maximise(marginal, first, *limits, expect=expect)
+        learned.append(learned_at(marginal, found, before))
+    return learned
+
+
+def learned_at(marginal: LaplaceMarginal, found: Search[Found], before: int = 0) -> LearnedLaplace:
+    """Return the prior at which a search ended, after so many evaluations before it."""
     last = found.at.detail
     beliefs, mode = marginal.posterior(found.at)
     return LearnedLaplace(
-        model=model,
+        model=marginal.model,
         params=found.at.params,
         beliefs=beliefs,
         mode=mode,
@@ -544,7 +563,7 @@ def learn_laplace(
         second=last.second,
         residual=found.at.residual,
         converged=found.converged and last.converged,
-        n_iter=found.n_iter + (0 if before is None else before.n_iter),
+        n_iter=found.n_iter + before,
         seconds=found.seconds,
     )
 
@@ -556,22 +575,31 @@ def learn_laplace_priors(
     gaussian_mean: bool,
     limits: tuple[float, int],
     n_features: int | None = None,
+    learner: Learner | None = None,
 ) -> tuple[list[LearnedLaplace], tuple[Candidate, ...]]:
-    """Learn a prior for every problem, all of one structure."""
-    problems = [Problem(own, n_features) for own in labelled]
+    """Learn a prior for every problem, all of one structure; a `learner` knows where rows are."""
+    problems = [Problem(own, n_features, learner is not None) for own in labelled]
     model = Model(structure or NoVariation(), varying, gaussian_mean=gaussian_mean)
-    trials = _LaplaceTrials(problems, model, limits)
+    learn = learn_laplace if learner is None else learner
+    trials = _LaplaceTrials(problems, model, limits, learn)
     if structure is None:
         return choose(trials)
-    learned = [learn_laplace(problem, model, *limits) for problem in problems]
+    learned = learn(problems, model, limits, [None] * len(problems))
     return learned, (trials.candidate(structure, learned),)
 
 
 class _LaplaceTrials(Trials[list[LearnedLaplace]]):
     """All problems have priors of the same structure."""
 
-    def __init__(self, problems: list[Problem], model: Model, limits: tuple[float, int]) -> None:
+    def __init__(
+        self,
+        problems: list[Problem],
+        model: Model,
+        limits: tuple[float, int],
+        learner: Learner,
+    ) -> None:
         self.problems, self.model, self.limits = problems, model, limits
+        self.learner = learner
         self.q = len(model.varying)
         self.tasks = max((problem.active for problem in problems), default=0)
         self.n_labels = min((problem.count for problem in problems), default=1.0)
@@ -581,22 +609,19 @@ class _LaplaceTrials(Trials[list[LearnedLaplace]]):
     ) -> list[LearnedLaplace]:
         """Learn the priors of one structure; what was zero before is opened."""
         model, (tol, max_iter) = replace(self.model, structure=structure), self.limits
-        learned = []
+        starts: list[Start] = []
         for k, problem in enumerate(self.problems):
             second = None
             if start is not None:
                 copies = LaplaceMarginal(problem, model).engine.copies
                 second, before = 0.1 * problem.first_guess(copies), start[k].second
                 second[: len(before), : len(before)] += before
-            learned.append(learn_laplace(problem, model, _ROUGH * tol, max_iter, second=second))
-        return learned
+            starts.append(second)
+        return self.learner(self.problems, model, (_ROUGH * tol, max_iter), starts)
 
     def refined(self, best: list[LearnedLaplace]) -> list[LearnedLaplace]:
         """Go on to the user's tolerance."""
-        return [
-            learn_laplace(problem, found.model, *self.limits, before=found)
-            for problem, found in zip(self.problems, best, strict=True)
-        ]
+        return self.learner(self.problems, best[0].model, self.limits, best)
 
     def value(self, learned: list[LearnedLaplace]) -> float:
         """Return the log evidence of all problems."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
+from polytask._estimator.outcomes import coded
 from polytask._estimator.scaling import (
     FeatureScaling,
     feature_scaling,
@@ -27,6 +29,7 @@ from polytask.bayes.blocks import RowSpace
 from polytask.bayes.choose import Candidate
 from polytask.bayes.label_losses import LabelLoss, LabelLosses
 from polytask.bayes.laplace import LearnedLaplace, learn_laplace_priors
+from polytask.bayes.laplace_parts import PartsLearner, Request, TaskSums, task_sums
 from polytask.bayes.laplace_rows import Labelled, is_thin
 from polytask.bayes.posterior import (
     LaplacePosterior,
@@ -41,6 +44,7 @@ from polytask.linear._bayes_rows import with_ones
 from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskUnits
 from polytask.linear.heavy_weights import weights_within_reach
+from polytask.linear.in_parts import aligned, refuse_large
 from polytask.losses import Logistic, LogLink, Multinomial
 from polytask.messages import LazyMessage
 
@@ -128,19 +132,26 @@ def fit_laplace(
         scaling = given.own_scaling or scaling
     labels = label_rows(data, outcomes, scaling, owner)
     problems = problems_of(labels, outcomes)
+    learner = _learner(data, outcomes, scaling, problems, problems_of, owner)
     if given is not None:
         with weights_within_reach(weight, owner):
             return _under_given(problems, given, scaling)
     varying = varying_columns(settings.varying, data, owner)
     space, n_features = None, None
     extent = data.n_features, labels.n_rows, float(labels.weight.sum())
-    if is_wide(*extent, varying, settings.fixed_structure):
+    if learner is None and is_wide(*extent, varying, settings.fixed_structure):
         space, problems = spanned(problems)
         varying, n_features = tuple(range(space.width)), space.n_features
     with weights_within_reach(weight, owner):
         gaussian = settings.gaussian_mean(data.n_features >= _MANY_FEATURES)
         learned, candidates = learn_laplace_priors(
-            problems, settings.fixed_structure, varying, gaussian, settings.limits, n_features
+            problems,
+            settings.fixed_structure,
+            varying,
+            gaussian,
+            settings.limits,
+            n_features,
+            learner,
         )
     return LaplaceFit(
         posteriors=[
@@ -159,6 +170,56 @@ def fit_laplace(
             seconds=sum(found.seconds for found in learned),
         ),
     )
+
+
+ProblemsOf = Callable[["LabelRows", Outcomes], list[Labelled]]
+
+
+def _learner(
+    data: TaskData,
+    outcomes: Outcomes,
+    scaling: FeatureScaling,
+    problems: list[Labelled],
+    problems_of: ProblemsOf,
+    owner: str,
+) -> PartsLearner | None:
+    """Return what learns priors by passes over rows that are elsewhere; None for others."""
+    if data.parts is None:
+        return None
+    lines, width = sum(own.n_tasks for own in problems), data.n_features + 1
+    refuse_large(lines * float(width) ** 2, data.n_features, len(data.tasks), owner)
+    # What is sent to where the parts are does not hold all of them.
+    known = replace(data, parts=None)
+    one, parts = _Pass(known.tasks, outcomes, scaling, problems_of, owner), data.parts
+
+    def run(asked: Sequence[Request | None]) -> list[TaskSums | None]:
+        return parts.summed(partial(one.sums, tuple(asked)), _together)
+
+    return PartsLearner(run)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """What turns a part of the rows into sums for every problem that asks for some."""
+
+    tasks: tuple[Hashable, ...]
+    outcomes: Outcomes
+    scaling: FeatureScaling
+    problems_of: ProblemsOf
+    owner: str
+
+    def sums(self, asked: tuple[Request | None, ...], part: TaskData) -> list[TaskSums | None]:
+        """Return the sums of a part."""
+        data = aligned(part, self.tasks)
+        outcomes = coded(data, self.outcomes, self.owner)
+        problems = self.problems_of(label_rows(data, outcomes, self.scaling, self.owner), outcomes)
+        pairs = zip(problems, asked, strict=True)
+        return [None if at is None else task_sums(own, at) for own, at in pairs]
+
+
+def _together(one: list[TaskSums | None], other: list[TaskSums | None]) -> list[TaskSums | None]:
+    pairs = zip(one, other, strict=True)
+    return [None if a is None or b is None else a + b for a, b in pairs]
 
 
 def _posterior(

@@ -386,6 +386,11 @@ class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMix
     def _outcomes(self, data: TaskData) -> Outcomes:
         return classification(data, "auto", type(self).__name__)
 
+    def _refuse_parts(self) -> None:
+        if self.prior is not None:
+            fields = {"owner": type(self).__name__}
+            raise IncompatibleError(LazyMessage("linear.refusal.prior_in_parts", fields))
+
     def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, None]:
         owner, settings = type(self).__name__, BayesSettings.of(self)
         given = given_priors(self.prior, owner)

@@ -72,11 +72,7 @@ class PartsTerm:
         rows = self.rows
         d, losses = rows.data.n_features, rows.outcomes.losses
         sizes = np.array(rows.outcomes.n_outputs)
-        entries = float(np.sum((sizes * d) ** 2.0))
-        if entries > _MOST:
-            fields = {"owner": rows.owner, "features": str(d), "tasks": str(len(losses))}
-            fields |= {"numbers": f"{entries:.2g}", "most": f"{_MOST:.2g}"}
-            raise DataError(LazyMessage("statistics.refusal.large_newton", fields))
+        refuse_large(float(np.sum((sizes * d) ** 2.0)), d, len(losses), rows.owner)
         bound = np.repeat([loss.curvature_bound for loss in losses], sizes)
         one = _Part(rows, scaled, self.counts, _class_factors(rows))
 
@@ -87,6 +83,14 @@ class PartsTerm:
         # Without coefficients the rows of a class are alike, and counts matter by their mean.
         start = rows.samples(scaled).evaluate(np.zeros((d, len(bound)))).intercept
         return InParts(PassStack(run, d, start, bound), scaled.intercepts, losses), None
+
+
+def refuse_large(entries: float, d: int, n_tasks: int, owner: str) -> None:
+    """Refuse curvatures of so many entries, of tasks of d features."""
+    if entries > _MOST:
+        fields = {"owner": owner, "features": str(d), "tasks": str(n_tasks)}
+        fields |= {"numbers": f"{entries:.2g}", "most": f"{_MOST:.2g}"}
+        raise DataError(LazyMessage("statistics.refusal.large_newton", fields))
 
 
 def _class_factors(rows: RowTerm) -> list[Array] | None:

@@ -44,6 +44,11 @@ def fit_parts(
     curvature are summed up for every task, and the problem that these make with the penalty is
     solved in memory. The objective and the certificate are those of all rows.
 
+    :class:`polytask.BayesianMultiTaskClassifier` learns its prior from the same sums: each pass
+    is made where the posterior of the best prior so far has its mode, and the next prior is
+    searched for between passes. Evidence, prior and coefficients are those of all rows; usually
+    that takes 30 to 60 passes for all structures together, more where tasks have few rows.
+
     Parameters
     ----------
     model : estimator

@@ -277,7 +277,7 @@ def test_a_step_of_em_raises_the_evidence():
 
 def learn(data, structure=None, gaussian=True):
     model = Model(structure or Diagonal(), tuple(range(data.width)), gaussian_mean=gaussian)
-    return learn_laplace(Problem(data), model, 1e-7, 400)
+    return learn_laplace([Problem(data)], model, (1e-7, 400), [None])[0]
 
 
 def simulated(deviation, T=40, n=40, p=3, seed=0):

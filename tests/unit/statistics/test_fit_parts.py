@@ -429,8 +429,13 @@ def test_refusals_are_sentences() -> None:
         fit_parts(MultiTaskModel(), parts(table, 300), "y", **given)
     with pytest.raises(IncompatibleError, match=r"loss='quantile' needs all rows in memory"):
         fit_parts(MultiTaskRegressor(loss="quantile"), parts(table, 300), "y", **given)
-    with pytest.raises(IncompatibleError, match="BayesianMultiTaskClassifier needs all rows"):
-        fit_parts(pt.BayesianMultiTaskClassifier(), parts(table, 300), "y", **given)
+    with pytest.raises(IncompatibleError, match="BayesianMultiTaskModel needs all rows"):
+        fit_parts(pt.BayesianMultiTaskModel(), parts(table, 300), "y", **given)
+    read: list[int] = []
+    prior = pt.BayesianMultiTaskClassifier(prior=pt.BayesianMultiTaskClassifier())
+    with pytest.raises(IncompatibleError, match="with a given prior needs all rows"):
+        fit_parts(prior, lambda: read.append(1) or iter(()), "y", **given)
+    assert not read
     penalty = LatentTasks(2)
     with pytest.raises(IncompatibleError, match="for a table that is read in parts"):
         fit_parts(clone(model).set_params(penalty=penalty), parts(table, 300), "y", **given)

@@ -1,0 +1,162 @@
+"""The prior of classes that is learned from a table in parts is that of all its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+import polytask as pt
+from polytask import BayesianMultiTaskClassifier
+from polytask.bayes.prior import Diagonal, Full, LowRank, NoVariation, Scalar
+from polytask.data import TableEncoder
+from polytask.exceptions import ConvergenceWarning, DataError
+from polytask.statistics import fit_parts
+
+NAMES = list("abcd")
+CLASSES = np.array(["high", "low", "middle"])
+
+
+def table_of(rows: int, n_tasks: int, seed: int, *, size: float = 1.0, classes: int = 2) -> Any:
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(rows, len(NAMES))), columns=NAMES)
+    task = rng.integers(n_tasks, size=rows)
+    table["town"] = [f"town {t}" for t in task]
+    table["weight"] = rng.uniform(0.5, 2.0, rows)
+    W = size * (rng.normal(size=4)[:, None] + 0.6 * rng.normal(size=(4, n_tasks)))
+    eta = np.einsum("ij,ji->i", table[NAMES].to_numpy(), W[:, task])
+    if classes == 2:
+        table["ill"] = rng.random(rows) < 1 / (1 + np.exp(-eta))
+    else:
+        noisy = np.clip(np.round(0.7 * eta + rng.logistic(size=rows)), -1, 1)
+        table["ill"] = CLASSES[noisy.astype(int) + 1]
+    return table
+
+
+def both(model: Any, table: Any, rows: int) -> tuple[Any, Any]:
+    encoder = TableEncoder().fit(table[NAMES])
+    found = fit_parts(
+        clone(model),
+        lambda: (table[k : k + rows] for k in range(0, len(table), rows)),
+        "ill",
+        task_column="town",
+        sample_weight="weight",
+        encoder=encoder,
+    )
+    other = clone(model).set_params(task_column="town")
+    X = table.drop(columns=["ill", "weight"])
+    return found, other.fit(X, table["ill"], sample_weight=table["weight"])
+
+
+def assert_same(found: Any, other: Any, *, atol: float = 1e-6) -> None:
+    assert found.solution_.status.ok
+    np.testing.assert_allclose(found.coef_, other.coef_, atol=atol)
+    np.testing.assert_allclose(found.intercept_, other.intercept_, atol=atol)
+    one, two = found.log_marginal_likelihood_, other.log_marginal_likelihood_
+    assert one == pytest.approx(two, abs=atol, rel=1e-9)
+    priors = [p if isinstance(p, list) else [p] for p in (found.prior_, other.prior_)]
+    for a, b in zip(*priors, strict=True):
+        np.testing.assert_allclose(a.mean, b.mean, atol=atol)
+        np.testing.assert_allclose(a.covariance, b.covariance, atol=atol)
+        np.testing.assert_allclose(a.mean_covariance, b.mean_covariance, atol=atol)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [2, 3])
+def test_structure_prior_evidence_and_coefficients_are_those_of_all_rows(classes: int) -> None:
+    table = table_of(600, 3, 0, classes=classes)
+    found, other = both(BayesianMultiTaskClassifier(tol=1e-9), table, 250)
+    assert_same(found, other)
+    assert found.structure_ == other.structure_
+    assert [c.structure for c in found.evidence_] == [c.structure for c in other.evidence_]
+    # Structures are compared at thirty times the tolerance.
+    for a, b in zip(found.evidence_, other.evidence_, strict=True):
+        assert a.log_likelihood == pytest.approx(b.log_likelihood, abs=1e-3)
+    assert found.n_passes_ < 80
+    X = table.drop(columns=["ill", "weight"]).assign(town="a new one")
+    np.testing.assert_allclose(found.predict_proba(X), other.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(found.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize(
+    "structure", [NoVariation(), Scalar(), Diagonal(), LowRank(1), Full()], ids=repr
+)
+def test_every_structure(structure: Any) -> None:
+    table = table_of(2000, 12, 1)
+    model = BayesianMultiTaskClassifier(structure=structure, tol=1e-10)
+    found, other = both(model, table, 700)
+    assert_same(found, other, atol=2e-6)
+    assert found.n_passes_ < 35
+
+
+@pytest.mark.parametrize("mean_prior", ["flat", "gaussian"])
+@pytest.mark.parametrize("varying", ["all", ["b", "d"]])
+def test_priors_of_the_mean_and_coefficients_that_vary(mean_prior: str, varying: Any) -> None:
+    model = BayesianMultiTaskClassifier(
+        structure="diagonal", mean_prior=mean_prior, varying=varying, tol=1e-10
+    )
+    assert_same(*both(model, table_of(900, 8, 2), 400))
+
+
+def test_tasks_of_few_rows_and_parts_that_lack_tasks_and_classes() -> None:
+    table = table_of(400, 50, 3)
+    table.loc[table["town"].isin(["town 3", "town 8"]), "ill"] = True
+    table = table.sort_values(["ill", "town"]).reset_index(drop=True)
+    model = BayesianMultiTaskClassifier(structure="scalar", tol=1e-10)
+    assert_same(*both(model, table, 150))
+
+
+@pytest.mark.slow
+def test_classes_that_are_separable_have_the_same_finite_answer() -> None:
+    table = table_of(600, 20, 4, size=8.0)
+    found, other = both(BayesianMultiTaskClassifier(structure="scalar", tol=1e-9), table, 400)
+    assert np.abs(other.coef_).max() > 8
+    assert_same(found, other, atol=1e-4)
+
+
+def test_targets_of_one_design_with_missing_labels() -> None:
+    rng = np.random.default_rng(5)
+    table = table_of(700, 1, 5)[NAMES]
+    for k, name in enumerate(["fever", "cough", "rash"]):
+        y = (rng.random(700) < 1 / (1 + np.exp(-table["a"] - 0.3 * k * table["b"]))).astype(float)
+        y[rng.random(700) < 0.2] = np.nan
+        y[200 * k : 200 * k + 200] = np.nan
+        table = table.assign(**{name: y})
+    names = ["fever", "cough", "rash"]
+    model = BayesianMultiTaskClassifier(structure="scalar", tol=1e-10)
+    encoder = TableEncoder().fit(table[NAMES])
+    read = clone(model)
+    fit_parts(
+        read, lambda: (table[k : k + 150] for k in range(0, 700, 150)), names, encoder=encoder
+    )
+    assert_same(read, clone(model).fit(table[NAMES], table[names]))
+
+
+def test_the_model_is_saved_and_learns_on(tmp_path: Any) -> None:
+    table = table_of(500, 4, 6)
+    found, other = both(BayesianMultiTaskClassifier(structure="scalar", tol=1e-9), table, 200)
+    pt.save(found, tmp_path / "model.polytask")
+    loaded = pt.load(tmp_path / "model.polytask")
+    assert loaded.n_passes_ == found.n_passes_
+    more = table_of(60, 4, 7)
+    X = more.drop(columns=["ill", "weight"])
+    for model in (loaded, other):
+        model.partial_fit(X, more["ill"])
+    np.testing.assert_allclose(loaded.coef_, other.coef_, atol=1e-6)
+
+
+def test_what_does_not_converge_says_so() -> None:
+    model = BayesianMultiTaskClassifier(structure="diagonal", max_iter=1, tol=1e-12)
+    with pytest.warns(ConvergenceWarning):
+        found, _ = both(model, table_of(300, 3, 8), 100)
+    assert not found.solution_.status.ok
+    assert found.solution_.residual > 1e-12
+
+
+def test_curvatures_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polytask.linear.in_parts._MOST", 50.0)
+    with pytest.raises(DataError, match="4 features and 3 tasks"):
+        both(BayesianMultiTaskClassifier(), table_of(300, 3, 9), 100)
