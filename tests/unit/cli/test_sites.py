@@ -222,7 +222,9 @@ def test_statistics_that_cannot_be_compared_say_why(agreed):
     done = run("compare", "all.stats", "--out", "c")
     assert done.status == 2
     assert "at least 4 folds" in done.err
-    assert "Collect them with polytask statistics --folds 5" in done.err
+    words = "polytask statistics SITE.csv --schema SCHEMA.json --folds 5 --out SITE.stats"
+    assert words in done.err
+    assert "polytask merge SITE.stats ... --out all.stats" in done.err
     for name in ("north", "south"):
         assert collected(run, name, "--folds", "4", "--force").status == 0
     words = ("merge", "north.stats", "south.stats", "--out", "all.stats", "--force")
@@ -289,14 +291,3 @@ def test_what_a_new_site_cannot_do_without_rows_is_refused(agreed):
     done = agreed(*words, "--source", "north.stats", "--out", "more.polytask")
     assert done.status != 0
     assert "--source needs rows, and north.stats holds statistics" in done.err
-
-
-def test_a_comparison_of_sites_says_how_to_collect_folds(agreed):
-    for name in ("north", "south"):
-        assert collected(agreed, name).status == 0
-    agreed("merge", "north.stats", "south.stats", "--out", "all.stats")
-    done = agreed("compare", "all.stats", "--out", "study")
-    assert done.status != 0
-    words = "polytask statistics SITE.csv --schema SCHEMA.json --folds 5 --out SITE.stats"
-    assert words in done.err
-    assert "polytask merge SITE.stats ... --out all.stats" in done.err
