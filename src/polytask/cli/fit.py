@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from polytask._options import argument
+from polytask._options import argument, option
 from polytask.cli.console import say
 from polytask.cli.files import MODEL_SUFFIX, Tables, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
@@ -19,9 +20,19 @@ EXAMPLES = """\
 """
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Where the table is read."""
+
+    PANEL = "help.panel.running"
+
+    dask: str | None = option("help.dask", metavar="ADDRESS")
+
+
 def fit(
     tables: Annotated[Tables, Vary(changed={"data": argument("help.data.or_statistics", "DATA")})],
     learning: Learning,
+    cluster: Cluster,
     running: Annotated[Running, Vary(("json", "resume", "time_budget"))],
 ) -> None:
     """Read, fit, write the model and say what was done."""
@@ -39,9 +50,9 @@ def fit(
         example=f"model{MODEL_SUFFIX}",
         inputs=(tables.source.data,),
     )
-    in_parts = bool(tables.source.too_large)
+    in_parts = bool(tables.source.too_large or cluster.dask)
     if in_parts:
-        training, learning = collect_training(tables, learning, running)
+        training, learning = collect_training(tables, learning, running, cluster.dask)
     else:
         training = read_training(tables, learning.override)
     if tables.source.is_statistics:

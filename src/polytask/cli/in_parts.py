@@ -6,6 +6,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,28 +26,42 @@ if TYPE_CHECKING:
     from polytask.cli.columns import Copied, Roles, TargetTypeOverride
     from polytask.cli.predicted import Met
     from polytask.comparison.options import Options
+    from polytask.statistics.sources import Source
 
 _PAUSE = 10.0
 
 
 def collect_training(
-    tables: Tables, learning: Learning, running: Running
+    tables: Tables, learning: Learning, running: Running, address: str | None = None
 ) -> tuple[TrainingData, Learning]:
     """Return statistics of a table in place of its rows, and what to learn from them."""
-    sizes = tables.source.too_large
+    # `address` is that of a scheduler of Dask, whose workers read the table.
+    where, sizes = ("dask", {}) if address else ("large", tables.source.too_large)
     folds = ["--folds"] * (learning.folds is not None)
     if not folds and learning.name == SEARCH and learning.penalty and learning.criterion is None:
-        raise ParameterError(LazyMessage("cli.refusal.large_folds", sizes))
-    rows = _LargeTable.of(tables, learning.override, folds)
-    learning = learning.without_folds()
-    estimator = learning.estimator(rows.training, running)
-    if not getattr(estimator, "_fits_moments", bool)():
-        name = type(estimator).__name__ if learning.name == SEARCH else learning.name
-        fields = sizes | {"model": repr(name)}
-        raise IncompatibleError(LazyMessage("cli.refusal.large_model", fields))
-    found = rows.collected(tables, running)
+        raise ParameterError(LazyMessage(f"cli.refusal.{where}_folds", sizes))
+    with nullcontext() if address is None else _workers(address, tables.source) as client:
+        rows = _LargeTable.of(tables, learning.override, folds, client)
+        learning = learning.without_folds()
+        estimator = learning.estimator(rows.training, running)
+        if not getattr(estimator, "_fits_moments", bool)():
+            name = type(estimator).__name__ if learning.name == SEARCH else learning.name
+            fields = sizes | {"model": repr(name)}
+            raise IncompatibleError(LazyMessage(f"cli.refusal.{where}_model", fields))
+        found = rows.collected(tables, running)
     note(LazyMessage("cli.note.no_scores"))
     return found, learning
+
+
+def _workers(address: str, source: RowSource) -> AbstractContextManager[Any]:
+    """Use a cluster of Dask."""
+    if source.data is None or source.is_statistics:
+        raise ParameterError(LazyMessage("cli.refusal.dask_source", {"source": source.name}))
+    try:
+        from polytask.distributed.files import connected
+    except ImportError as error:
+        raise DataError(*error.args) from None
+    return connected(address)
 
 
 def collect_folds(
@@ -71,17 +86,27 @@ class _LargeTable:
     parts: Callable[[], Iterator[Any]]
     roles: Roles
     training: TrainingData
+    # Where workers of Dask read the table.
+    client: Any = None
 
     @classmethod
-    def of(cls, tables: Tables, override: TargetTypeOverride, flags: Sequence[str]) -> _LargeTable:
+    def of(
+        cls,
+        tables: Tables,
+        override: TargetTypeOverride,
+        flags: Sequence[str],
+        client: Any = None,  # noqa: ANN401 - of Dask
+    ) -> _LargeTable:
         """Look at the first rows; `flags` are options of the command that need all of them."""
-        source, sizes = tables.source, tables.source.too_large
-        note(LazyMessage("cli.note.in_parts", sizes))
+        source = tables.source
+        where, sizes = ("dask", {}) if client else ("large", source.too_large)
+        if client is None:
+            note(LazyMessage("cli.note.in_parts", sizes))
         flags = [*spoken_flags(tables.splitting), *flags]
         flags += ["--date-features"] * tables.columns.date_features
         if flags:
             fields = sizes | {"flag": flags[0]}
-            raise ParameterError(LazyMessage("cli.refusal.large_option", fields))
+            raise ParameterError(LazyMessage(f"cli.refusal.{where}_option", fields))
         parts = source.parts()
         first = _first_rows(parts, tables)
         roles = roles_of(tables.columns, list(first.columns), source.name)
@@ -93,8 +118,8 @@ class _LargeTable:
         if training.problem != "regression":
             named = next(kind.name for kind in training.kinds if kind.is_class)
             fields = sizes | {"name": repr(named)}
-            raise IncompatibleError(LazyMessage("cli.refusal.large_classes", fields))
-        return cls(parts, roles, training)
+            raise IncompatibleError(LazyMessage(f"cli.refusal.{where}_classes", fields))
+        return cls(parts, roles, training, client)
 
     def collected(
         self, tables: Tables, running: Running, n_folds: int | None = None
@@ -116,8 +141,9 @@ class _LargeTable:
                     table = table.take(FILE_ROWS.kept)
                 yield table
 
+        source = needed if self.client is None else self._of_workers(tables, chosen)
         found = collect_parts(
-            needed, roles.targets[0] if roles.task is not None else list(roles.targets),
+            source, roles.targets[0] if roles.task is not None else list(roles.targets),
             task_column=roles.task, sample_weight=roles.weight, fold=n_folds,
             random_state=running.seed,
         )  # fmt: skip
@@ -125,6 +151,19 @@ class _LargeTable:
         return replace(
             self.training, X=found, y=None, weight=None, sizes=sizes, n_rows=found.n_rows
         )
+
+    def _of_workers(self, tables: Tables, chosen: Sequence[str]) -> Source:
+        """Return the rows as the workers read them."""
+        from polytask.data.file_parts import file_pieces
+        from polytask.distributed.files import of_files
+
+        missing = tuple(word.strip() for word in tables.source.text.missing_values)
+        pieces = file_pieces(tables.source.name, missing)
+        note(LazyMessage("cli.note.on_dask", {"source": tables.source.name, "n": len(pieces)}))
+        needed = self.roles.targets[0] if tables.columns.drop_missing_target else None
+        # Workers count rows within what they read.
+        FILE_ROWS.header = None
+        return of_files(pieces, chosen, needed, self.client)
 
 
 def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # noqa: ANN401

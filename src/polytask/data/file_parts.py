@@ -46,7 +46,16 @@ def file_parts(
 
     The files are Parquet, Arrow or text, all of one kind, with the same columns.
     """
-    source = os.fspath(path)
+    files, kind = _of_one_kind(os.fspath(path))
+    if kind == "text":
+        return FileParts(TextParts(tuple(files), part_rows, style, missing), tuple(files))
+    opened = {file: _opened(file, kind) for file in files}
+    _refuse_unlike({file: each.schema for file, each in opened.items()})
+    return FileParts(partial(_batches, opened, part_rows, missing), tuple(files))
+
+
+def _of_one_kind(source: str) -> tuple[list[str], str]:
+    """Return the files of a table, and what they all are."""
     if not os.path.exists(source):
         fields = {"path": repr(source), "hint": nearest_file(source)}
         raise DataError(LazyMessage("statistics.refusal.no_file", fields))
@@ -58,11 +67,43 @@ def file_parts(
         if kinds[file] != kind:
             fields = {"folder": source, "file": files[0], "other": file}
             raise DataError(LazyMessage("read.refusal.kinds_of_files", fields))
+    return files, kind
+
+
+@dataclass(frozen=True)
+class FilePiece:
+    """An Arrow file, or a group of rows of a Parquet file, to be read elsewhere."""
+
+    file: str
+    group: int | None
+    missing: tuple[str, ...]
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Return its rows."""
+        try:
+            if self.group is None:
+                table = dataset.dataset(self.file, format="ipc").to_table(columns=list(columns))
+            else:
+                table = pq.ParquetFile(self.file).read_row_group(self.group, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.file, error) from error
+        return with_gaps(with_plain_numbers(table), self.missing)[0]
+
+
+def file_pieces(path: str, missing: tuple[str, ...] = ()) -> list[FilePiece]:
+    """Return pieces of a table in Parquet or Arrow files, which have the same columns."""
+    files, kind = _of_one_kind(path)
     if kind == "text":
-        return FileParts(TextParts(tuple(files), part_rows, style, missing), tuple(files))
-    opened = {file: _opened(file, kind) for file in files}
-    _refuse_unlike({file: each.schema for file, each in opened.items()})
-    return FileParts(partial(_batches, opened, part_rows, missing), tuple(files))
+        raise DataError(LazyMessage("read.refusal.text_pieces", {"source": files[0]}))
+    _refuse_unlike({file: _opened(file, kind).schema for file in files})
+    if kind != "parquet":
+        return [FilePiece(os.path.abspath(file), None, missing) for file in files]
+    # Workers have working folders of their own.
+    return [
+        FilePiece(os.path.abspath(file), group, missing)
+        for file in files
+        for group in range(pq.read_metadata(file).num_row_groups)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,14 @@ import pytest
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose
 
-from polytask import BayesianMultiTaskRegressor, DataError, MultiTaskRegressorCV, distributed
+from polytask import (
+    BayesianMultiTaskRegressor,
+    DataError,
+    MultiTaskRegressorCV,
+    distributed,
+    load,
+)
+from polytask.cli import main
 from polytask.statistics import collect, collect_parts
 
 pytestmark = pytest.mark.slow
@@ -131,3 +138,37 @@ def test_a_partition_that_kills_every_worker_is_one_sentence(client, tmp_path) -
     ddf = ddf.map_partitions(kill, meta=ddf._meta)
     with pytest.raises(DataError, match="every worker that read it was killed"):
         distributed.fit(learned_prior(), ddf, "y", client=client)
+
+
+def test_the_command_line_fits_on_a_cluster(client, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = table().drop(columns="fold")
+    rows.loc[::50, "y"] = np.nan
+    Path("rows").mkdir()
+    for k in range(4):
+        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=100)
+    address = client.scheduler_info()["address"]
+    words = ["fit", "rows", "--task", "site", "--target", "y", "--drop-missing-target"]
+    assert main([*words, "--dask", address, "--out", "far.polytask"]) == 0
+    told = capsys.readouterr().err
+    assert "Workers of Dask read rows, in 12 pieces" in told
+    far = load("far.polytask")
+    assert far.data_card_.n_rows == rows["y"].notna().sum()
+    known = rows.dropna(subset=["y"])
+    found = collect(known.drop(columns="y"), known["y"], task_column="site", encoder=far.encoder_)
+    near = BayesianMultiTaskRegressor().fit(found)
+    assert_allclose(far.predict(rows), near.predict(rows), rtol=1e-9, atol=1e-9)
+    for more, said in {
+        ("--folds", "3"): "--folds needs rows, and with --dask",
+        ("--penalty", "L21"): "cannot be chosen by cross-validation with --dask",
+        ("--model", "separate"): "Model 'separate' needs rows",
+    }.items():
+        assert main([*words, *more, "--dask", address, "--out", "no.polytask"]) == 2
+        assert said in capsys.readouterr().err
+    rows.to_csv("rows.csv", index=False)
+    words[1] = "rows.csv"
+    assert main([*words, "--dask", address, "--out", "no.polytask"]) == 2
+    assert "write Parquet files first" in capsys.readouterr().err
+    assert main([*words, "--dask", "tcp://127.0.0.1:1", "--out", "no.polytask"]) == 2
+    assert "No scheduler of Dask answers at tcp://127.0.0.1:1" in capsys.readouterr().err
+    assert not Path("no.polytask").exists()
