@@ -439,6 +439,8 @@ class Pooled(Baseline):
         features and what `task_effect_` says.
     steps_ : Pipeline or None
         The fitted transformers before `estimator_`, if it was taken out of a pipeline.
+    n_task_columns_ : int
+        How many columns the task effect puts behind the features.
     task_effect_ : str
         A sentence that says how the task effect was put into practice.
     tasks_ : ndarray of shape (n_tasks,)
@@ -500,6 +502,7 @@ class Pooled(Baseline):
         self._effect = prepared.effect
         self._known = rows.task_shares() > 0
         self.task_effect_ = prepared.effect.sentence
+        self.n_task_columns_ = prepared.effect.width(np.array([UNSEEN]))
         if is_classifier(self.estimator):
             # One model, so every task can get every class.
             union = np.asarray(outcomes.union)

@@ -232,7 +232,7 @@ def _finished(
 
 
 # Lines that are named; of more, names would cover one another.
-_NAMED_LINES = 8
+NAMED_LINES = 8
 # Names keep this share of the height apart.
 _APART = 0.07
 # An error this many times farther from the best than the usual one is beyond the axis.
@@ -250,6 +250,7 @@ def error_curve(
     *,
     labels: tuple[str, str] = ("", ""),
     greater_is_better: bool = False,
+    band: str = "",
 ) -> Axes:
     """Draw a held-out error with its standard error against the strength of a penalty."""
     # Shapes: strengths (n,), mean, spread (n,).
@@ -257,7 +258,8 @@ def error_curve(
     order = np.argsort(x)
     x, y, error = x[order], y[order], np.nan_to_num(error[order])
     ax.set_xscale("log")
-    ax.fill_between(x, y - error, y + error, color=COLOURS["unclear"], alpha=0.2, linewidth=0)
+    ax.fill_between(x, y - error, y + error, color=COLOURS["unclear"], alpha=0.2, linewidth=0,
+                    label=band if error.any() else "")  # fmt: skip
     ax.plot(x, y, color=COLOURS["ink"], linewidth=1.2, marker="o", markersize=2.5)
     _limit_upward(ax, y, error, -1.0 if greater_is_better else 1.0)
     _point_at_infinite(ax, x, y)
@@ -281,7 +283,7 @@ def coefficient_lines(
     order = np.argsort(x)
     x, lines = x[order], lines[order]
     reach = np.abs(lines).max(axis=0, initial=0.0)
-    top = [int(k) for k in np.argsort(-reach, kind="stable")[:_NAMED_LINES] if reach[k] > 0]
+    top = [int(k) for k in np.argsort(-reach, kind="stable")[:NAMED_LINES] if reach[k] > 0]
     ax.set_xscale("log")
     rest = [k for k in range(lines.shape[1]) if k not in set(top) and reach[k] > 0]
     ax.plot(x, lines[:, rest], color=COLOURS["line"], linewidth=0.7, zorder=1)

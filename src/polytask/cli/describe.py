@@ -115,8 +115,21 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
             for key, value in scores.beside.items()
         ]
         text = speech("cli.baselines", {"scores": speech.listed(beside)})
+        own, constant = _log_loss(estimator, scores), scores.beside.get("constant", math.inf)
+        if own >= constant:
+            text += speech("cli.held_out.constant")
         found.insert(1, (speech("cli.label.baselines"), text))
     return found
+
+
+def _log_loss(estimator: Any, scores: Scores) -> float:  # noqa: ANN401 - any estimator
+    """Return the log loss of classes on held-out rows, minus infinity where it is not that."""
+    from sklearn.base import is_classifier
+
+    if not is_classifier(estimator):
+        return -math.inf
+    searched = -float(getattr(estimator, "best_score_", math.inf))
+    return searched if scores.own is None else scores.own
 
 
 def describe(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
@@ -157,6 +170,9 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
         return []
     weights = estimator.task_weight_
     found = f"alpha={estimator.alpha_:.4g}, task_weight={weights!r}"
+    if hasattr(estimator.best_penalty_, "members"):
+        both = {"alpha": f"{estimator.alpha_:.4g}", "weights": repr(weights)}
+        found = speech("cli.strength.terms", both)
     if isinstance(weights, str):
         found = speech(f"cli.strength.{weights}", {"found": found})
     strength = (speech("cli.label.strength"), found)
@@ -239,12 +255,14 @@ def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any 
         return text
     columns = encoder.report_.columns
     parts = {
-        "categories": [c.name for c in columns if c.levels],
         "joined": [c.name for c in columns if c.joined],
         "filled": [c.name for c in columns if c.missing],
         "constant": list(encoder.report_.constant),
         "dropped": list(encoder.report_.dropped),
     }
+    if made := [c.name for c in columns if c.levels]:
+        shown: dict[str, str | int] = {"n": text, "columns": len(columns), "names": named(made)}
+        text = speech("cli.features.made", shown)
     said = [
         speech(f"cli.features.{key}", {"names": named(names)})
         for key, names in parts.items()

@@ -113,6 +113,7 @@ def _say_path(path: RegularizationPath, asked: int, speech: Translator) -> None:
 
     say_pair(speech("cli.label.penalty"), short(path.penalty))
     with_folds, measure = path.scores.shape[1] > 1, path.measure.label.text(speech)
+    is_loss = path.measure.name == "loss"
     places = {"best": path.best, "one_se": path.one_se, "chosen": path.chosen}
     names: dict[int, list[str]] = {}
     for name, place in places.items():
@@ -125,18 +126,19 @@ def _say_path(path: RegularizationPath, asked: int, speech: Translator) -> None:
     shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
     columns = {
         speech("column.strength"): [f"{path.alphas[k]:.4g}" for k in shown],
-        measure: [f"{path.value[k]:.4g}" for k in shown],
+        speech("cli.path.error") if is_loss else measure: [f"{path.value[k]:.4g}" for k in shown],
     }
     if path.df is not None:
         columns[speech("cli.path.df")] = [f"{path.df[k]:.1f}" for k in shown]
     elif with_folds:
         columns[speech("column.standard_error")] = [f"{path.standard_error[k]:.2g}" for k in shown]
-    columns[speech("column.features")] = [f"{path.kept[k]:,}" for k in shown]
-    columns[speech("column.rank")] = [f"{path.ranks[k]:,}" for k in shown]
+    columns[speech("cli.path.features")] = [f"{path.kept[k]:,}" for k in shown]
+    columns[speech("cli.path.rank")] = [f"{path.ranks[k]:,}" for k in shown]
     columns[""] = [speech.listed(names.get(k, [])) for k in shown]
     rows = list(zip(*columns.values(), strict=True))
     say()
-    say_table(speech("cli.path.title"), tuple(columns), rows, tuple(range(len(columns) - 1)))
+    title = speech(f"cli.path.title{'.error' if is_loss else ''}", {"measure": measure})
+    say_table(title, tuple(columns), rows, tuple(range(len(columns) - 1)))
     # The best strength has no neighbour on one side, which may be better.
     if n > 1 and path.best in (0, n - 1):
         end = "weakest" if path.best else "strongest" if path.kept[0] else "nothing"

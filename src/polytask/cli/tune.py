@@ -237,6 +237,8 @@ def tune(
         )
     say_data(training, speech)
     named = ", ".join(said(name, given, speech) for name, given in space.items())
+    if any(short(name).startswith("p0.") for name in space):
+        named = speech("cli.tune.terms", {"searched": named})
     say_pair(speech("cli.label.searched"), named)
     storage = search.storage or f"{path}{_STORAGE}"
     waiting = running.waiting("cli.tune.trying", estimator)
@@ -293,7 +295,9 @@ def _say_found(found: Tuned, speech: Translator, whole: bool) -> None:
         speech("cli.label.trials"), speech(f"cli.tune.{'pruned' if pruned else 'trials'}", fields)
     )
     if shares := _importance(found):
-        say_pair(speech("cli.label.importance"), shares)
+        said_shares = speech("cli.tune.importance", {"shares": shares})
+        say_pair(speech("cli.label.importance"), said_shares)
+    say()
     right = tuple(range(len(names) + 1))
     measure = speech("cli.tune.score", {"measure": score_name(found.estimator, speech)})
     say_table(speech("cli.tune.title"), (*names, measure), rows[:_SHOWN], right)

@@ -100,9 +100,6 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
             **{name: _said(value) for name, value in vars(options).items() if name not in free},
             "metric": metric,
             "splits": scheme_of(options),
-            # What finished fits hold: 2 since every row is held out once, 3 since the losses of
-            # inner splits are kept, 4 since models of all rows are described by records.
-            "plan": 4,
             "groups": _digest(options.groups),
             "time": _digest(options.time),
         },
@@ -130,7 +127,9 @@ def journal_header(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     return {
         "kind": "comparison",
         "data": lock["data"],
-        "settings": lock["settings"],
+        # What finished fits hold: 2 since every row is held out once, 3 since the losses of
+        # inner splits are kept, 4 since models of all rows are described by records.
+        "settings": {**lock["settings"], "plan": 4},
         "seed": lock["seed"],
         "models": models,
         "polytask": lock["versions"]["polytask"],
@@ -251,7 +250,8 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     lock = make_lock(study, encoded, options, metric)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
-    lock["target"] = target if isinstance(target, str) else ""
+    if isinstance(target, str) and target:
+        lock["target"] = target
     work = _FitWork(plan, lock, started)
     related = None
     if collected is None:

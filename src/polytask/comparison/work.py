@@ -352,20 +352,25 @@ def is_relative(metric: Metric) -> bool:
 
 
 def nonzero(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
-    """Return how many coefficients are not zero, None where a model has none."""
+    """Return how many coefficients of features are not zero, None where a model has none."""
     if hasattr(model, "coef_"):
         return int(np.count_nonzero(model.coef_))
     inner: Mapping[Any, Any] = getattr(model, "estimators_", None) or {}
     held = list(inner.values()) if inner else [getattr(model, "estimator_", None)]
-    counts = [_coefficients(estimator) for estimator in held]
+    # Columns of tasks, which stand behind the features, are intercepts.
+    others = getattr(model, "n_task_columns_", 0)
+    counts = [_coefficients(estimator, others) for estimator in held]
     return None if any(c is None for c in counts) else int(sum(c for c in counts if c is not None))
 
 
-def _coefficients(estimator: Any) -> int | None:  # noqa: ANN401 - any estimator
+def _coefficients(estimator: Any, others: int) -> int | None:  # noqa: ANN401 - any estimator
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     if type(last).__name__.startswith("Dummy"):
         return 0
-    return int(np.count_nonzero(last.coef_)) if hasattr(last, "coef_") else None
+    if not hasattr(last, "coef_"):
+        return None
+    coef = np.asarray(last.coef_)
+    return int(np.count_nonzero(coef[..., : coef.shape[-1] - others]))
 
 
 def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator

@@ -205,7 +205,8 @@ class RegularizationPath:
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
         panels = charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
         say, marks = Translator(lang), self.marks(lang)
-        label = self.measure.label.text(say)
+        is_loss = self.measure.name == "loss"
+        label = say("strength.error") if is_loss else self.measure.label.text(say)
         charts.figures.error_curve(
             panels[0],
             self.alphas,
@@ -213,10 +214,14 @@ class RegularizationPath:
             self.standard_error,
             marks,
             labels=("", label[:1].upper() + label[1:]),
+            band=say("strength.band"),
             greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)
-        titles = say("column.strength"), say(f"strength.upward.{kind}")
+        upward = say(f"strength.upward.{kind}")
+        if lines.shape[1] > charts.figures.NAMED_LINES:
+            upward = say("strength.blue", {"what": upward, "n": charts.figures.NAMED_LINES})
+        titles = say("strength.across"), upward
         charts.figures.coefficient_lines(
             panels[1], self.alphas, lines, names, marks, labels=titles
         )

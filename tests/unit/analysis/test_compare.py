@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from polytask import (
@@ -532,3 +533,13 @@ def test_the_time_of_1000_predictions_is_that_of_one_call(monkeypatch) -> None:
     result = compare(X, y, task=task, models=["separate", "pooled"], n_jobs=1)
     assert [row.predict_seconds for row in result.models] == [1.0, 1.0]
     assert sizes.count(1000) == 1
+
+
+@pytest.mark.parametrize("effect", ["none", "intercept", "category"])
+@pytest.mark.parametrize("estimator", [Ridge(), LogisticRegression()])
+def test_coefficients_are_counted_without_intercepts(estimator: Any, effect: str) -> None:
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((60, 4)), np.repeat(["a", "b", "c"], 20)
+    y = X.sum(axis=1) + rng.standard_normal(60)
+    y = y > 0 if isinstance(estimator, LogisticRegression) else y
+    assert _run.nonzero(Pooled(estimator, effect).fit(X, y, task=task)) == 4

@@ -89,7 +89,7 @@ def test_a_shift_needs_no_targets_of_new_rows(run, files, plain):
         "old.csv", "--out", "more.polytask",
     )  # fmt: skip
     assert done.status == 0, done.err
-    assert "Weighted to look like the new rows" in done.out
+    assert "with these weights they count as" in done.out
 
 
 def test_a_new_target_is_a_new_task(run, plain):

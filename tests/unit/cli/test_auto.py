@@ -35,7 +35,7 @@ def test_it_writes_what_python_finds(run, exams):
     assert done.status == 0, done.err
     assert "polytask predict m.polytask" in done.out
     assert "pooled + intercepts" in done.out
-    assert "R2 against the training mean" in done.out
+    assert "R2 (against the training mean)" in done.out
     model = load("m.polytask")
     same = AutoMultiTaskRegressor(["pooled + intercepts", "separate"], task_column="school")
     same.fit(exams[["school", "x", "z"]], exams["score"])

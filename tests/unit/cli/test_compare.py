@@ -104,6 +104,8 @@ def test_printed_line_works_as_printed_twice(run, there, finished):
 def test_lock_says_what_was_run(there):
     lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
     assert {"data", "settings", "seed", "versions", "threads", "command"} <= set(lock)
+    assert "plan" not in lock["settings"]
+    assert "target" not in lock
     command = lock["command"]
     assert command["options"]["models"] == ["separate", "pooled", "near the mean"]
     assert list(command["files"]) == ["a.csv"]

@@ -148,7 +148,7 @@ def test_unseen_tasks_are_refused_or_predicted_from_what_is_shared(run, plain):
     assert not Path("p.csv").exists()
     done = _predict(run, "m.polytask", "b.csv", "--unseen-tasks", "shared")
     assert "80 rows of 3 tasks that were not in training (q, r, s)" in done.err
-    assert _notes() == [""] * 40 + ["unseen task"] * 80
+    assert _notes() == [""] * 40 + ["task not in training"] * 80
 
 
 def test_new_levels_are_noted(run, plain):
@@ -160,12 +160,12 @@ def test_new_levels_are_noted(run, plain):
     plain.loc[9, "x"] = 1e300
     plain.to_csv("b.csv", index=False)
     done = _predict(run, "m.polytask", "b.csv")
-    assert "levels that were not in training in 1 row: 'green'" in done.err
+    assert "values that were not in training in 1 row: 'green'" in done.err
     assert "in 1 row, such as 1e+300." in done.err
     assert _notes()[7:10] == [
-        "new level colour=green",
+        "category not in training: colour=green",
         "x missing",
-        "far outside training x=1e+300",
+        "far outside the range in training: x=1e+300",
     ]
 
 
@@ -193,7 +193,7 @@ def test_true_is_no_task_called_1_among_others(run, plain):
     _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
     plain.head(9).assign(g=True).to_csv("b.csv", index=False)
     _predict(run, "m.polytask", "b.csv", "--unseen-tasks", "shared")
-    assert _notes() == ["unseen task"] * 9
+    assert _notes() == ["task not in training"] * 9
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,9 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
     plain.to_csv("a.csv", index=False)
     done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--penalty", "L21", "--folds", "2")
     assert "MultiTaskRegressorCV with L21(alpha=" in done.out
-    assert "R2 against the training mean 0.9" in done.out
+    assert "R2 (against the training mean) 0.9" in done.out
     model = load("m.polytask")
-    assert f"training mean {model.held_out_score_:.4g} (standard error" in done.out
+    assert f"training mean) {model.held_out_score_:.4g} (standard error" in done.out
     assert "duality gap, a proven bound" in done.out
     assert repr(load("m.polytask").best_penalty_).startswith("L21(")
 
@@ -223,9 +223,9 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
 @pytest.mark.parametrize(
     ("model", "several", "name"),
     [
-        (MultiTaskRegressor(), False, "R2 against the training mean"),
-        (MultiTaskRegressor(loss="huber"), False, "R2 against the training mean"),
-        (MultiTaskRegressor(), True, "mean R2 of the targets, each against its training mean"),
+        (MultiTaskRegressor(), False, "R2 (against the training mean)"),
+        (MultiTaskRegressor(loss="huber"), False, "R2 (against the training mean)"),
+        (MultiTaskRegressor(), True, "mean R2 of the targets (each against its training mean)"),
         (MultiTaskRegressor(loss="poisson"), False, "explained share of the deviance"),
         (
             MultiTaskRegressor(loss="quantile(0.9)"),
@@ -233,7 +233,7 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
             "mean over targets of the explained share of the quantile loss",
         ),
         (MultiTaskModel(), True, "mean over tasks of the explained share of the loss"),
-        (SingleTask(LinearRegression()), False, "R2 against the training mean"),
+        (SingleTask(LinearRegression()), False, "R2 (against the training mean)"),
         (MultiTaskClassifier(), False, "accuracy"),
         (MultiTaskClassifier(), True, "mean accuracy of the targets"),
     ],
@@ -527,7 +527,7 @@ def test_every_model_is_scored_on_the_rows_that_are_asked_for(run, plain, way):
         [line for line in done.out.splitlines() if line.startswith("Held out")]
         for done in (plainly, asked)
     )
-    assert here.endswith("in 3 folds.")
+    assert here.endswith("on the held-out rows of all 3 folds together.")
     assert here.split(",")[0] != there.split(",")[0]
 
 
@@ -537,7 +537,7 @@ def test_a_score_that_is_not_known_says_why(run, plain):
     words = ("--task", "g", "--target", "y", "--time", "when", "--model", "separate")
     done = run("fit", "a.csv", *words, "--out", "m.polytask")
     assert done.status == 0
-    assert "R2 against the training mean n/a" in done.out
+    assert "R2 (against the training mean) n/a" in done.out
     assert "nan" not in done.out
     assert "in some folds, tasks 'b', 'c' have no row to learn from" in done.err
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 
 from polytask import compare, load
@@ -138,3 +139,14 @@ def test_no_score_without_baselines(run, plain, score):
     done = run("fit", "a.csv", *words)
     (line,) = [line for line in done.out.splitlines() if line.startswith("Baselines")]
     assert score in line
+
+
+def test_a_model_of_classes_that_is_no_better_than_constants_says_so(run, plain):
+    rng = np.random.default_rng(0)
+    noise = plain.assign(y=rng.choice(["yes", "no"], len(plain)))
+    noise.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", "multitask", "--penalty", "L2(1e-5)")
+    done = run("fit", "a.csv", *words, "--out", "m.polytask")
+    assert done.status == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if line.startswith("Baselines")]
+    assert line.endswith("; the model is no better than these constants")

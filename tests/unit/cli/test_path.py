@@ -32,12 +32,16 @@ def test_it_writes_what_python_finds(run, plain):
     np.testing.assert_allclose(found["size of x"], path.sizes[:, 0], rtol=1e-12)
     assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
     assert "Wrote p.png and p.csv." in done.out
-    for words in ("best, chosen", "one standard error", f"L21(alpha={path.penalty.alpha:.4g})"):
+    for words in (
+        "best, chosen",
+        "strongest within one standard error of the best",
+        f"L21(alpha={path.penalty.alpha:.4g})",
+    ):
         assert words in done.out
     assert "task_weight='size' (every row counts the same)" in done.out
     assert "combinations of settings (penalty, strength, weights of tasks, intercepts)" in done.out
     model.fit(plain[["g", "x", "z"]], plain["y"])
-    assert f"R2 against the training mean {model.held_out_score_:.4g} (standard" in done.out
+    assert f"R2 (against the training mean) {model.held_out_score_:.4g} (standard" in done.out
 
 
 @pytest.mark.slow
@@ -54,6 +58,17 @@ def test_rule_lines_groups_and_classes(run, plain):
     assert "x, a" in text
     done = run(*words, "--target", "passed", "--features", "x,z", "--out", "c.png")
     assert done.status == 0, done.err
+
+
+def test_a_search_from_coarse_to_fine_says_how_many_strengths_it_tried(run, plain):
+    plain.assign(passed=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "passed", "--features", "x,z", "--penalty", "L21")
+    done = run("path", "a.csv", *words, "--strengths", "24", "--folds", "3", "--out", "p.png")
+    assert done.status == 0, done.err
+    n = len(pd.read_csv("p.csv"))
+    assert n < 24
+    assert f"Strengths    {n} of 24 tried" in done.out
+    assert "Error: log loss on held-out rows." in done.out
 
 
 def test_a_criterion_replaces_the_folds(run, plain):

@@ -165,9 +165,7 @@ def test_a_row_of_weight_zero_does_not_count():
 def test_rare_levels_are_joined():
     colours = ["a"] * 5 + ["b"] * 4 + ["c"] * 2 + ["d"] * 2 + ["e"]
     table = pd.DataFrame({"colour": colours})
-    sentence = (
-        "Column 'colour' has 5 levels, more than max_levels=4: the 2 rarest share one feature."
-    )
+    sentence = "Column 'colour' has 5 different values, more than max_levels=4: the 2 rarest share one feature."
     encoder = TableEncoder(max_levels=4)
     with pytest.warns(DataWarning) as caught:
         encoder.fit(table)
@@ -209,11 +207,11 @@ def test_new_levels_are_counted_and_named():
     encoder = TableEncoder().fit(pd.DataFrame({"colour": ["red", "blue"], "x": [1.0, 3.0]}))
     new = pl.DataFrame({"colour": ["green", "red", "绿", "green", None], "x": [1, 2, None, 4, 5]})
     expected = (
-        "Column 'colour' has levels that were not in training in 3 rows: 'green', '绿'. "
-        "Column 'colour' is missing in 1 row but was never missing in training; the median was "
-        "put in its place (for categories: no level at all). "
-        "Column 'x' is missing in 1 row but was never missing in training; the median was put in "
-        "its place (for categories: no level at all)."
+        "Column 'colour' has values that were not in training in 3 rows: 'green', '绿'. "
+        "Column 'colour' is missing in 1 row but was never missing in training: the training "
+        "median was put in its place (in a column of categories: none of them). "
+        "Column 'x' is missing in 1 row but was never missing in training: the training "
+        "median was put in its place (in a column of categories: none of them)."
     )
     with pytest.warns(DataWarning) as caught:
         X = encoder.transform(new)

@@ -81,7 +81,7 @@ def test_the_marks_are_those_of_the_rules(path):
         assert (again.chosen, again.best, again.one_se) == (place, path.best, path.one_se)
         assert next(iter(again.marks().values())) == model.alpha_
     assert path.one_se < path.best
-    assert list(path.marks()) == ["chosen: best score", "one standard error"]
+    assert list(path.marks()) == ["chosen: best score", "strongest within one standard error"]
     assert list(path.marks("zh")) == ["选用：最佳得分", "一个标准误"]
 
 

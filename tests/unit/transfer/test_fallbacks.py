@@ -208,7 +208,7 @@ def test_a_shift_with_new_rows_of_one_class(make, count):
     assert set(report.scores) == {"adapted", "source", "pooled"}
     assert set(report.untried) == {"target"}
     assert "two classes" in report.untried["target"]
-    assert "because these rows do not allow it: new rows only." in report.summary()
+    assert "because these rows do not allow it: a model of the new rows alone." in report.summary()
     assert "仅用新数据" in report.summary("zh")
     assert found.predict(far, task=["far"] * 12).mean() > 0.5
 
