@@ -129,7 +129,7 @@ def test_model(run, pupils):
     done = run("inspect", "m.polytask")
     assert done.status == 0, done.err
     assert "MultiTaskClassifier with L21(fraction=0.1)" in done.out
-    assert "4 by '学校'" in done.out
+    assert "4, named by column '学校'" in done.out
     assert "duality gap, a proven bound" in done.out
     facts = json.loads(run("inspect", "m.polytask", "--json").out)
     assert facts["class"] == "MultiTaskClassifier"

@@ -165,7 +165,10 @@ def test_a_row_of_weight_zero_does_not_count():
 def test_rare_levels_are_joined():
     colours = ["a"] * 5 + ["b"] * 4 + ["c"] * 2 + ["d"] * 2 + ["e"]
     table = pd.DataFrame({"colour": colours})
-    sentence = "Column 'colour' has 5 different values, more than max_levels=4: the 2 rarest share one feature."
+    sentence = (
+        "Column 'colour' has 5 different values, more than max_levels=4: "
+        "the 2 rarest share one feature."
+    )
     encoder = TableEncoder(max_levels=4)
     with pytest.warns(DataWarning) as caught:
         encoder.fit(table)
