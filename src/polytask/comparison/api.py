@@ -250,8 +250,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     lock = make_lock(study, encoded, options, metric)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
-    if isinstance(target, str) and target:
-        lock["target"] = target
+    lock |= {"target": target} if target and isinstance(target, str) else {}
     work = _FitWork(plan, lock, started)
     related = None
     if collected is None:

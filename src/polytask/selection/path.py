@@ -138,20 +138,15 @@ def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     scoring = getattr(model, "_judged_by", model.scoring)
     best = LazyMessage("strength.best")
     if scoring is None:
-        label = LazyMessage(f"measure.{_loss_kind(model)}")
+        usual = is_classifier(model) and model.loss != "squared_hinge"
+        kind = "log_loss" if usual else "squared" if model.loss in ("auto", "squared") else "loss"
+        label = LazyMessage(f"measure.{kind}")
         measure = Measure("loss", label, greater_is_better=False, best=best)
     else:
         label = LazyMessage("measure.score", {"score": scoring})
         label = LazyMessage("measure.r2_within") if scoring == "r2" else label
         measure = Measure(scoring, label, greater_is_better=True, best=best)
     return model.alpha_scores_, measure, None
-
-
-def _loss_kind(model: Any) -> str:  # noqa: ANN401 - a fitted search
-    """Return which words say what the loss of a search is."""
-    if is_classifier(model):
-        return "loss" if model.loss == "squared_hinge" else "log_loss"
-    return "squared" if model.loss in ("auto", "squared") else "loss"
 
 
 def _by_criterion(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
