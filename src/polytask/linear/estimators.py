@@ -22,13 +22,14 @@ from polytask.linear.fitting import (
     check_solver_settings,
     fit_problem,
 )
-from polytask.linear.further import further_statistics, placed
+from polytask.linear.further import further_statistics, placed, refuse_nameless
 from polytask.linear.problem import build_problem, parts_term
 from polytask.losses import PiecewiseLinear
 from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.solvers import Solution, Solver
 from polytask.statistics import TaskStatistics
+from polytask.statistics.one_part import of_all_parts
 
 
 @dataclass(eq=False, repr=False)
@@ -227,8 +228,9 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
         Parameters
         ----------
         X, y, task, sample_weight
-            As in :meth:`fit`. Where several calls have missing cells in a table, give statistics
-            that were collected with one encoder; a warning says so.
+            As in :meth:`fit`. Where columns of a table would become features in another way
+            than before, as where several calls have missing cells, the rows are refused: give
+            statistics of them that were all collected with one encoder.
         forget : float, default=0.0
             For data that drift: before these rows are added, the weights of all earlier ones are
             multiplied by ``1 - forget``, a number in (0, 1]. With 0.1 a row counts as 0.9 rows
@@ -245,7 +247,8 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
         DataError
             If the rows cannot be used.
         IncompatibleError
-            If their columns are others than those of earlier calls.
+            If their columns are others than those of earlier calls, or become other features, or
+            are dates.
         AttributeError
             If the loss needs all rows at once, or the model was fitted by ``fit`` or comes from
             ``adapt``, which keep no statistics; its cause says which.
@@ -269,14 +272,20 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
         kept = 1.0 - below_one(forget, "forget", owner)
         self._check_reading()
         earlier: TaskStatistics | None = getattr(self, "statistics_", None)
-        if earlier is not None and not isinstance(X, TaskStatistics):
-            check_columns(self._schema, X, task)
+        if not isinstance(X, TaskStatistics):
+            if self.date_features:
+                raise IncompatibleError(
+                    LazyMessage("linear.refusal.further_dates", {"owner": owner})
+                )
+            if earlier is not None:
+                check_columns(self._schema, X, task)
+                refuse_nameless(earlier, X, y, task, self.task_column, owner)
         total = further_statistics(X, y, task, sample_weight, self.task_column, owner)
         start = None
         if earlier is not None:
             total = kept * earlier + total
             start = placed(self.solution_, earlier, total)
-        read = self._read_collected(total)
+        read = self._read_collected(of_all_parts(total, owner))
         self._keep_columns(read)
         self._solve(read.data, start)
         self._keep_training(read, total)

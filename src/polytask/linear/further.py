@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from polytask._estimator.training import TaskColumn, refuse_beside_statistics
+from polytask._estimator.training import TaskColumn, is_wide, refuse_beside_statistics
+from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 from polytask.solvers import Solution
@@ -31,6 +33,22 @@ def further_statistics(
     if found is None:
         raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": owner}))
     return found
+
+
+def refuse_nameless(
+    earlier: TaskStatistics,
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    task_column: TaskColumn,
+    owner: str,
+) -> None:
+    """Refuse rows of which it is not said which of several tasks they belong to."""
+    named = task is not None or task_column is not None or isinstance(X, TaskData | Mapping)
+    if named or is_wide(y) or len(earlier.tasks) < 2:
+        return
+    fields = {"owner": owner, "n": len(earlier.tasks)}
+    raise DataError(LazyMessage("estimator.refusal.which_task", fields))
 
 
 def placed(solution: Solution, before: TaskStatistics, now: TaskStatistics) -> Solution:

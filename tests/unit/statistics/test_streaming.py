@@ -104,6 +104,16 @@ def test_pieces_are_all_rows_with_weights_that_decay(form, forget):
     assert model.data_card_.n_rows == N
 
 
+def test_a_later_piece_may_lack_the_labels_of_a_target():
+    r = rows()
+    lacking = np.where(np.arange(5) == 2, np.nan, r["Y"])
+    model = MultiTaskRegressor(PENALTIES["coupling"], tol=1e-13)
+    model.partial_fit(r["X"], r["Y"]).partial_fit(r["X"], lacking)
+    same = MultiTaskRegressor(PENALTIES["coupling"], tol=1e-13)
+    same.fit(np.vstack([r["X"]] * 2), np.vstack([r["Y"], lacking]))
+    assert_alike(model, same)
+
+
 @pytest.mark.parametrize("loss", ["squared", "square_root"])
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_every_kind_of_penalty_goes_on(penalty, loss):
@@ -263,6 +273,12 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing():
         model.partial_fit(collect(data[0][:, :2], *data[1:]))
     with pytest.raises(DataError, match="row 3"):
         model.partial_fit(np.where(np.arange(80)[:, None] == 3, np.nan, data[0]), *data[1:])
+    with pytest.raises(DataError, match="4 tasks"):
+        model.partial_fit(*data[:2])
+    with pytest.raises(IncompatibleError, match="date_features must be False"):
+        MultiTaskRegressor(date_features=True).partial_fit(*data)
+    with pytest.raises(DataError, match=r"y of MultiTaskRegressor\.partial_fit"):
+        MultiTaskRegressor().partial_fit(r["X"], np.where(np.arange(5) == 2, np.nan, r["Y"]))
     with pytest.raises(DataError, match="has no rows"):
         model.partial_fit(*data, sample_weight=np.zeros(80))
     assert_allclose(model.coef_, before)
