@@ -259,14 +259,15 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
         --------
         >>> import numpy as np
         >>> from polytask import MultiTaskRegressor
+        >>> from polytask.penalties import toward_mean
         >>> rng = np.random.default_rng(0)
-        >>> model = MultiTaskRegressor()
+        >>> model = MultiTaskRegressor(toward_mean(1.0))
         >>> for week in range(20):
         ...     X, shop = rng.normal(size=(30, 2)), np.repeat(["a", "b", "c"], 10)
         ...     y = X[:, 0] * (1 if week < 10 else 3) + 0.1 * rng.normal(size=30)
         ...     model = model.partial_fit(X, y, task=shop, forget=0.5)
         >>> model.coef_[:, 0].round(1).tolist()
-        [2.8, 2.8, 2.8]
+        [3.0, 3.0, 3.0]
         """
         owner = f"{type(self).__name__}.partial_fit"
         kept = 1.0 - below_one(forget, "forget", owner)
