@@ -160,3 +160,29 @@ def test_curvatures_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("polytask.linear.in_parts._MOST", 50.0)
     with pytest.raises(DataError, match="4 features and 3 tasks"):
         both(BayesianMultiTaskClassifier(), table_of(300, 3, 9), 100)
+
+
+def test_partitions_of_dask_are_read_where_they_are() -> None:
+    dd = pytest.importorskip("dask.dataframe")
+    table = table_of(500, 5, 10).drop(columns="weight")
+    encoder = TableEncoder().fit(table[NAMES])
+    model = BayesianMultiTaskClassifier(structure="scalar", tol=1e-9, task_column="town")
+    found = fit_parts(clone(model), dd.from_pandas(table, npartitions=3), "ill", encoder=encoder)
+    assert_same(found, clone(model).fit(table.drop(columns="ill"), table["ill"]))
+
+
+@pytest.mark.slow
+def test_many_features_have_variances_of_their_own() -> None:
+    rng = np.random.default_rng(11)
+    names = [f"f{j}" for j in range(105)]
+    table = pd.DataFrame(rng.normal(size=(3000, 105)), columns=names)
+    task = rng.integers(4, size=3000)
+    W = 0.3 * rng.normal(size=(105, 1)) + 0.1 * rng.normal(size=(105, 4))
+    eta = np.einsum("ij,ji->i", table.to_numpy(), W[:, task])
+    table["town"], table["ill"] = task, rng.random(3000) < 1 / (1 + np.exp(-eta))
+    encoder = TableEncoder().fit(table[names])
+    model = BayesianMultiTaskClassifier(structure="diagonal", tol=1e-8, task_column="town")
+    found = fit_parts(
+        clone(model), lambda: (table[k::3] for k in range(3)), "ill", encoder=encoder
+    )
+    assert_same(found, clone(model).fit(table.drop(columns="ill"), table["ill"]), atol=1e-5)
