@@ -9,6 +9,7 @@ evaluated anew, until it stays the best.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ Run = Callable[[Sequence[Request | None]], Sequence[TaskSums | None]]
 Steps = Generator[Request, TaskSums, LearnedLaplace]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def task_sums(labelled: Labelled, asked: Request) -> TaskSums:
     """Return the sums of the losses of some rows."""
     W, losses = asked.W, labelled.losses
@@ -113,6 +115,7 @@ class Expansion:
     sums: TaskSums
     tasks: Index
 
+    @np.errstate(over="ignore", invalid="ignore")
     def mode(self, beliefs: Beliefs) -> Mode:
         """Return the posterior mode."""
         W, sums, spread = self.W, self.sums, beliefs.spread
@@ -148,6 +151,7 @@ class ExpandedEngine:
         self.copies = problem.copies[self.varying]
         self._independent = model.structure.independent and len(self.varying) > _WIDE
 
+    @np.errstate(over="ignore", invalid="ignore")
     def beliefs(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Beliefs:
         """Return a prior."""
         spread = Spread.of(factor, self.varying)
@@ -209,9 +213,10 @@ class _Learning:
             found = maximise(marginal, best.params, _SHARE * tol, max_iter, expect=expect)
             n_iter, expect = n_iter + found.n_iter, False
             goal = path.extrapolated(best.params, found.at.params)
+            goal = np.clip(goal, *marginal.bounds())
             better = None
             if best.residual > _SLOW * before:
-                # Tasks of few rows come near in small steps: those that they point to are tried.
+                # Where tasks have few rows, steps are short: where they lead to is tried first.
                 better = yield from self._ahead(marginal, goal, best, 1)
             if better is None:
                 better = yield from self._ahead(marginal, found.at.params, best, _MOST_HALVINGS)
@@ -231,10 +236,12 @@ class _Learning:
         """Go from the best prior towards another as far as that is better; None if it is not."""
         params = target
         for _ in range(attempts):
-            found, at = yield from self._evaluated(marginal, params)
-            slack = _ROUNDING * (1.0 + abs(best.value))
-            if at.value <= best.value + slack * (at.residual < best.residual):
-                return found, at
+            # A prior may be so far away that no digits are left of its evidence.
+            with contextlib.suppress(np.linalg.LinAlgError):
+                found, at = yield from self._evaluated(marginal, params)
+                slack = _ROUNDING * (1.0 + abs(best.value))
+                if at.value <= best.value + slack * (at.residual < best.residual):
+                    return found, at
             params = best.params + 0.5 * (params - best.params)
         return None
 
@@ -247,13 +254,16 @@ class _Learning:
         beliefs = engine.beliefs(factor, marginal.mean_variance(params), marginal.losses(params))
         self.last = yield from self._at_mode(engine.expansion, beliefs)
         moved = self._marginal(marginal.model, self.last)
-        return moved, moved.evaluate(params)
+        with np.errstate(all="ignore"):
+            return moved, moved.evaluate(params)
 
     def _at_mode(
         self, last: Expansion, beliefs: Beliefs
     ) -> Generator[Request, TaskSums, Expansion]:
         """Return the expansion about the posterior mode, by Newton's method."""
         mode, q, n_tasks = last.mode(beliefs), len(beliefs.spread.varying), len(last.W)
+        if not np.isfinite(mode.objective):
+            raise np.linalg.LinAlgError
         # Whatever the prior is, the objective is known at zero.
         here = Point(np.zeros(last.W.shape[1]), np.zeros((n_tasks, q)))
         value, slope, share, known = self.origin.sums.value, 0.0, 1.0, self.origin
@@ -275,6 +285,7 @@ class _Learning:
         return known
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _covariances(mode: Mode, n_tasks: int) -> Array:
     """Return the posterior covariances of the coefficients of all tasks, (n_tasks, p, p)."""
     p = len(mode.point.mean)

@@ -148,6 +148,19 @@ def test_the_model_is_saved_and_learns_on(tmp_path: Any) -> None:
     np.testing.assert_allclose(loaded.coef_, other.coef_, atol=1e-6)
 
 
+def test_a_prior_that_is_far_too_far_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def far(path: Any, params: Any, goal: Any) -> Any:
+        asked.append(goal)
+        return np.full_like(goal, 1e160)
+
+    asked: list[Any] = []
+    monkeypatch.setattr("polytask.bayes.laplace_parts._Path.extrapolated", far)
+    monkeypatch.setattr("polytask.bayes.laplace_parts._SLOW", 0.0)
+    model = BayesianMultiTaskClassifier(structure="diagonal", tol=1e-8)
+    assert_same(*both(model, table_of(900, 8, 2), 900), atol=1e-5)
+    assert len(asked) > 1
+
+
 def test_what_does_not_converge_says_so() -> None:
     model = BayesianMultiTaskClassifier(structure="diagonal", max_iter=1, tol=1e-12)
     with pytest.warns(ConvergenceWarning):
