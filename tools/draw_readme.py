@@ -15,7 +15,7 @@ WORDS = {
     "separate": "one model per woman",
     "pooled + intercepts": "one model, an intercept per woman",
     "separate, one strength": "one model per woman, one penalty strength for all",
-    "learned prior": "the women learned together (learned prior)",
+    "learned prior": "one model per woman that learns from the others",
 }
 
 

@@ -42,7 +42,7 @@ def say_data(training: TrainingData, speech: Translator, *, error: bool = False)
     sizes = list(training.sizes.values())
     fields: dict[str, str | int] = {
         "n": len(sizes), "least": min(sizes), "most": max(sizes),
-        "median": f"{median(sizes):,.0f}",
+        "median": f"{median(sizes):,.6g}",
     }  # fmt: skip
     alike = "equal" if min(sizes) == max(sizes) else "unequal"
     tasks = speech(f"cli.tasks.{alike}", fields)

@@ -131,6 +131,13 @@ class CompleteSplits:
         return found._replace(error=math.nan, freedom=0.0) if self._few_clusters else found
 
     @cached_property
+    def unlike(self) -> bool:
+        """Whether tasks have classes of their own, so that scores are means over tasks."""
+        study = self.plan.study
+        found = map(study.classes, range(study.data.n_tasks))
+        return len({None if c is None else tuple(c) for c in found}) > 1
+
+    @cached_property
     def _inner(self) -> InnerLabels:
         assert self.labels is not None
         return inner_labels(self.plan, self.board, self.labels)
@@ -411,9 +418,16 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
     whole = bool(done) and len(done) == len(held)
     names = judge.always(entry.name)
     said = entry.left_out if left else _note(board, entry.name, done)
+    over_all = judge.within_tasks(names) if whole else {}
     first: Record = done[0] if done else {"overall": {}, "undefined": {}}
     metrics = {name: _mean([r["overall"][name] for r in done]) for name in first["overall"]}
-    undefined = {name: sum(int(r["undefined"][name]) for r in done) for name in first["undefined"]}
+    # Scores of single tasks that no mean over tasks could take in, over all splits.
+    averaged = judge.by_task or judge.unlike
+    undefined = {
+        name: sum(int(r["undefined"][name]) for r in done)
+        for name in first["undefined"]
+        if name not in over_all
+    }
     sizes = [r["file_bytes"] for r in done if r.get("file_bytes") is not None]
     return ModelRow(
         name=entry.name,
@@ -425,9 +439,8 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
         if whole
         else (),
         picked=picked,
-        metrics=metrics | judge.within_tasks(names) if whole else {},
-        # Scores of single tasks that could not be defined, over all splits.
-        undefined={name: count for name, count in undefined.items() if count and whole},
+        metrics=metrics | over_all if whole else {},
+        undefined={name: n for name, n in undefined.items() if n and whole and averaged},
         fit_seconds=_mean([r["fit_seconds"] for r in done]),
         predict_seconds=_mean([r["predict_seconds"] for r in done]),
         nonzero=done[-1]["nonzero"] if done else None,

@@ -339,8 +339,9 @@ class _FitWork:
         with ExitStack() as stack:
             header = partial(journal_header, self.lock, self.plan)
             store = stack.enter_context(open_store(options.journal, header, owner=OWNER))
-            costs = self._costs([unit for unit in units if unit.key not in store])
-            total, count = sum(costs.get(u.key, 1.0) for u in units), len(units)
+            count = len(units)
+            costs = self._costs([unit for unit in units if unit.key not in store], count)
+            total = sum(costs.get(u.key, 1.0) for u in units)
             bar = stack.enter_context(progress(count, "Comparing", options.verbose, cost=total))
             for unit in units:
                 if (record := store.get(unit.key)) is not None:
@@ -369,7 +370,7 @@ class _FitWork:
                 return
             yield k
 
-    def _costs(self, units: Sequence[Unit]) -> dict[str, float]:
+    def _costs(self, units: Sequence[Unit], steps: int) -> dict[str, float]:
         """Say what is to be done; return the estimated seconds of each piece by its key."""
         plan, n_jobs = self.plan, self.plan.options.n_jobs
         if not plan.options.verbose or not units:
@@ -383,7 +384,7 @@ class _FitWork:
             unit.key: of_models.get(unit.model, math.inf) / (fits if unit.variant else 1)
             for unit in units
         }
-        say_plan(plan, sum(costs.values()), clock.monotonic() - self.started, n_jobs)
+        say_plan(plan, steps, sum(costs.values()), clock.monotonic() - self.started, n_jobs)
         return costs
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _OPEN_ROWS = 30
 # Tasks are of different sizes where the largest has this many times the rows of the smallest.
 _UNEVEN = 1.5
+# Metrics whose names do not tell what they are.
+_MEANINGS = {"r2_within": "models.within", "majority": "models.majority"}
 
 
 def document(result: Findings, lang: str) -> Document:
@@ -71,7 +73,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(use, "lead"),
         Bullets(tuple(says.benefits(result, say))),
         Paragraph(says.certainty(result, say)),
-        Code(_next(result, say), "python", say("next")),
+        _next(result, say),
         *map(Paragraph, says.related(result, say)),
         Paragraph(says.groups(result, say)),
         Bullets(tuple(says.actions(result, say))),
@@ -89,12 +91,17 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     options = command.get("options", {})
     named = options.get("target") or result.lock.get("target") or []
     targets = [named] if isinstance(named, str) else list(named)
-    counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
-              ("models", sum(row.left_out is None for row in result.models)))  # fmt: skip
+    compared = sum(math.isfinite(row.score.mean) for row in result.models)
+    counts = {
+        "count.tasks": setup.n_tasks,
+        "count.rows": setup.n_rows,
+        "fact.columns": setup.n_features,
+        "count.models": compared,
+    }
     return (
         *([say.name(files)] if files else []),
         *(say("fact.target", {"name": say.name(name)}) for name in targets[:1]),
-        *(say(f"count.{name}", {"n": n}) for name, n in counts),
+        *(say(key, {"n": n}) for key, n in counts.items()),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
     )  # fmt: skip
 
@@ -110,36 +117,42 @@ def call_of(lock: dict[str, Any]) -> str:
     return clean(line) if line and isinstance(line, str) else ""
 
 
-def _next(result: Findings, say: Translator) -> str:
+def _next(result: Findings, say: Translator) -> Code:
     """Return the command, or the lines of Python, that use the recommended model."""
-    if not result.recommended:
-        return ""
     if "command" in result.lock:
-        return str(_command(result.lock).get("predict", ""))
+        predict = str(_command(result.lock).get("predict", ""))
+        return Code(predict if result.recommended else "", "sh", say("next.command"))
     rows = {"long": "X_new, task=task_new", "targets": "X_new", "separate": "{task: X_new}"}
-    return "\n".join(
-        (
-            f"model = result.best_model()  # {say('next.fitted')}",
-            f"model.predict({rows[result.setup.form]})",
-            'result.to_html("report.html")',
-        )
+    lines = (
+        f"model = result.best_model()  # {say('next.fitted')}",
+        f"model.predict({rows[result.setup.form]})",
+        'result.to_html("report.html")',
     )
+    return Code("\n".join(lines) if result.recommended else "", "python", say("next"))
 
 
 def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
     """Return the sections on models and tasks."""
     metric = {"metric": says.metric_word(result.setup, say)}
-    found: dict[str, list[Block]] = {"why": []}
+    found: dict[str, list[Block]] = {"why": [Paragraph(say("page.words"))]}
     if lines := _differences(result, say):
+        both = math.isfinite(result.pooling_gain.mean)
         table = tables.difference_table(lines, say("why.caption", metric), say, "differences")
+        found["why"] += [Paragraph(say("why.rule"))] if both else []
         found["why"] += [_why_figure(result, say), table]
-    said = (says.trees(result, say), says.networks(result, say), say("page.words"))
-    found["why"] += [Paragraph(text) for text in said if text]
     found["models"] = [Paragraph(say("models.none"))]
     if result.models:
-        found["models"] = [_models_figure(result, say), tables.score_table(result, say)]
+        found["models"] = [
+            _models_figure(result, say),
+            tables.score_table(result, say),
+            Paragraph(say("models.chosen"), "soft"),
+        ]
         if (metrics := tables.metric_table(result, say)) is not None:
             found["models"].append(metrics)
+        measured = {name for row in result.models for name in row.metrics}
+        found["models"] += [
+            Paragraph(say(key), "soft") for name, key in _MEANINGS.items() if name in measured
+        ]
         if any(row.undefined for row in result.models):
             found["models"].append(Paragraph(say("models.undefined_note"), "soft"))
         found["models"].append(tables.cost_table(result, say))
@@ -147,7 +160,9 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
     if result.tasks:
         folded = len(result.tasks) > _OPEN_ROWS
         table = tables.task_table(result, say, folded=folded)
+        more = any(task.more_rows for task in result.tasks)
         found["tasks"] = [_tasks_figure(result, say), table]
+        found["tasks"] += [Paragraph(say("tasks.more"), "soft")] if more else []
     rows = [task.rows for task in result.tasks if math.isfinite(task.gain)]
     if len(rows) > 1 and max(rows) >= _UNEVEN * min(rows):
         found["size"] = [_sizes_figure(result, say)]
@@ -200,14 +215,15 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
 def _record(result: Findings, say: Translator) -> dict[str, list[Block]]:
     """Return the sections on data, method and notes, and how to run it again."""
     closing, notes = says.closing(result, say), says.notes(result, say)
+    none = say("notes.none")
     call, lock = call_of(result.lock), free_node(result.lock)
     text = json.dumps(lock, ensure_ascii=False, indent=2)
     return {
-        "card": [Facts(data_card(result, say)), *([Bullets(tuple(closing))] if closing else [])],
-        "warnings": [Bullets(tuple(notes)) if notes else Paragraph(say("notes.none"))],
+        "card": [Facts(data_card(result, say))],
+        "warnings": [Bullets((*closing, *notes)) if closing or notes else Paragraph(none)],
         "repeat": [
             *([Code(call, "sh", say("repeat.call"))] if call else []),
-            Paragraph(say("repeat.note"), "soft"),
+            *([Paragraph(say("repeat.note"), "soft")] if "command" in lock else []),
             Code(text, "json", say("repeat.lock"), folded=True),
         ],
     }
@@ -221,13 +237,13 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
     values = {
         "rows": _rows(setup, say),
         "tasks": f"{setup.n_tasks:,}",
-        "features": f"{setup.n_features:,}",
+        "features": _columns(result, say),
         "form": say.word("form", setup.form),
         "problem": say.word("problem", setup.problem),
-        "metric": _metric(setup, say),
+        "metric": says.metric_meaning(setup, say),
         "splits": say("card.n_splits", splits | {"how": how}),
         "rule": say("card.rule_text"),
-        "margin": f"{result.margin:.3g}",
+        "margin": say("card.margin_text", {"value": f"{result.margin:.3g}"}),
         "weighted": say("card.yes" if setup.weighted else "card.no"),
         "seed": str(setup.seed),
         "seconds": say("card.time", {"value": plain_number(result.seconds)}),
@@ -243,12 +259,12 @@ def _rows(setup: Setup, say: Translator) -> str:
     return say("card.rows_per_task", spread | {"n": setup.n_rows})
 
 
-def _metric(setup: Setup, say: Translator) -> str:
-    fields = {"metric": says.metric_word(setup, say)}
-    if setup.metric == "d2":
-        classes = setup.problem == "classification"
-        return say("means.d2.classification" if classes else "means.d2", fields)
-    return say("means.more" if setup.greater_is_better else "means.less", fields)
+def _columns(result: Findings, say: Translator) -> str:
+    """Return the columns of the data, and the features that encoding made of them."""
+    columns, held = f"{result.setup.n_features:,}", result.coefficients
+    if held is None or held.n_features == result.setup.n_features:
+        return columns
+    return say("card.encoded", {"columns": columns, "features": held.n_features})
 
 
 # Tasks that a picture can name; of more, those with the largest gains and losses. Columns of the
@@ -258,6 +274,7 @@ _DRAWN, _COLUMNS = 60, 60
 
 def _differences(result: Findings, say: Translator) -> list[tuple[str, Interval]]:
     """Return the differences on which the verdict rests, by name."""
+    fields = {"rival": says.rival(result, say), "best": says.best_of_rule(result, say)}
     found = {
         "sharing": result.gain,
         "pooling": result.pooling_gain,
@@ -266,7 +283,7 @@ def _differences(result: Findings, say: Translator) -> list[tuple[str, Interval]
         "networks_sharing": result.networks_sharing,
     }
     return [
-        (say(f"why.{name}"), gain)
+        (say(f"why.{name}", fields), gain)
         for name, gain in found.items()
         if gain is not None and math.isfinite(gain.mean)
     ]
@@ -331,9 +348,16 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     numbers = [*range(half), *range(n - half, n)] if cut else list(range(n))
     names, tasks = task_names(result), [result.tasks[number] for number in numbers]
     metric = says.metric_word(result.setup, say)
-    caption = say("tasks.note", {"metric": metric})
-    if cut:
-        caption = say.joined([caption, say("tasks.cut", {"half": half, "n": n})])
+    # Targets, and kinds of outcomes that are mixed, have baselines of their own.
+    setup, fields = result.setup, {"metric": metric, "rival": says.rival(result, say)}
+    alike = setup.metric == "d2" and setup.form != "targets" and setup.problem != "mixed"
+    caption = say.joined(
+        [
+            say("tasks.note", fields),
+            say("tasks.baseline", fields) if alike else "",
+            say("tasks.cut", {"half": half, "n": n}) if cut else "",
+        ]
+    )
 
     def draw(ax: Axes) -> None:
         charts.figures.interval_lines(
@@ -372,8 +396,9 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
 
 
 def _models_figure(result: Findings, say: Translator) -> Figure:
-    models, metric = result.models, says.metric_word(result.setup, say)
-    caption = {"caption": say("models.scores", {"metric": metric}), "note": say("models.note")}
+    models, metric = tables.tried(result), says.metric_word(result.setup, say)
+    meaning = {"meaning": says.metric_meaning(result.setup, say)}
+    caption = say.joined([say("models.caption", meaning), say("models.note")])
 
     def draw(ax: Axes) -> None:
         charts.figures.interval_lines(
@@ -388,8 +413,8 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
         )
 
     return Figure(
-        "models-chart", caption["caption"], say("models.note"), draw, say("page.caption", caption),
-        height=0.7 + 0.26 * max(len(models), 2),
+        "models-chart", say("models.scores", {"metric": metric}), say("models.note"), draw,
+        caption, height=0.7 + 0.26 * max(len(models), 2),
     )  # fmt: skip
 
 
@@ -401,11 +426,16 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
         "rows": len(found.features), "all_rows": found.n_features,
         "columns": min(len(found.columns), _COLUMNS), "all_columns": found.n_columns,
     }  # fmt: skip
-    cut = counts["rows"] < counts["all_rows"] or counts["columns"] < counts["all_columns"]
+    columns, features = result.setup.n_features, found.n_features
+    encoded = {"columns": columns, "features": features}
+    model = {"model": say.quoted(found.model)}
     caption = say.joined(
         [
-            say("features.note", {"model": say.quoted(found.model)}) if found.model else "",
-            say("features.cut", counts) if cut else "",
+            say("features.note", model) if found.model else "",
+            say("features.which", model) if found.model not in ("", result.recommended) else "",
+            say("features.encoded", encoded) if columns != features else "",
+            say("features.cut_rows", counts) if counts["rows"] < features else "",
+            say("features.cut_columns", counts) if counts["columns"] < found.n_columns else "",
         ]
     )
 

@@ -379,8 +379,8 @@ def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any est
         return time.process_time() - started
 
 
-def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -> None:
-    """Print rows, tasks, models, fits and an estimate of the time on stderr."""
+def say_plan(plan: Plan, steps: int, remaining: float, elapsed: float, n_jobs: int | None) -> None:
+    """Print rows, tasks, models, steps and an estimate of the time on stderr."""
     say, data = spoken(), plan.study.data
     counts = {
         "rows": plan.study.n_rows,
@@ -388,7 +388,7 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
         "features": data.n_features,
         "models": len(plan.running),
         "splits": plan.n_splits,
-        "fits": sum(1 + len(unit.inner) for unit in plan.units),
+        "steps": steps,
     }
     fields: dict[str, str | int] = {k: say(f"count.{k}", {"n": n}) for k, n in counts.items()}
     # Less work is done in this process.
@@ -405,6 +405,6 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     sys.stderr.write("\n".join(lines) + "\n")
 
 
-def say_extras(fits: int) -> None:
-    """Print on stderr how many fits there are beyond those of the comparison."""
-    sys.stderr.write(spoken()("plan.further", {"n": fits}) + "\n")
+def say_extras(steps: int) -> None:
+    """Print on stderr how many steps there are beyond those of the comparison."""
+    sys.stderr.write(spoken()("plan.further", {"n": steps}) + "\n")

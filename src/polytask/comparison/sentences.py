@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median
 
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.records import (
@@ -22,11 +21,11 @@ from polytask.comparison.verdict import dominant_task
 from polytask.messages import Translator, plain_number
 from polytask.selection.candidates import compared_models
 from polytask.task_relations import sentences as relations
-from polytask.task_relations.records import is_borderline, is_related
+from polytask.task_relations.records import CHOICES, is_borderline, is_related
 
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
-_ACTIONS = ("share", "separate", "pool", "collect")
+_ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 _ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
 # Metrics that are 1 at best: an interval wider than 2 says nothing.
@@ -42,6 +41,15 @@ def metric_word(setup: Setup, say: Translator) -> str:
     return say.word("metric", "d2.deviance" if counts else f"d2.{setup.problem}")
 
 
+def metric_meaning(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric, and how it is to be read."""
+    fields = {"metric": metric_word(setup, say)}
+    if setup.metric == "d2":
+        classes = setup.problem == "classification"
+        return say("means.d2.classification" if classes else "means.d2", fields)
+    return say("means.more" if setup.greater_is_better else "means.less", fields)
+
+
 def is_bounded(setup: Setup) -> bool:
     """Whether the metric of the verdict is 1 at best."""
     return setup.metric in _BOUNDED
@@ -55,7 +63,7 @@ def usable(interval: Interval, setup: Setup) -> Interval:
 
 
 def interval_words(
-    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: bool = False
+    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: int = 0
 ) -> str:
     """Return a mean with its interval, or that it is too uncertain for one."""
     shown = usable(interval, setup)
@@ -64,10 +72,10 @@ def interval_words(
     return say.interval(*shown, signed=signed, level=level)
 
 
-def amount(gain: Interval, setup: Setup, say: Translator) -> str:
+def amount(gain: Interval, setup: Setup, say: Translator, level: int = 95) -> str:
     """Return a gain with its interval and what it is a gain of."""
     fields = {
-        "value": interval_words(gain, setup, say, level=True),
+        "value": interval_words(gain, setup, say, level=level),
         "metric": metric_word(setup, say),
     }
     return say("amount.more" if setup.greater_is_better else "amount.less", fields)
@@ -104,7 +112,7 @@ def recommendation(result: Findings, say: Translator) -> str:
     fields = {"model": say.quoted(row.name), "what": what_is(row, say)}
     gain = _over_rule(result).get(row.family)
     if gain is not None and gain.above:
-        more = {"amount": amount(gain, result.setup, say), "rival": _best_of_rule(result, say)}
+        more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
         return say("use.better", fields | more)
     if result.perfect or not math.isfinite(result.gain.mean):
         return say("use", fields)
@@ -146,6 +154,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
         "kind": say(f"best.{best.kind}"),
         "other": say.quoted(best.name),
         "metric": metric_word(setup, say),
+        "margin": f"{result.margin:.3g}",
         "score": say.number(row.score.mean, places),
         "other_score": say.number(best.score.mean, places),
         "difference": _difference(best, better, places, setup, say),
@@ -162,7 +171,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
     return say.joined(
         [
             said,
-            say("benefit.small" if small else "benefit.luck", {"margin": f"{result.margin:.3g}"}),
+            say("benefit.small" if small else "benefit.luck", fields),
         ]
     )
 
@@ -173,7 +182,7 @@ def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: T
         return say.number(better, places, signed=True)
     mean, low, high = best.behind
     found = best.behind if setup.greater_is_better else Interval(-mean, -high, -low)
-    return interval_words(found, setup, say, level=True)
+    return interval_words(found, setup, say, level=95)
 
 
 def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
@@ -189,26 +198,35 @@ def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> s
 
 def certainty(result: Findings, say: Translator) -> str:
     """Return how sure the verdict is, and what its interval means."""
-    gain, said = result.gain, result.verdict
-    if not math.isfinite(gain.mean) or result.perfect:
+    if not math.isfinite(result.gain.mean) or result.perfect:
         return say("sure.perfect" if result.perfect else "sure.none")
-    both = math.isfinite(result.pooling_gain.mean)
+    return say("sure", {"said": _certainty(result, say)})
+
+
+def _certainty(result: Findings, say: Translator) -> str:
+    """Return the difference that decides, and what follows from it."""
+    gain, said, setup, margin = result.gain, result.verdict, result.setup, result.margin
     fields: dict[str, str | int] = {
-        "amount": amount(gain, result.setup, say),
-        "margin": f"{result.margin:.3g}",
-        "rival": say("rival.both" if both else f"rival.{result.plain}"),
+        "amount": amount(gain, setup, say),
+        "margin": f"{margin:.3g}",
+        "rival": rival(result, say),
     }
-    if result.setup.splits == "collected" and math.isnan(gain.low):
-        return say("sure", {"said": say("sure.few_tasks", fields | {"n": result.setup.n_tasks})})
-    if said == "share" and gain.low < result.margin:
-        return say("sure.share_small", fields)
+    if setup.splits == "collected" and math.isnan(gain.low):
+        return say("sure.few_tasks", fields | {"n": setup.n_tasks})
     if said == "share":
-        return say("sure.share", fields)
+        return say("sure.share_small" if gain.low < margin else "sure.share", fields)
     if said == "no practical difference":
-        plain = _better_plain(result, say)
-        more = say("sure.plain", {"said": plain}) if plain else ""
-        return say.joined([say(f"sure.{said}", fields), more])
-    return say("sure", {"said": _of_plain_models(result, fields, say)})
+        if max(-gain.low, gain.high) >= margin:
+            # The rule asks for the shorter interval.
+            fields["amount"] = amount(result.gain_90, setup, say, 90)
+        return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
+    return _of_plain_models(result, fields, say)
+
+
+def rival(result: Findings, say: Translator) -> str:
+    """Return what joint models are compared with."""
+    both = math.isfinite(result.pooling_gain.mean)
+    return say("rival.both" if both else f"rival.{result.plain}")
 
 
 def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Translator) -> str:
@@ -233,7 +251,9 @@ def _better_plain(result: Findings, say: Translator) -> str:
         return ""
     better = pooling if pooling.above else Interval(-pooling.mean, -pooling.high, -pooling.low)
     kind = "pool" if pooling.above else "separate"
-    return say(f"sure.{kind}", {"other": amount(better, result.setup, say)})
+    small = result.verdict == "no practical difference" and better.mean < result.margin
+    other = {"other": amount(better, result.setup, say)}
+    return say(f"sure.{kind}.small" if small else f"sure.{kind}", other)
 
 
 def _to_decide(result: Findings, say: Translator) -> str:
@@ -286,7 +306,7 @@ def related(result: Findings, say: Translator) -> list[str]:
     found = result.relatedness
     if found is None:
         return []
-    said = relations.answer(found, say)
+    said = relations.answer(found, say, CHOICES)
     why = ""
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)
@@ -298,7 +318,7 @@ def related(result: Findings, say: Translator) -> list[str]:
             why = say("related_but.pooled")
         elif alike:
             why = say(f"related_but.{'separate' if result.verdict == 'separate' else 'open'}")
-    return [line for line in (relations.effective(found, say), say.joined([said, why])) if line]
+    return [line for line in (say.joined([said, why]), relations.effective(found, say)) if line]
 
 
 def groups(result: Findings, say: Translator) -> str:
@@ -307,7 +327,8 @@ def groups(result: Findings, say: Translator) -> str:
     if not counts["gain"] and not counts["lose"]:
         return ""
     names = ("gain", "lose", "unclear")
-    return say("groups", {name: say(f"groups.{name}", {"n": counts[name]}) for name in names})
+    said = {name: say(f"groups.{name}", {"n": counts[name]}) for name in names}
+    return say("groups", said | {"rival": rival(result, say)})
 
 
 def _over_rule(result: Findings) -> dict[str, Interval | None]:
@@ -315,36 +336,26 @@ def _over_rule(result: Findings) -> dict[str, Interval | None]:
     return {"trees": result.trees_gain, "deep": result.networks_gain}
 
 
-def _best_of_rule(result: Findings, say: Translator) -> str:
+def best_of_rule(result: Findings, say: Translator) -> str:
+    """Return what models of a family beside that of the verdict are compared with."""
     ruling = ruling_family(row for row in result.models if row.left_out is None)
     return say(f"rule.{ruling}")
 
 
-def trees(result: Findings, say: Translator) -> str:
-    """Return how tree models do, where they were compared and the recommendation is no tree."""
-    return _beside(result, "trees", say)
-
-
 def networks(result: Findings, say: Translator) -> str:
     """Return how networks do, where they were compared, and whether they gain by sharing."""
-    gain = result.networks_sharing
-    sharing = ""
+    found, row = [], recommended(result)
+    gain, sharing = result.networks_gain, result.networks_sharing
     if gain is not None and math.isfinite(gain.mean):
-        key = "above" if gain.above else "below" if gain.below else "open"
-        sharing = say(f"deep.sharing.{key}", {"amount": amount(gain, result.setup, say)})
-    return say.joined([_beside(result, "deep", say), sharing])
-
-
-def _beside(result: Findings, family: str, say: Translator) -> str:
-    """Return how a family does that the verdict is not about, unless it is recommended."""
-    gain, row = _over_rule(result)[family], recommended(result)
-    if gain is None or not math.isfinite(gain.mean):
-        return ""
-    if gain.above and row is not None and row.family == family:
-        return ""
-    key = "better" if gain.above else "worse" if gain.below else "no"
-    fields = {"amount": amount(gain, result.setup, say), "rival": _best_of_rule(result, say)}
-    return say(f"{family}.{key}", fields)
+        key = "better" if gain.above else "worse" if gain.below else "no"
+        fields = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
+        # What is recommended is said to be better before.
+        told = gain.above and row is not None and row.family == "deep"
+        found += [] if told else [say(f"deep.{key}", fields)]
+    if sharing is not None and math.isfinite(sharing.mean):
+        key = "above" if sharing.above else "below" if sharing.below else "open"
+        found.append(say(f"deep.sharing.{key}", {"amount": amount(sharing, result.setup, say)}))
+    return say.joined(found)
 
 
 def actions(result: Findings, say: Translator) -> list[str]:
@@ -353,22 +364,17 @@ def actions(result: Findings, say: Translator) -> list[str]:
     # What is recommended for all is no exception, whether the verdict says so or not.
     undecided = result.verdict in ("inconclusive", "no practical difference")
     followed = "" if row is None or not undecided else _ACTION_OF_KIND.get(row.kind, "")
-    idle = {result.verdict, followed, "collect" if _predicts_nothing(result) else ""}
-    kinds = [kind for kind in _ACTIONS if kind not in idle]
+    kinds = [kind for kind in _ACTIONS if kind not in (result.verdict, followed)]
     found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in kinds)
-    return [_action(kind, tasks, result.setup, say) for kind, tasks in found if tasks]
+    return [_action(kind, tasks, say) for kind, tasks in found if tasks]
 
 
-def _action(kind: str, tasks: list[TaskGain], setup: Setup, say: Translator) -> str:
-    fields: dict[str, str | int] = {"n": len(tasks)}
-    wanted = [(t.more_rows / t.rows, t.more_rows) for t in tasks if t.more_rows]
-    if wanted:
-        share, rows = (median(values) for values in zip(*wanted, strict=True))
-        fields["more"] = more_data(share, rows, setup, say)
+def _action(kind: str, tasks: list[TaskGain], say: Translator) -> str:
     names = say.listed(say.task(task.task) for task in tasks[:_NAMED])
     rest = len(tasks) - _NAMED
     names = say("list.more", {"names": names, "n": rest}) if rest > 0 else names
-    return say("action.named", {"action": say(f"action.{kind}", fields), "names": names})
+    action = say(f"action.{kind}", {"n": len(tasks)})
+    return say("action.named", {"action": action, "names": names})
 
 
 def two_by_two(result: Findings, say: Translator) -> str:
@@ -439,7 +445,7 @@ def notes(result: Findings, say: Translator) -> list[str]:
     noted = [
         say("models.note_of", {"model": say.name(row.name), "note": _note(row, say)})
         for row in result.models
-        if row.note
+        if row.note and math.isfinite(row.score.mean)
     ]
     others = [say.text(line) for line in result.diagnostics if line not in known]
     return [*noted, *(doubt.text(say) for doubt in result.doubts), *others]

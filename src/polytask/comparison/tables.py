@@ -7,12 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 
 from polytask.comparison import sentences as says
 from polytask.comparison.frames import further_metrics
-from polytask.comparison.records import Coefficients, Findings, Interval, StrengthPath, TaskGain
+from polytask.comparison.records import (
+    Coefficients,
+    Findings,
+    Interval,
+    ModelRow,
+    StrengthPath,
+    TaskGain,
+)
 from polytask.messages import Translator, clean, decimals, distinct_names, plain_number
 from polytask.reporting import Cell, Column, Table, own
 
 # Further metrics of the table that a terminal prints.
 _MOST = 2
+
+
+def tried(result: Findings) -> tuple[ModelRow, ...]:
+    """Return the models that were not left out."""
+    return tuple(row for row in result.models if row.left_out is None)
 
 
 def columns_of(
@@ -68,7 +80,7 @@ def _score_cells(result: Findings, interval: Interval, places: int, say: Transla
 def score_table(result: Findings, say: Translator) -> Table:
     """Return the leaderboard: the verdict's metric of every model, and what it is."""
     numeric = ("score", "low", "high", "picked")
-    places = common_places(row.score for row in result.models)
+    places = common_places(row.score for row in tried(result))
     rows = tuple(
         (
             own(row.name),
@@ -78,7 +90,7 @@ def score_table(result: Findings, say: Translator) -> Table:
             Cell(say.word("family", row.family), row.family),
             Cell(says.what_is(row, say)),
         )
-        for row in result.models
+        for row in tried(result)
     )
     caption = say("models.scores", {"metric": says.metric_word(result.setup, say)})
     columns = (
@@ -111,8 +123,11 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
         *(Column(name, say.word("short", name), numeric=True) for name in names),
         *columns_of(say, (), ("picked", "fit_seconds")),
     )
-    done = {"done": result.setup.n_splits, "planned": result.setup.planned}
-    return Table("terminal", say("models.terminal", done), columns, rows)
+    done: dict[str, str | int] = {"done": result.setup.n_splits, "planned": result.setup.planned}
+    meaning = {"meaning": says.metric_meaning(result.setup, say)}
+    within = say("models.within") if "r2_within" in names else ""
+    caption = (say("models.terminal", done | meaning), within, say("models.chosen"))
+    return Table("terminal", say.joined(caption), columns, rows)
 
 
 def metric_table(result: Findings, say: Translator) -> Table | None:
@@ -120,18 +135,18 @@ def metric_table(result: Findings, say: Translator) -> Table | None:
     names = further_metrics(result)
     if not names:
         return None
-    columns = []
+    columns, models = [], tried(result)
     for name in names:
-        values = [row.metrics.get(name, math.nan) for row in result.models]
+        values = [row.metrics.get(name, math.nan) for row in models]
         places = decimals((), values)
         cells = []
-        for row, value in zip(result.models, values, strict=True):
+        for row, value in zip(models, values, strict=True):
             text, n = say.number(value, places), row.undefined.get(name, 0)
             text = say("models.undefined", {"value": text, "n": n}) if n else text
             cells.append(Cell(text, float(value)))
         columns.append(cells)
     rows = tuple(
-        (own(row.name), *(column[i] for column in columns)) for i, row in enumerate(result.models)
+        (own(row.name), *(column[i] for column in columns)) for i, row in enumerate(models)
     )
     heads = (Column(name, say.word("short", name), numeric=True) for name in names)
     return Table(
@@ -149,7 +164,7 @@ def cost_table(result: Findings, say: Translator) -> Table:
             _count(row.nonzero, say),
             Cell(_bytes(row.file_bytes, say), row.file_bytes),
         )
-        for row in result.models
+        for row in tried(result)
     )
     names = ("fit_seconds", "predict_seconds", "nonzero", "file_bytes")
     return Table("costs", say("models.costs"), columns_of(say, ("model",), names), rows)

@@ -198,7 +198,7 @@ class Translator:
         return fixed(value, places, signed=signed)
 
     def interval(
-        self, mean: float, low: float, high: float, *, signed: bool = True, level: bool = False
+        self, mean: float, low: float, high: float, *, signed: bool = True, level: int = 0
     ) -> str:
         """Return a mean with its interval, named as such if need be, in the digits it allows."""
         places = decimals([(high - low) / 2], [mean])
@@ -206,7 +206,7 @@ class Translator:
         if not math.isfinite(high - low):
             return self("number.alone", {"mean": middle}) if math.isfinite(mean) else middle
         ends = {"low": fixed(low, places), "high": fixed(high, places)}
-        return self(f"number.interval{'_95' if level else ''}", {"mean": middle, **ends})
+        return self(f"number.interval{f'_{level}' if level else ''}", {"mean": middle, **ends})
 
     def listed(self, items: Iterable[str]) -> str:
         """Return items with commas between them; with semicolons if an item has a comma."""

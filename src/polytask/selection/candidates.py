@@ -164,7 +164,7 @@ def _needs_many_rows(facts: DataFacts) -> LazyMessage | None:
     if facts.sparse:
         return LazyMessage("left_out.boosting_sparse")
     if facts.median_rows < _ROWS_FOR_BOOSTING:
-        sizes = {"least": _ROWS_FOR_BOOSTING, "rows": int(facts.median_rows)}
+        sizes = {"least": _ROWS_FOR_BOOSTING, "rows": f"{facts.median_rows:,.6g}"}
         return LazyMessage("left_out.boosting_rows", sizes)
     return _needs_own_rows(facts)
 

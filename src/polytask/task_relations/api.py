@@ -28,6 +28,7 @@ from polytask.task_relations.map import (
     similarities_of,
 )
 from polytask.task_relations.records import (
+    CHOICES,
     LEVEL,
     UNKNOWN,
     FeatureEffect,
@@ -46,9 +47,6 @@ from polytask.task_relations.statistics import (
 )
 
 Array = NDArray[np.float64]
-
-# Random choices of signs, in a comparison as here: the same data have the same p-value.
-_CHOICES = 999
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +84,7 @@ def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> Relatednes
     """Return what a comparison says of the relatedness of its tasks."""
     if not binary_at_most(outcomes):
         return None
-    found = judged(data, outcomes, _CHOICES, seed)
+    found = judged(data, outcomes, CHOICES, seed)
     if np.isnan(found.p_value):
         return None
     return RelatednessSummary(
@@ -281,7 +279,7 @@ def relatedness(
     sample_weight: Any = None,  # noqa: ANN401
     task_column: str | int | None = None,
     loss: Any = "auto",  # noqa: ANN401
-    n_permutations: int = _CHOICES,
+    n_permutations: int = CHOICES,
     random_state: int = 0,
 ) -> Relatedness:
     """Say whether tasks are related, how much they share, and which of them are alike.

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 # do no groups are suggested. So near to it, another choice of random signs could say otherwise.
 LEVEL = 0.05
 _NEAR = 0.015
+# Random choices of signs, in a comparison as elsewhere: the same data have the same p-value.
+CHOICES = 999
 
 
 # Sources of a statement that a network recorded while it was trained.

@@ -28,8 +28,8 @@ from polytask import (
     save,
 )
 from polytask.baselines import Pooled, SingleTask
+from polytask.comparison import sentences as _sentences
 from polytask.comparison import work as _run
-from polytask.comparison.sentences import notes
 from polytask.comparison.verdict import VERDICTS
 from polytask.data import TaskData, WithinTasks
 from polytask.data.encoder import TableEncoder
@@ -109,6 +109,14 @@ def test_the_score_is_r2_against_the_training_mean_over_rows() -> None:
     result = compare(X, y, task=task, models=["separate", NEAR])
     row = next(row for row in result.models if row.name == "near")
     assert row.score.mean == pytest.approx(1 - squares[0] / squares[1])
+
+
+def test_undefined_scores_of_tasks_are_counted_only_where_means_leave_them_out() -> None:
+    # One held-out row of a task has no R2 of its own.
+    X, y, task = related(n_tasks=12, n=5)
+    result = compare(X, y, task=task, models=["separate", "pooled"])
+    assert all(np.isfinite(row.metrics["r2_within"]) for row in result.models)
+    assert not any(row.undefined for row in result.models)
 
 
 @pytest.mark.slow
@@ -343,8 +351,14 @@ def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
     X, y, task = related(n_tasks=8)
     result = compare(X, y, task=task, models=FEW, unseen=True, quick=True)
     for held in (result, Comparison.from_json(result.to_json())):
-        english, chinese = (" ".join(notes(held, Translator(lang))) for lang in ("en", "zh"))
-        assert "separate: a model per task cannot predict" in english
+        english, chinese = (
+            " ".join(_sentences.closing(held, Translator(lang))) for lang in ("en", "zh")
+        )
+        assert "“separate” (a model per task cannot predict" in english
+        # It is not said twice.
+        assert not any(
+            "cannot predict" in line for line in _sentences.notes(held, Translator("en"))
+        )
         assert "无法预测未见过的任务" in chinese
         assert "cannot" not in chinese
 

@@ -111,7 +111,7 @@ def test_the_time_of_networks_is_announced(rows, capsys, monkeypatch):
     asked = ["separate", "near the mean", "deep"]
     compare(X, y, task=task, models=asked, quick=True, verbose=True)
     said = capsys.readouterr().err
-    assert "4 models, 5 splits, 80 fits:" in said
+    assert "4 models, 5 splits, 21 steps: " in said
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_the_time_of_a_model_per_task_is_told_by_some_of_many_tasks(monkeypatch,
     assert {count for kind, count in tried if kind is not SingleTask} == {12}
     # 200 s for 8 tasks, so 300 s for 12; in each of five splits, and in three inner fits to three
     # quarters of the rows: 4875 s, and what has passed since the call.
-    assert re.search(r"40 fits: expected to take about 8[12] minutes", capsys.readouterr().err)
+    assert re.search(r"11 steps: expected to take about 8[12] minutes", capsys.readouterr().err)
 
 
 def test_functions_among_parameters_are_told_apart_by_name():

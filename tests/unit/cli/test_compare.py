@@ -47,8 +47,8 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
     )
     assert "\x1b" not in out
     assert "95% interval" in out
-    assert "Scores on held-out rows (3 of 3 folds)" in out
-    for words in ("Rows         120", "Tasks        3 (40 rows each)", "36 fits: "):
+    assert "Scores on held-out rows (3 of 3 splits)" in out
+    for words in ("Rows         120", "Tasks        3 (40 rows each)", "3 splits, 10 steps: "):
         assert words in err
     assert files_of(folder / "out") == FILES
 
@@ -74,7 +74,7 @@ def test_tables_are_those_of_python(finished):
     say, gains = Translator(), result.task_gains
     assert tasks["group"].tolist() == [say.word("group", x) for x in gains["group"]]
     assert tasks["action"].tolist() == [say.word("verb", x) for x in gains["action"]]
-    assert set(scores["kind"]) <= {"separate", "pooled", "sharing"}
+    assert set(scores["kind"]) <= {"separate", "pooled", "joint"}
 
 
 def test_report_in_three_forms_and_json_can_be_read_back(finished):
@@ -201,13 +201,13 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
 def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     plain.to_csv("a.csv", index=False)
     done = comparison(run, *QUICK, "--splits", "2", "--margin", "7.5")
-    assert "(2 of 2 folds)" in done.out
+    assert "(2 of 2 splits)" in done.out
     # The options are those of the command line, and the data are described once.
     assert "without --quick all models are tried" in done.out
     assert "features: regression." not in done.err
     # Nothing is as far apart as that.
     assert verdict_of(done).endswith("makes no practical difference")
-    assert "the margin of 7.5" in done.out
+    assert "within the margin: between -7.5 and +7.5" in done.out
     held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     assert (held.margin, held.setup.planned, held.setup.quick) == (7.5, 2, True)
     assert json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))["command"]["options"][

@@ -112,7 +112,7 @@ def test_every_sentence_can_be_said_for_every_number(lang, key):
 def test_number_chooses_the_form():
     speech = Translator("en")
     said = [speech("groups.gain", {"n": n}) for n in (0, 1, 2, 1200)]
-    assert said == ["none gains", "1 gains", "2 gain", "1,200 gain"]
+    assert said == ["no task gains", "1 task gains", "2 tasks gain", "1,200 tasks gain"]
 
 
 def test_missing_field_is_an_error():

@@ -97,7 +97,7 @@ def test_sentences_say_what_the_intervals_allow():
     assert "The term toward_mean adds R2 +0.080" in text
     assert "Whether the term L2 adds anything is open" in text
     assert "is better without the term L1" in text
-    assert "With 10 rows per task, learning the tasks together gains R2 +0.43" in text
+    assert "With 10 rows per task, joint models gain R2 +0.43" in text
     assert "keeps 12" in text
     chinese = markdown(examples.share(), "zh")
     assert "去掉惩罚项 L1 更好" in chinese

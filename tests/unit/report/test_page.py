@@ -184,19 +184,20 @@ def test_page_is_in_its_language(pages, lang, said):
 
 def test_page_begins_with_the_verdict_and_what_to_do(pages):
     _, found, _ = pages("share")
-    assert found.all("h1")[0].text == "Learn the tasks together, with one model per task"
+    assert (
+        found.all("h1")[0].text
+        == "Fit the tasks jointly: one model per task, each learning from the others too"
+    )
     header = found.by_id("verdict").text
     steps = (
         "139 tasks",
         "polytask compare school.csv --target score --task school --out answer",
-        "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
-        "Compared with the best separate model (one per task), “separate”, the recommended "
-        "model has R2 0.412 "
-        "instead of 0.301, a difference of +0.111",
-        "Compared with the best pooled model (one for all tasks), “pooled + intercepts”, the "
-        "recommended model has R2 0.412",
+        "Use “near the mean, shrunk intercepts”: one model per task, each learning from the ",
+        "Its R2 is 0.412; that of the best separate model (one per task, each on its own), "
+        "“separate”, is 0.301: a difference of +0.111",
+        "Its R2 is 0.412; that of the best pooled model (one for all tasks), ",
         "separate or pooled model: R2 +0.031 (95% interval 0.012 to 0.050).",
-        "By task: 74 gain, 12 lose, 53 are undecided.",
+        "task by task: 74 tasks gain, 12 lose, 53 are undecided.",
     )
     places = [header.index(step) for step in steps]
     assert places == sorted(places)
@@ -222,8 +223,8 @@ def test_tasks_are_counted_only_where_one_can_be_told(pages):
     tasks = [dataclasses.replace(one, group="unclear") for one in examples.share().tasks]
     result = examples.change(examples.share(), {"tasks": tuple(tasks)})
     found = Page(page(result.document()))
-    assert "By task:" not in found.by_id("verdict").text
-    assert "By task:" in pages("share")[1].by_id("verdict").text
+    assert "task by task:" not in found.by_id("verdict").text
+    assert "task by task:" in pages("share")[1].by_id("verdict").text
 
 
 def drawing(found: Page, key: str):
@@ -252,7 +253,7 @@ def test_notes_of_models_are_said_once(pages):
     _, found, _ = pages("share")
     assert found.top.text.count("ended at max_iter=10000 before its tolerance") == 1
     _, found, _ = pages("incomplete")
-    assert "pooled + intercepts: left out: needs 100 rows per task" in found.top.text
+    assert "Left out: “pooled + intercepts” (left out: needs 100 rows per task)." in found.top.text
 
 
 def test_call_and_lock_are_shown(pages):

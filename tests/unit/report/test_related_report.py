@@ -133,12 +133,11 @@ KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
-    said = "The tasks are related (p = 0.002): 70% of the features' effects is the same"
-    number = "Effective number of tasks: 1.6 of 12 (how many independent directions"
-    number += " their coefficients have: tasks whose coefficients are multiples of one another"
-    number += " count as one)."
-    assert f"\n{number}\n{said}" in one.summary()
-    assert "\n各任务相关（p = 0.002）" in one.summary("zh")
+    said = "The tasks are related (sign-flip test: p = 0.002): 70% of the features' effects is"
+    number = "Effective number of tasks: 1.6 of 12 (different directions of their coefficients)"
+    assert f"\n{said}" in one.summary()
+    assert f" single tasks.\n{number}" in one.summary()
+    assert "\n各任务相关（符号翻转检验：p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
     assert f"\n\n{said}" in text
     page = Page(write_report(one, tmp_path / "a.html").read_text(encoding="utf-8"))
@@ -150,7 +149,7 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     [
         ("pool", "That agrees with the recommendation: one model for all tasks learns"),
         ("separate", "each task has rows enough"),
-        ("inconclusive", "plausible; on these data it is too small"),
+        ("inconclusive", "plausible, but on these data it is too small"),
     ],
 )
 def test_related_tasks_beside_no_gain_are_explained(case, words):
@@ -162,7 +161,7 @@ def test_a_p_value_near_the_level_is_borderline():
     near = RelatednessSummary(12, 0.054, Shares(0.7, 0.1, 0.2), 1.6)
     one = examples.change(examples.share(), {"relatedness": near})
     said = one.summary()
-    assert "borderline (p = 0.054, where 0.05 is the usual limit)" in said
+    assert "borderline (sign-flip test: p = 0.054, where 0.05 is the usual limit)" in said
     assert "Effective number" not in said
     assert "处于临界状态" in one.summary("zh")
 

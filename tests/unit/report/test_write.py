@@ -27,7 +27,7 @@ def markdown(result, lang: str = "en") -> str:
     ("name", "begins"),
     [
         ("a.html", "<!DOCTYPE html>"),
-        ("a.md", "# Learn the tasks together"),
+        ("a.md", "# Fit the tasks jointly"),
         ("a.JSON", '{\n "format"'),
     ],
 )
@@ -65,7 +65,7 @@ def test_file_that_was_there_is_replaced(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("before")
     write_report(examples.share(), path, lang="zh")
-    assert path.read_text(encoding="utf-8").startswith("# 各任务应一起学习")
+    assert path.read_text(encoding="utf-8").startswith("# 联合学习各任务")
 
 
 def test_unknown_suffix_is_refused_with_those_known(tmp_path):

@@ -187,7 +187,7 @@ def test_fewer_than_ten_tasks_have_no_interval():
     assert all(np.isnan(row.score.low) for row in found.models)
     assert all(np.isnan(task.low) for task in found.tasks)
     assert found.verdict == "inconclusive"
-    assert "Statistics of 9 tasks tell no interval" in terminal(found.document())
+    assert "The statistics of 9 tasks give no interval" in terminal(found.document())
     assert np.isfinite(compare(statistics(10), **QUICK).gain.low)
 
 
