@@ -110,7 +110,7 @@ def recommendation(result: Findings, say: Translator) -> str:
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": what_is(row, say)}
-    gain = _over_rule(result).get(row.family)
+    gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
         return say("use.better", fields | more)
@@ -258,7 +258,9 @@ def _better_plain(result: Findings, say: Translator) -> str:
 
 def _to_decide(result: Findings, say: Translator) -> str:
     """Say how many more rows, tasks or times would decide, if any would."""
-    if _predicts_nothing(result):
+    row = recommended(result)
+    if row is not None and row.metrics.get("r2_within", 1.0) <= 0.0:
+        # Features say nothing within tasks, so that more rows would not help.
         return say("sure.no_signal")
     if result.times_more is None:
         return say("sure.no_more") if math.isfinite(result.gain_90.low) else ""
@@ -268,12 +270,6 @@ def _to_decide(result: Findings, say: Translator) -> str:
     else:
         more = more_data(times, times * setup.n_rows, setup, say)
     return say("sure.more", {"more": more})
-
-
-def _predicts_nothing(result: Findings) -> bool:
-    """Whether the features say nothing within tasks, so that more rows would not help."""
-    row = recommended(result)
-    return row is not None and row.metrics.get("r2_within", 1.0) <= 0.0
 
 
 # Seconds of what durations are told in, the longest first.
@@ -329,11 +325,6 @@ def groups(result: Findings, say: Translator) -> str:
     names = ("gain", "lose", "unclear")
     said = {name: say(f"groups.{name}", {"n": counts[name]}) for name in names}
     return say("groups", said | {"rival": rival(result, say)})
-
-
-def _over_rule(result: Findings) -> dict[str, Interval | None]:
-    """Return what the families beside that of the verdict gain over it."""
-    return {"trees": result.trees_gain, "deep": result.networks_gain}
 
 
 def best_of_rule(result: Findings, say: Translator) -> str:

@@ -79,7 +79,11 @@ def evaluate(
     >>> found["r2_within"].overall, found["r2_within"].undefined
     (0.5, 1)
     """
-    return {name: _evaluation(_metric(name), parts, mean_over_tasks) for name in names}
+    for name in names:
+        if name not in METRICS:
+            message = sentence("names", "evaluate", listed(METRICS), repr(name))
+            raise ParameterError(message + nearest(name, METRICS))
+    return {name: _evaluation(METRICS[name], parts, mean_over_tasks) for name in names}
 
 
 def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
@@ -108,13 +112,6 @@ def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
         after = OF_CLASSES.index("auc") + 1
         classes = (*OF_CLASSES[:after], "average_precision", *OF_CLASSES[after:])
     return ("d2", *numbers, *classes)
-
-
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        message = sentence("names", "evaluate", listed(METRICS), repr(name))
-        raise ParameterError(message + nearest(name, METRICS))
-    return METRICS[name]
 
 
 def _evaluation(metric: Metric, parts: Sequence[HeldOut], mean_over_tasks: bool) -> Evaluation:
