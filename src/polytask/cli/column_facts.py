@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from polytask.cli.columns import (
+    MOST,
     NEARLY_ALL,
     LabelColumn,
     TargetTypeOverride,
@@ -23,10 +24,7 @@ from polytask.messages import LazyMessage
 if TYPE_CHECKING:
     from polytask.cli.targets import ReadTarget, TargetOptions
 
-# Different values of a column that are counted one by one.
-MOST_VALUES = 100_000
-# Rows on which is tried what needs rows, and cells that stand for a target of more.
-FIRST_ROWS = 20_000
+# Cells that stand for a target of more.
 _CELLS = 1_000_000
 NUMBERS = ("numbers", "whole numbers")
 
@@ -167,21 +165,30 @@ class TableSummary:
     """The columns of a table, and its first rows: all of them where it was read whole."""
 
     first: pd.DataFrame
+    # Values of a column that are counted one by one.
+    most_values: int
     columns: dict[str, ColumnSummary] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, parts: Iterable[pd.DataFrame], task: str | None) -> TableSummary:
-        """Read the parts, the first of which has rows; tasks are all counted."""
+    def of_whole(cls, table: pd.DataFrame, task: str | None) -> TableSummary:
+        """Look at a table in memory, whose values are counted where they may be labels."""
+        return cls.of([table], task, 0, MOST)
+
+    @classmethod
+    def of(
+        cls, parts: Iterable[pd.DataFrame], task: str | None, first_rows: int, most_values: int
+    ) -> TableSummary:
+        """Read the parts, each of which has rows, and keep the first; tasks are all counted."""
         from polytask.data.dates import date_columns
 
-        found, start, first = cls(pd.DataFrame()), 0, list[pd.DataFrame]()
+        found, start, first = cls(pd.DataFrame(), most_values), 0, list[pd.DataFrame]()
         for part in parts:
-            if start < FIRST_ROWS:
+            if not start or start < first_rows:
                 first.append(part)
             nested = [name for name in part.columns if kind_of(part[name]) == "lists"]
             dates = date_columns(part.drop(columns=nested))
             for name in part.columns:
-                most = float("inf") if name == task else MOST_VALUES
+                most = float("inf") if name == task else most_values
                 own = ColumnSummary.of(part[name], start, dated=name in dates, most=most)
                 known = found.columns.get(own.name)
                 found.columns[own.name] = own if known is None else known.with_next(own, most)
@@ -189,7 +196,7 @@ class TableSummary:
         if len(first) == 1 and found.whole:
             found.first = first[0]
         elif first:
-            found.first = pd.concat(first, ignore_index=True).head(FIRST_ROWS)
+            found.first = pd.concat(first, ignore_index=True).head(first_rows)
         return found
 
     @property

@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 MODEL_SUFFIX = ".polytask"
 STATISTICS_SUFFIX = ".stats"
 IsFeature = Callable[[str], bool]
-# Rows of a large table that are in memory at a time.
+# Rows of a large table that are in memory at a time, at most, and how often they are: as they are
+# read, as a table, as features in two orders, and as what is made of these.
 PART_ROWS = 200_000
+_COPIES = 8
+FIRST_ROWS = 20_000
+# Different values of a column that are counted one by one, and the bytes that each takes.
+MOST_VALUES, _FEWEST_VALUES, _OF_A_VALUE = 100_000, 1000, 400
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,32 @@ class RowSource:
 
         if self.data is None or self.is_statistics:
             return {}
-        limit = free_memory() if self.text.memory is None else in_bytes(self.text.memory)
-        needed = bytes_needed(self.data)
+        limit, needed = self.memory, bytes_needed(self.data)
         if limit is None or needed <= limit:
             return {}
         sizes = {"needed": needed, "limit": limit}
         return {"source": self.data} | {name: f"{size / 1e9:.2g}" for name, size in sizes.items()}
+
+    @property
+    def memory(self) -> float | None:
+        """How many bytes the table may take, None where that is not known."""
+        return free_memory() if self.text.memory is None else in_bytes(self.text.memory)
+
+    @property
+    def _bytes_at_a_time(self) -> float:
+        return float("inf") if self.memory is None else self.memory / _COPIES
+
+    def first_rows(self, n_columns: int) -> int:
+        """Return on how many rows of a large table is tried what needs rows."""
+        from polytask.data.readers import rows_within
+
+        # What is looked for in them takes more than to sum them up.
+        return rows_within(FIRST_ROWS, self._bytes_at_a_time / 2, n_columns)
+
+    def most_values(self, n_columns: int) -> int:
+        """Return how many different values of a column of a large table are counted."""
+        room = (self.memory or float("inf")) / (_OF_A_VALUE * n_columns)
+        return int(min(MOST_VALUES, max(room, _FEWEST_VALUES)))
 
     def parts(self, is_feature: IsFeature = bool) -> Callable[[], Iterator[Any]]:
         """Return what yields the one table in parts, and say how it is read."""
@@ -148,7 +173,7 @@ class RowSource:
             raise ParameterError(LazyMessage("read.refusal.sheetless", fields))
         style = Style(text.sep, text.decimal, text.encoding)
         missing = tuple(word.strip() for word in text.missing_values)
-        found = file_parts(self.name, PART_ROWS, style, missing)
+        found = file_parts(self.name, PART_ROWS, style, missing, self._bytes_at_a_time)
         self._say(found.messages, is_feature)
         return found
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.cli.column_facts import FIRST_ROWS
 from polytask.cli.columns import roles_of
 from polytask.cli.console import FILE_ROWS, note, speak
 from polytask.cli.files import RowSource, Tables
@@ -127,6 +126,7 @@ class _LargeTable:
         """Return the statistics of all rows, which are dealt to folds."""
         from polytask.statistics import collect_parts
 
+        self._refuse_large(tables.source, n_folds or 1)
         roles, drop_missing = self.roles, tables.columns.drop_missing_target
         more = tuple(name for name in (roles.task, roles.weight) if name is not None)
         chosen = list(dict.fromkeys((*roles.features, *roles.targets, *more)))
@@ -152,6 +152,23 @@ class _LargeTable:
             self.training, X=found, y=None, weight=None, sizes=sizes, n_rows=found.n_rows
         )
 
+    def _refuse_large(self, source: RowSource, n_folds: int) -> None:
+        """Refuse statistics that are larger than the table may be, as far as first rows tell."""
+        data, limit = self.training, source.memory
+        tasks = len(data.sizes)
+        of_a_fold = (
+            tasks * (data.n_columns + 1) ** 2
+            if self.roles.task is not None
+            else (data.n_columns + tasks) ** 2
+        )
+        # While they are added up, those of all parts, of one, and their sum.
+        needed = 3 * 8.0 * n_folds * of_a_fold
+        if self.client is None and limit is not None and needed > limit:
+            fields = {"source": source.name, "needed": f"{needed / 1e9:.2g}"}
+            fields |= {"limit": f"{limit / 1e9:.2g}", "tasks": str(tasks)}
+            fields |= {"columns": str(data.n_columns), "folds": str(n_folds)}
+            raise DataError(LazyMessage("cli.refusal.large_statistics", fields))
+
     def _of_workers(self, tables: Tables, chosen: Sequence[str]) -> Source:
         """Return the rows as the workers read them."""
         from polytask.data.file_parts import file_pieces
@@ -171,9 +188,10 @@ def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # n
 
     taken, count = list[Any](), 0
     for part in parts():
-        taken.append(frame_of(part.slice(0, FIRST_ROWS - count)))
+        most = tables.source.first_rows(part.num_columns)
+        taken.append(frame_of(part.slice(0, most - count)))
         count += len(taken[-1])
-        if count >= FIRST_ROWS:
+        if count >= most:
             break
     if not taken:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": tables.source.name}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -129,20 +130,23 @@ def inspect(
 
 def _summary(source: RowSource, columns: ColumnOptions, running: Running) -> TableSummary:
     """Read a table, in parts where it is large, and say what is not told of one in parts."""
-    from polytask.cli.column_facts import FIRST_ROWS, TableSummary
+    from polytask.cli.column_facts import TableSummary
 
     if not source.too_large:
-        return TableSummary.of([source.table(columns.is_feature)], columns.task)
+        return TableSummary.of_whole(source.table(columns.is_feature), columns.task)
     from polytask.cli.in_parts import watched
     from polytask.data.readers import frame_of
 
     note(LazyMessage("cli.note.in_parts", source.too_large))
-    note(LazyMessage("cli.note.inspected_in_parts", {"n": FIRST_ROWS}))
-    parts = watched(source.parts(columns.is_feature)(), running)
-    found = TableSummary.of(map(frame_of, parts), columns.task)
-    if not found.columns:
+    parts = source.parts(columns.is_feature)()
+    part = next(parts, None)
+    if part is None:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
-    return found
+    first = source.first_rows(part.num_columns)
+    note(LazyMessage("cli.note.inspected_in_parts", {"n": first}))
+    read = watched(itertools.chain([part], parts), running)
+    most = source.most_values(part.num_columns)
+    return TableSummary.of(map(frame_of, read), columns.task, first, most)
 
 
 def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None:
@@ -291,9 +295,9 @@ def _column(table: TableSummary, name: str, task: str | None, speech: Translator
     if kind == "lists":
         return {
             "name": name, "kind": kind, "missing": missing, "distinct": None,
-            "example": "", "remarks": [speech("cli.remark.lists")],
+            "more_than": None, "example": "", "remarks": [speech("cli.remark.lists")],
         }  # fmt: skip
-    remarks = [*_of_values(column, speech)]
+    remarks = [*_of_values(column, table.most_values, speech)]
     if name in table.twins:
         remarks.append(speech("cli.remark.twin", {"name": table.twins[name]}))
     if name != task and kind != "dates" and column.is_identifier:
@@ -306,17 +310,17 @@ def _column(table: TableSummary, name: str, task: str | None, speech: Translator
         remarks.append(speech("cli.remark.dates"))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
+        "more_than": table.most_values if distinct is None else None,
         "example": _example(column, speech), "remarks": remarks,
     }  # fmt: skip
 
 
-def _of_values(column: ColumnSummary, speech: Translator) -> Iterator[str]:
+def _of_values(column: ColumnSummary, most: int, speech: Translator) -> Iterator[str]:
     """Yield what deserves a look in the values of a column."""
-    from polytask.cli.column_facts import MOST_VALUES
     from polytask.data.text_hints import spelling_hint
 
     if column.n_values is None:
-        yield speech("cli.remark.many_values", {"n": MOST_VALUES})
+        yield speech("cli.remark.many_values", {"n": most})
     elif column.n_values == 0:
         yield speech("cli.remark.empty")
     elif column.n_values == 1 and not column.missing:
@@ -424,11 +428,9 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
 
 
 def _distinct(column: Facts, speech: Translator) -> str:
-    from polytask.cli.column_facts import MOST_VALUES
-
-    if column["distinct"] is not None:
-        return f"{column['distinct']:,}"
-    return "" if column["kind"] == "lists" else speech("cli.inspect.beyond", {"n": MOST_VALUES})
+    if column["more_than"] is not None:
+        return speech("cli.inspect.beyond", {"n": column["more_than"]})
+    return "" if column["distinct"] is None else f"{column['distinct']:,}"
 
 
 def model_facts(path: str, speech: Translator) -> Facts:

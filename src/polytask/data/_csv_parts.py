@@ -27,7 +27,7 @@ from polytask.data._csv_text import (
     refuse_open_quote,
 )
 from polytask.data._csv_types import SAMPLE, ColumnSurvey, DecimalMark, decimal_of
-from polytask.data.readers import Style
+from polytask.data.readers import Style, rows_within
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -200,6 +200,7 @@ class TextParts:
     part_rows: int
     style: Style
     missing: tuple[str, ...] = ()
+    part_bytes: float = float("inf")
 
     def __call__(self) -> Iterator[pa.Table]:
         """Read the files, so many rows at a time."""
@@ -212,8 +213,9 @@ class TextParts:
                         fields = {"source": file.source, "name": repr(name)}
                         raise DataError(LazyMessage("read.refusal.changed", fields))
                 table = pa.table(columns)
-                for start in range(0, table.num_rows, self.part_rows):
-                    yield table.slice(start, self.part_rows)
+                step = rows_within(self.part_rows, self.part_bytes, len(columns))
+                for start in range(0, table.num_rows, step):
+                    yield table.slice(start, step)
 
     @cached_property
     def _files(self) -> list[_TextFile]:

@@ -22,6 +22,7 @@ from polytask.data.readers import (
     PLAIN,
     TEXT_SUFFIXES,
     Style,
+    rows_within,
     with_gaps,
     with_plain_numbers,
 )
@@ -41,17 +42,22 @@ def file_parts(
     part_rows: int,
     style: Style = PLAIN,
     missing: tuple[str, ...] = (),
+    part_bytes: float = float("inf"),
 ) -> FileParts:
-    """Return what yields the rows of a file or folder, so many at a time.
+    """Return what yields the rows of a file or folder, so many, or so many bytes, at a time.
 
     The files are Parquet, Arrow or text, all of one kind, with the same columns.
     """
     files, kind = _of_one_kind(os.fspath(path))
     if kind == "text":
-        return FileParts(TextParts(tuple(files), part_rows, style, missing), tuple(files))
+        return FileParts(
+            TextParts(tuple(files), part_rows, style, missing, part_bytes), tuple(files)
+        )
     opened = {file: _opened(file, kind) for file in files}
     _refuse_unlike({file: each.schema for file, each in opened.items()})
-    return FileParts(partial(_batches, opened, part_rows, missing), tuple(files))
+    n_columns = len(next(iter(opened.values())).schema.names)
+    n_rows = rows_within(part_rows, part_bytes, n_columns)
+    return FileParts(partial(_batches, opened, n_rows, missing), tuple(files))
 
 
 def _of_one_kind(source: str) -> tuple[list[str], str]:

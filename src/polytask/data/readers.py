@@ -297,6 +297,10 @@ def _bytes(source: str) -> bytes:
         ) from None
 
 
+# What is said of a part of a table, and learned of its columns, needs some rows.
+_FEWEST_ROWS = 500
+
+
 @dataclass(frozen=True)
 class Style:
     """How a text file is written, as far as the caller knows, and the sheet of a workbook."""
@@ -344,6 +348,11 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
     if not table.num_rows or not table.num_columns:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source}))
     return table, notes
+
+
+def rows_within(n_rows: int, n_bytes: float, n_columns: int) -> int:
+    """Return how many rows are read at a time: fewer where their numbers take more bytes."""
+    return int(min(n_rows, max(n_bytes / (8 * n_columns), _FEWEST_ROWS)))
 
 
 def with_plain_numbers(table: pa.Table) -> pa.Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from polytask.data.readers import read_table, write_table
 from polytask.penalties import parse
 from polytask.statistics import collect, collect_parts
 
-SMALL = ("--memory", "1KB")
+SMALL = ("--memory", "40KB")
 ROLES = ("--task", "shop", "--target", "sold")
 
 
@@ -490,16 +492,14 @@ def test_a_table_in_parts_is_inspected_as_the_whole(run, folder, suffix) -> None
         parts = run("inspect", f"t.{suffix}", *words, "--json", *SMALL)
         assert parts.status == whole.status == 0, parts.err
         assert json.loads(parts.out) == json.loads(whole.out)
-        assert "looked for in its first 20,000 rows" in parts.err
+        assert "looked for in its first 500 rows" in parts.err
         assert "400 rows read" in parts.err
     likely = json.loads(run("inspect", f"t.{suffix}", "--json", *SMALL).out)["likely_tasks"]
     assert likely[:2] == [["school", 7], ["town", 8]]
 
 
 def test_what_parts_do_not_tell_is_said(run, folder, monkeypatch) -> None:
-    from polytask.cli import column_facts
-
-    monkeypatch.setattr(column_facts, "MOST_VALUES", 60)
+    monkeypatch.setattr(files, "MOST_VALUES", 60)
     table = odd_columns()
     table.to_csv("t.csv", index=False)
     done = run("inspect", "t.csv", "--task", "code", *SMALL)
@@ -525,6 +525,59 @@ def test_a_target_that_is_refused_in_a_later_part_names_its_row(run, folder, tab
     assert parts.status == whole.status == 2
     assert "'many' in row 252" in parts.err
     assert whole.err.splitlines()[-1] in parts.err
+
+
+def test_statistics_that_do_not_fit_are_refused(run, folder, table) -> None:
+    table.to_csv("t.csv", index=False)
+    for words in (("fit", "t.csv"), ("compare", "t.csv")):
+        done = run(*words, *ROLES, "--memory", "2KB", "--out", "o")
+        assert done.status == 2
+        assert "The statistics of t.csv take" in done.err
+        assert "rows read" not in done.err
+        assert not Path("o").exists()
+
+
+PEAK = """
+import resource, sys
+from polytask.cli import main
+status = main(sys.argv[1:])
+print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def peak(*words: str) -> float:
+    """Return the most bytes that a command in a process of its own held."""
+    done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    status, size = done.stdout.split()[-2:]
+    assert status == "0", done.stderr
+    return float(size)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize("command", ["fit", "inspect"])
+def test_memory_is_bounded_where_columns_are_many(folder, command) -> None:
+    rng, bound = np.random.default_rng(0), 50e6
+    for name, n in (("few", 1000), ("many", 60_000)):
+        with pq.ParquetWriter(f"{name}.parquet", wide_schema(), compression="none") as writer:
+            for _ in range(0, n, min(n, 6000)):
+                values = rng.normal(size=(min(n, 6000), 200))
+                columns = [*values.T, rng.integers(4, size=len(values)), values[:, 0] ** 2]
+                writer.write_table(pa.table(columns, schema=wide_schema()))
+    roles = ("--task", "task", "--target", "y", "--quiet")
+    words = ("--model", "multitask", "--penalty", "L2(1)", "--force", "--out", "m.polytask")
+    words = words if command == "fit" else ()
+    small = peak(command, "few.parquet", *roles, "--memory", "5MB", *words)
+    large = peak(command, "many.parquet", *roles, "--memory", "50MB", *words)
+    # 200,000 rows at a time, as many columns as there are, take 320 MB once.
+    assert large - small < 1.6 * bound
+
+
+def wide_schema() -> pa.Schema:
+    """Return 200 features, a task and a target."""
+    names = [(f"x{j}", pa.float64()) for j in range(200)]
+    return pa.schema([*names, ("task", pa.int64()), ("y", pa.float64())])
 
 
 def test_relatedness_of_a_large_table_is_refused(run, folder, table) -> None:
