@@ -17,8 +17,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,23 +35,40 @@ FEATURES, TASKS, PART = 20, 1000, 500_000
 NAMES = [f"x{j}" for j in range(FEATURES)]
 
 
-def write(path: Path, rows: int) -> None:
-    """Write a table of tasks that are related, a part at a time."""
-    rng = np.random.default_rng(0)
-    W = rng.normal(size=FEATURES) + 0.5 * rng.normal(size=(TASKS, FEATURES))
+def write_parts(path: Path, rows: int, make: Callable[[int], dict[str, Any]]) -> None:
+    """Write a table to Parquet, a part at a time, of which `make` returns the columns."""
     part = path.with_suffix(".part")
     writer = None
     for first in range(0, rows, PART):
-        n = min(PART, rows - first)
-        X, task = rng.normal(size=(n, FEATURES)), rng.integers(TASKS, size=n)
-        y = np.einsum("ij,ij->i", X, W[task]) + rng.normal(size=n)
-        columns = dict(zip(NAMES, X.T, strict=True)) | {"task": task, "y": y}
-        table = pa.table(columns)
+        table = pa.table(make(min(PART, rows - first)))
         writer = writer or pq.ParquetWriter(part, table.schema, compression="none")
         writer.write_table(table)
     if writer is not None:
         writer.close()
     part.rename(path)
+
+
+def write(path: Path, rows: int) -> None:
+    """Write a table of tasks that are related."""
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=FEATURES) + 0.5 * rng.normal(size=(TASKS, FEATURES))
+
+    def make(n: int) -> dict[str, Any]:
+        X, task = rng.normal(size=(n, FEATURES)), rng.integers(TASKS, size=n)
+        y = np.einsum("ij,ij->i", X, W[task]) + rng.normal(size=n)
+        return dict(zip(NAMES, X.T, strict=True)) | {"task": task, "y": y}
+
+    write_parts(path, rows, make)
+
+
+def print_head(*columns: str, **versions: str) -> None:
+    """Print the versions, those of further packages first, and the head of a table."""
+    known = {"polytask": polytask.__version__} | versions
+    known |= {"pyarrow": pa.__version__, "numpy": np.__version__}
+    known["Python"] = platform.python_version()
+    print(", ".join(f"{name} {version}" for name, version in known.items()))
+    print(f"| {' | '.join(columns)} |")
+    print("|" + "---|" * len(columns))
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -131,10 +149,7 @@ def main() -> None:
         run(given.step, given.file)
         return
     given.keep.mkdir(exist_ok=True)
-    print(f"polytask {polytask.__version__}, pyarrow {pa.__version__}, numpy {np.__version__}, "
-          f"Python {platform.python_version()}")  # fmt: skip
-    print("| rows | file GB | step | wall s | CPU s | of X'X (CPU) | memory GB |")
-    print("|---|---|---|---|---|---|---|")
+    print_head("rows", "file GB", "step", "wall s", "CPU s", "of X'X (CPU)", "memory GB")
     walls: dict[str, list[float]] = {step: [] for step in STEPS}
     for rows in given.rows:
         path = given.keep / f"{int(rows)}.parquet"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -25,9 +24,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from distributed import Client, LocalCluster
-from scale import FEATURES, NAMES, TASKS, write
+from scale import FEATURES, NAMES, TASKS, print_head, write
 
-import polytask
 from polytask import distributed
 from polytask.distributed.partitions import Partitions
 from polytask.statistics import TaskStatistics, collect_parts
@@ -112,15 +110,14 @@ def main() -> None:
         return
     if not path.exists():
         write(path, int(given.rows))
-    print(f"polytask {polytask.__version__}, dask {dask.__version__}, distributed "
-          f"{dask_distributed.__version__}, numpy {np.__version__}, Python "
-          f"{platform.python_version()}, {os.cpu_count()} cores")  # fmt: skip
     print(f"{int(given.rows):,} rows of {FEATURES} features and {TASKS} tasks, "
           f"{path.stat().st_size / 1e9:.2f} GB in {pq.ParquetFile(path).num_row_groups} parts, "
           f"{len(NAMES) + 2} columns")  # fmt: skip
-    print("| how | wall s | CPU s of workers | CPU s of client, scheduler | of collect_parts "
-          "| GB a worker | CPU ms a task without work |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+    print_head(
+        "how", "wall s", "CPU s of workers", "CPU s of client, scheduler", "of collect_parts",
+        "GB a worker", "CPU ms a task without work", dask=dask.__version__,
+        distributed=dask_distributed.__version__, cores=str(os.cpu_count()),
+    )  # fmt: skip
     base, numbers = 0.0, []
     for mode in MODES:
         command = [sys.executable, __file__, "--mode", mode, "--keep", str(given.keep),

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from scale import FEATURES, NAMES, PART, TASKS, batches
+from scale import FEATURES, NAMES, TASKS, batches, print_head, write_parts
 
-import polytask
 from polytask import BayesianMultiTaskClassifier, MultiTaskClassifier, MultiTaskRegressor
 from polytask.data import TableEncoder
 from polytask.penalties import L21, TraceNorm
@@ -49,22 +47,17 @@ def write(path: Path, rows: int) -> None:
     """Write a table of tasks that are related, a part at a time."""
     rng = np.random.default_rng(0)
     W = 0.2 * rng.normal(size=FEATURES) + 0.1 * rng.normal(size=(TASKS, FEATURES))
-    part = path.with_suffix(".part")
-    writer = None
-    for first in range(0, rows, PART):
-        n = min(PART, rows - first)
+
+    def make(n: int) -> dict[str, Any]:
         X, task = rng.normal(size=(n, FEATURES)), rng.integers(TASKS, size=n)
         eta = np.einsum("ij,ij->i", X, W[task])
         targets = {
             "bought": rng.random(n) < 1 / (1 + np.exp(-eta)),
             "visits": rng.poisson(np.exp(np.minimum(eta, 3.0))),
         }
-        table = pa.table(dict(zip(NAMES, X.T, strict=True)) | {"task": task} | targets)
-        writer = writer or pq.ParquetWriter(part, table.schema, compression="none")
-        writer.write_table(table)
-    if writer is not None:
-        writer.close()
-    part.rename(path)
+        return dict(zip(NAMES, X.T, strict=True)) | {"task": task} | targets
+
+    write_parts(path, rows, make)
 
 
 def run(step: str, path: Path) -> None:
@@ -120,10 +113,8 @@ def main() -> None:
         run(given.step, given.file)
         return
     given.keep.mkdir(exist_ok=True)
-    print(f"polytask {polytask.__version__}, pyarrow {pa.__version__}, numpy {np.__version__}, "
-          f"Python {platform.python_version()}")  # fmt: skip
-    print("| rows | step | passes | status | gap | wall s | CPU s | a pass, of reading | GB |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print_head("rows", "step", "passes", "status", "gap", "wall s", "CPU s",
+               "a pass, of reading", "GB")  # fmt: skip
     for rows in given.rows:
         path = given.keep / f"losses_{int(rows)}.parquet"
         if not path.exists():
