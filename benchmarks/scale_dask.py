@@ -1,4 +1,4 @@
-"""Statistics of a file by Dask, with 1, 2 and 4 workers: ``python benchmarks/scale_dask.py``.
+"""Statistics of a file by Dask, with several workers: ``python benchmarks/scale_dask.py``.
 
 A table of 20 features and 1,000 tasks in Parquet, written as for `scale.py`, is collected by
 `collect_parts` in one process and by `polytask.distributed.collect` with workers of one thread
@@ -30,7 +30,7 @@ from polytask import distributed
 from polytask.distributed.partitions import Partitions
 from polytask.statistics import TaskStatistics, collect_parts
 
-MODES = ("collect_parts", "1", "2", "4")
+ALONE = "collect_parts"
 
 
 def held() -> float:
@@ -74,7 +74,7 @@ def check(found: TaskStatistics) -> float:
 
 def run(mode: str, path: Path) -> None:
     """Run one mode here and print what it took."""
-    if mode == "collect_parts":
+    if mode == ALONE:
         warm(path)
         wall, cpu = time.perf_counter(), time.process_time()
         found = collect_parts(path, "y", task_column="task")
@@ -101,7 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, default=8e6)
     parser.add_argument("--keep", type=Path, default=Path("scale"))
-    parser.add_argument("--mode", choices=MODES)
+    parser.add_argument("--workers", nargs="+", default=["1", "2", "4"])
+    parser.add_argument("--mode", help=f"{ALONE} or a number of workers: run this one here")
     given = parser.parse_args()
     given.keep.mkdir(exist_ok=True)
     path = given.keep / f"{int(given.rows)}.parquet"
@@ -119,13 +120,13 @@ def main() -> None:
         distributed=dask_distributed.__version__, cores=str(os.cpu_count()),
     )  # fmt: skip
     base, numbers = 0.0, []
-    for mode in MODES:
+    for mode in (ALONE, *given.workers):
         command = [sys.executable, __file__, "--mode", mode, "--keep", str(given.keep),
                    "--rows", str(given.rows)]  # fmt: skip
         took = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
         base = base or took["workers"]
         numbers.append(took["check"])
-        name = mode if mode == MODES[0] else f"Dask, {mode} worker{'s' * (mode != '1')}"
+        name = mode if mode == ALONE else f"Dask, {mode} worker{'s' * (mode != '1')}"
         total = took["workers"] + took["here"]
         print(f"| {name} | {took['wall']:.1f} | {took['workers']:.1f} | {took['here']:.1f} "
               f"| {total / base:.2f} | {took['memory']:.2f} | {1000 * took['empty']:.1f} |",

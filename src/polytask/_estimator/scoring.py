@@ -18,10 +18,10 @@ from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, TaskData
 from polytask.data.missing import surely_finite
 from polytask.exceptions import DataError
-from polytask.losses import LogLink, Loss, PiecewiseLinear
+from polytask.losses import LogLink, Loss
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation, evaluate
-from polytask.metrics.held_out import HeldOut, JudgedLoss
+from polytask.metrics.held_out import HeldOut
 from polytask.metrics.scores import TaskScores, accuracy, best_constant, scores_by_task
 from polytask.metrics.summaries import LossSums
 
@@ -74,11 +74,11 @@ def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list
     ]
 
 
-def judged_by(loss: Loss) -> JudgedLoss | None:
+def judged_by(loss: Loss) -> Loss | None:
     """Return the loss that numbers predicted by a loss are judged by; None: squared errors."""
     # Huber's and the square root of the squared loss are ways to fit a mean, and where the first
     # one turns depends on how targets were scaled.
-    return loss if isinstance(loss, LogLink | PiecewiseLinear) else None
+    return loss if loss.judges_predictions else None
 
 
 @saveable("estimator.baseline")
@@ -127,7 +127,7 @@ class ConstantBaseline:
 class TaskLosses(NamedTuple):
     """Sums over the rows of a task: their unit, the weights, and the losses."""
 
-    unit: tuple[str, JudgedLoss | None] | None
+    unit: tuple[str, Loss | None] | None
     total: float
     losses: LossSums
 
@@ -166,7 +166,7 @@ class ScoreSums:
 
 
 # Whether targets are classes, and the loss that predicted numbers are judged by.
-_Unit = tuple[bool, JudgedLoss | None]
+_Unit = tuple[bool, Loss | None]
 
 
 def _unit(known: LossTasks | None, task: int) -> _Unit:
@@ -194,9 +194,9 @@ def _constant(
     if not total > 0:
         return float("nan"), 0.0
     y = np.concatenate([numbers_of(part.y, owner) for part in parts])
-    if isinstance(loss, PiecewiseLinear):
-        return best_constant(loss, y, weight), total
-    return float(weight @ y) / total, total
+    if loss is None or isinstance(loss, LogLink):
+        return float(weight @ y) / total, total
+    return best_constant(loss, y, weight), total
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +227,9 @@ class Scoring:
         """Learn what a constant predicts, on the rows of some data."""
         y, weight = np.asarray(data.y), data.sample_weight
         units = set(self._units)
-        means = not any(is_class or isinstance(loss, PiecewiseLinear) for is_class, loss in units)
+        means = not any(
+            is_class or not (loss is None or isinstance(loss, LogLink)) for is_class, loss in units
+        )
         if not (data.form is Form.TARGETS and means and y.dtype.kind == "f" and surely_finite(y)):
             return self.baseline(labelled_rows(data))
         # One product reads the targets once, where a sum of each column would read them T times.

@@ -330,7 +330,7 @@ def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, A
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
     from polytask.baselines import SingleTask
-    from polytask.losses import LOSSES, PiecewiseLinear
+    from polytask.losses import LOSSES, LogLink
     from polytask.losses.parse import parse
     from polytask.selection.candidates import MODELS
 
@@ -340,7 +340,8 @@ def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, A
     facts = training.facts(loss, seed, unseen=False)
     known = parse(loss, LOSSES) if isinstance(loss, str) else None
     # Of target matrices the score is against a constant of each target.
-    if not facts.targets and not isinstance(known, PiecewiseLinear):
+    by_mean = known is None or not known.judges_predictions or isinstance(known, LogLink)
+    if not facts.targets and by_mean:
         classes = training.problem == "classification"
         constant = DummyClassifier(strategy="prior") if classes else DummyRegressor()
         found["constant"] = SingleTask(constant)

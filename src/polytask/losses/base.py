@@ -99,6 +99,14 @@ class Loss(ABC):
         """
         return True
 
+    @property
+    def judges_predictions(self) -> bool:
+        """Whether predicted numbers are scored by this loss; if not, by their squared errors.
+
+        So it is where a loss aims at something else than a mean, or at a mean on another scale.
+        """
+        return False
+
     def at_scale(self, unit: float) -> Loss:
         """Return the loss for targets that are `unit` times as large, up to a factor."""
         return self

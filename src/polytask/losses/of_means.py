@@ -19,6 +19,8 @@ class LogLink(Loss):
     over rows, ``exp(side c) = sum multiple(y) / sum exp(side eta + log_factor(y))``.
     """
 
+    judges_predictions = True
+
     @property
     @abstractmethod
     def side(self) -> float:

@@ -230,6 +230,7 @@ class PiecewiseLinear(Loss):
     is_classifier = False
     curvature_bound = float("inf")
     has_linear_parts = True
+    judges_predictions = True
 
     @property
     @abstractmethod

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from polytask._checks import got_shape, sentence
 from polytask.exceptions import DataError
-from polytask.losses import LogLink, PiecewiseLinear
+from polytask.losses import LogLink, Loss
 from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
-# What numbers are judged by instead of their squared error.
-JudgedLoss = LogLink | PiecewiseLinear
 OWNER = "HeldOut"
 # Predicted means are at least this share of the constant's, as probabilities are kept from 0.
 _LEAST = float(np.finfo(np.float64).eps)
@@ -60,7 +58,7 @@ class HeldOut:
     probabilities: NDArray[Any] | None = None
     classes: NDArray[Any] | None = None
     weight: Array | None = None
-    loss: JudgedLoss | None = None
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
         """Convert to arrays and check them."""
@@ -114,7 +112,7 @@ class HeldOut:
         return "numbers" if self.classes is None else "classes"
 
     @property
-    def unit(self) -> tuple[str, JudgedLoss | None]:
+    def unit(self) -> tuple[str, Loss | None]:
         """What tells losses apart that cannot be added up."""
         return self.kind, self.loss
 
@@ -163,9 +161,9 @@ class HeldOut:
         losses: Array = by_class[self.y]
         return losses
 
-    def _by_loss(self, loss: JudgedLoss, means: NDArray[Any]) -> Array:
-        """Return twice the loss of every row, the deviance, or the loss of quantiles itself."""
-        if isinstance(loss, PiecewiseLinear):
+    def _by_loss(self, loss: Loss, means: NDArray[Any]) -> Array:
+        """Return the loss of every row; of a mean on the scale of logarithms the deviance."""
+        if not isinstance(loss, LogLink):
             return np.asarray(loss.value(self.y, means))
         least = max(_LEAST * float(self.baseline), float(np.finfo(np.float64).tiny))
         # Not np.maximum alone: a mean of NaN stays one.

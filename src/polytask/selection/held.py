@@ -15,9 +15,8 @@ from polytask._estimator import Outcomes
 from polytask._estimator.scoring import judged_by
 from polytask._estimator.training import Collected
 from polytask.data import Form, TaskData
-from polytask.losses import LogLink
+from polytask.losses import LogLink, Loss
 from polytask.metrics import HeldOut
-from polytask.metrics.held_out import JudgedLoss
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
@@ -88,7 +87,7 @@ class Study:
         own = self.outcomes.classes[task]
         return own if own is None or not self.one_quantity else self.outcomes.union
 
-    def loss(self, task: int) -> JudgedLoss | None:
+    def loss(self, task: int) -> Loss | None:
         """Return the loss that is scored instead of the squared error."""
         return (
             None

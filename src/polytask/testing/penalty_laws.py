@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from polytask.penalties import Columns, Conjugate, Penalty, Proximable, Smooth
-from polytask.testing import algebra_laws, prox_laws, smooth_laws
+from polytask.testing import algebra_laws, flag_laws, prox_laws, smooth_laws
 from polytask.testing._points import PenaltyCase, resolved_case
 from polytask.testing._tools import back, moved, require_close
 
 
 def _capabilities(case: PenaltyCase) -> None:
     """Check what a penalty, or a part of one, can do."""
+    flag_laws.check_flags(case)
     smooth_laws.values(case)
     smooth_laws.gradients(case)
     smooth_laws.quadratics(case)
@@ -75,10 +76,11 @@ def check_penalty(
 
     The prox is tried against rival points, and by the identity of Moreau; the conjugate
     by the inequality of Fenchel and Young; gradients by differences; the null strength by
-    the optimality of W = 0 just above it and not just below. The penalty is checked by
-    itself, shifted, and added to a ridge; so are the parts that `decompose` returns. A
-    penalty that is not convex need not be non-expansive or proportional to its strength; its prox
-    is compared with a grid as well, and the convex penalty above it has to touch it.
+    the optimality of W = 0 just above it and not just below; flags such as `ignores_signs`
+    by what they mean. The penalty is checked by itself, shifted, and added to a ridge; so
+    are the parts that `decompose` returns. A penalty that is not convex need not be
+    non-expansive or proportional to its strength; its prox is compared with a grid as well,
+    and the convex penalty above it has to touch it.
 
     Parameters
     ----------
