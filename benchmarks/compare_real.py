@@ -193,8 +193,8 @@ def leaderboard(result: Comparison) -> list[str]:
 
 
 HEAD = (
-    "| set | verdict | gain | pooling gain | recommended | tasks: gain, lose, unclear | shrinkage "
-    "| sharing | estimate s | wall s | CPU s | wall : estimate |"
+    "| set | verdict | gain | pooling gain | recommended | tasks: gain, lose, unclear, same "
+    "| shrinkage | sharing | estimate s | wall s | CPU s | wall : estimate |"
 )
 
 
@@ -208,7 +208,7 @@ def overview(done: Run) -> str:
         interval(result.gain),
         interval(result.pooling_gain),
         result.recommended,
-        ", ".join(str(groups[word]) for word in ("gain", "lose", "unclear")),
+        ", ".join(str(groups[word]) for word in ("gain", "lose", "unclear", "same")),
         interval(result.shrinkage_gain),
         interval(result.sharing_gain),
         f"{done.estimate:.0f}",

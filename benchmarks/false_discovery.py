@@ -215,7 +215,7 @@ def one(kind: str, models: str, seed: int) -> Outcome:
         seconds = time.process_time() - started
         gain, tasks = true_gains(found, truth, rng)
     answer = found.answer
-    calls = [(row.group, tasks[row.task]) for row in answer.tasks if row.group != "unclear"]
+    calls = [(row.group, tasks[row.task]) for row in answer.tasks if row.group in ("gain", "lose")]
     helped = [value for group, value in calls if group == "gain"]
     return Outcome(
         kind=kind,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polytask import charts
 from polytask.comparison import sentences as says
 from polytask.comparison import tables
-from polytask.comparison.records import Findings, Interval, Setup, StrengthPath
+from polytask.comparison.records import Findings, Interval, Setup, StrengthPath, TaskGain
 from polytask.comparison.tables import measure_word, shown_scores, task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.records import free_node
@@ -342,6 +342,11 @@ def _ablation_figure(result: Findings, say: Translator) -> Figure:
     return _gains("ablation-chart", _terms(result, say), note)
 
 
+def _tones(tasks: Sequence[TaskGain]) -> list[str]:
+    """Return in which colour and shape each task is drawn."""
+    return [task.group if task.group in ("gain", "lose") else "unclear" for task in tasks]
+
+
 def _tasks_figure(result: Findings, say: Translator) -> Figure:
     n, half = len(result.tasks), _DRAWN // 2
     cut = n > _DRAWN
@@ -354,6 +359,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     caption = say.joined(
         [
             say("tasks.note", fields),
+            say("tasks.marks"),
             say("tasks.baseline", fields) if alike else "",
             say("tasks.cut", {"half": half, "n": n}) if cut else "",
         ]
@@ -366,7 +372,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
             [task.gain for task in tasks],
             [task.low for task in tasks],
             [task.high for task in tasks],
-            [task.group for task in tasks],
+            _tones(tasks),
             numbers=numbers,
             label=say("size.upward", {"metric": metric}),
             gap=say("tasks.skipped", {"n": n - len(numbers)}) if cut else "",
@@ -388,7 +394,7 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
             [task.gain for task in tasks],
             [task.low for task in tasks],
             [task.high for task in tasks],
-            [task.group for task in tasks],
+            _tones(tasks),
             labels=(say("size.across"), upward),
         )
 

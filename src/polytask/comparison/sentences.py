@@ -310,6 +310,8 @@ def related(result: Findings, say: Translator) -> list[str]:
         alike = is_related(found.p_value) and not is_borderline(found.p_value)
         if result.verdict == "share":
             why = "" if alike or is_related(found.p_value) else say("related_but.share")
+        elif alike and result.verdict == "inconclusive":
+            why = "" if result.gain.below else say("related_but.open")
         elif alike and pooled and found.shares.common >= 0.5:
             why = say("related_but.pooled")
         elif alike:
@@ -322,9 +324,10 @@ def groups(result: Findings, say: Translator) -> str:
     counts = Counter(task.group for task in result.tasks)
     if not counts["gain"] and not counts["lose"]:
         return ""
-    names = ("gain", "lose", "unclear")
-    said = {name: say(f"groups.{name}", {"n": counts[name]}) for name in names}
-    return say("groups", said | {"rival": rival(result, say)})
+    same = ("same",) if counts["same"] else ()
+    names = ("gain", "lose", *same, "unclear")
+    counted = [say(f"groups.{name}", {"n": counts[name]}) for name in names]
+    return say("groups", {"counted": say.listed(counted), "rival": rival(result, say)})
 
 
 def best_of_rule(result: Findings, say: Translator) -> str:
@@ -377,11 +380,13 @@ def two_by_two(result: Findings, say: Translator) -> str:
         "shrinkage": amount(table.shrinkage_gain, result.setup, say),
         "sharing": amount(table.sharing_gain, result.setup, say),
     }
-    return say.joined([say("two", gains), say("two.mostly") if only_shrinks(result) else ""])
+    small = table.sharing_gain.high < result.margin
+    why = say("two.mostly" if small else "two.open") if only_shrinks(result) else ""
+    return say.joined([say("two", gains), why])
 
 
 def only_shrinks(result: Findings) -> bool:
-    """Whether the gain over models without a penalty comes from shrinkage, not from sharing."""
+    """Whether shrinkage is shown to gain over models without a penalty, and sharing is not."""
     table = result.two_by_two
     return table is not None and table.shrinkage_gain.above and not table.sharing_gain.above
 

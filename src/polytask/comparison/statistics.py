@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, ndtri, polygamma, stdtrit
+from scipy.special import digamma, ndtr, ndtri, polygamma, stdtrit
 
 from polytask.comparison.records import Interval
 
@@ -158,6 +158,24 @@ def normal_quantile(level: float) -> float:
 def t_quantile(freedom: Floats | float, level: float) -> Floats:
     """Return two-sided quantiles of Student's t for degrees of freedom."""
     return np.asarray(stdtrit(freedom, (1 + level) / 2), dtype=np.float64)
+
+
+def discoveries(values: Floats, error: Floats, rate: float = 0.05) -> Codes:
+    """Return which of many values are told from 0: 1 above it, -1 below it, else 0."""
+    # Shapes: values, error (T,).
+    # The step-up rule of Benjamini and Hochberg on two-sided p-values, once for the values above 0
+    # and once for those below: so that among many gains, a few losses are not let in by the gains.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = values / error
+    known = ~np.isnan(score)
+    found = np.zeros(len(values), dtype=np.intp)
+    for side in (1, -1):
+        p = np.where(known & (side * score > 0), 2 * ndtr(-np.abs(score)), 1.0)
+        ordered = np.sort(p[known])
+        passed = ordered <= rate * np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
+        if passed.any():
+            found[p <= ordered[np.flatnonzero(passed)[-1]]] = side
+    return found
 
 
 # The variance of a mean falls like 1 / n; that of a gain up to n times faster still, because the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from polytask.comparison.records import Interval, TaskGain
 from polytask.comparison.statistics import (
     Estimate,
     GroupMeans,
+    discoveries,
     moderate,
     normal_error,
     normal_quantile,
@@ -155,11 +157,11 @@ def more_rows(
     return needed if needed <= MOST * rows else None
 
 
-def group_and_action(low: float, high: float, own: int, more: int | None, better: str) -> Advice:
-    """Say what an interval means for a task, and what to do."""
-    if low > 0:
+def group_and_action(side: int, own: int, more: int | None, better: str) -> Advice:
+    """Say what the side of 0 on which a gain is means for a task, and what to do."""
+    if side > 0:
         return Advice("gain", "share" if own > 0 else "any")
-    if high < 0:
+    if side < 0:
         return Advice("lose", better if own < 0 else "any")
     return Advice("unclear", "any" if more is None else "collect")
 
@@ -212,8 +214,8 @@ def task_gains(
     # has no shorter an interval than the overall gain has, one that is not shrunk has the
     # interval of its own.
     #
-    # The interval is honest on average over tasks, which is what "52 tasks gain" needs; not for a
-    # task picked because it is unlike all others.
+    # The interval is honest on average over tasks, not for a task picked because it is unlike all
+    # others: which tasks are named is decided by `discoveries`.
     raw, n_tasks = table.mean, len(table.mean)
     size = np.ones(n_tasks) if rows is None else np.maximum(rows, 1).astype(np.float64)
     common = normal_error(overall, level)
@@ -256,39 +258,35 @@ def task_rows(
     # Shapes: rows (n_tasks,), pooling (n_tasks,).
     found = task_gains(gains, overall, rows=rows)
     order = np.argsort(-np.nan_to_num(found.gain, nan=-np.inf), kind="stable")
-    return tuple(
-        _row(found, int(t), tasks[t], int(rows[t]), float(pooling[t]), margin, undecided)
-        for t in order
-        if not np.isnan(found.raw[t])
-    )
+    reach = (found.high - found.low) / (2 * normal_quantile(0.95))
+    # Of the shrunken gain, and of what the rows of the task alone say.
+    side, own = discoveries(found.gain, reach), discoveries(found.raw, found.error)
+    known = [int(t) for t in order if not np.isnan(found.raw[t])]
+    listed = []
+    for t in known:
+        row = _row(found, t, tasks[t], int(rows[t]), margin)
+        more = row.more_rows if undecided else None
+        better = "pool" if pooling[t] > 0 else "separate"
+        advice = group_and_action(int(side[t]), int(own[t]), more, better)
+        if abs(row.gain) <= margin:
+            small = -margin < row.low and row.high < margin
+            advice = Advice("same" if small else "unclear", "any")
+        listed.append(replace(row, group=advice.group, action=advice.action))
+    return tuple(listed)
 
 
-def _row(
-    found: TaskGains,
-    t: int,
-    task: Hashable,
-    rows: int,
-    pooling: float,
-    margin: float,
-    undecided: bool,
-) -> TaskGain:
+def _row(found: TaskGains, t: int, task: Hashable, rows: int, margin: float) -> TaskGain:
     gain, low, high = (float(values[t]) for values in (found.gain, found.low, found.high))
-    raw, error = float(found.raw[t]), float(found.error[t])
-    reach = normal_quantile(0.95) * error
-    more = more_rows(gain, low, high, error, float(found.spread[t]), found.common, rows, margin)
-    own = int(raw > reach) - int(raw < -reach)
-    better = "pool" if pooling > 0 else "separate"
-    advice = group_and_action(low, high, own, more if undecided else None, better)
-    if abs(gain) <= margin:
-        advice = Advice("unclear", "any")
+    error, spread = float(found.error[t]), float(found.spread[t])
+    more = more_rows(gain, low, high, error, spread, found.common, rows, margin)
     return TaskGain(
         task=task,
         rows=rows,
         gain=gain,
         low=low,
         high=high,
-        raw=raw,
-        group=advice.group,
-        action=advice.action,
+        raw=float(found.raw[t]),
+        group="unclear",
+        action="any",
         more_rows=more,
     )

@@ -306,6 +306,10 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
         (["gain"], "task by task: 1 task gains, none loses, none is undecided."),
         (["gain", "lose", "unclear"], "task by task: 1 task gains, 1 loses, 1 is undecided."),
         (["lose", "lose", "unclear", "unclear"], "no task gains, 2 lose, 2 are undecided."),
+        (
+            ["gain", "same"],
+            "none loses, 1 shows no difference that matters, none is undecided.",
+        ),
     ],
 )
 def test_groups_of_few_tasks(groups, sentence):
@@ -380,9 +384,19 @@ def test_shares_that_deny_what_the_test_shows_are_not_said():
 
 
 def test_shrinkage_that_explains_everything_is_named():
-    table = dataclasses.replace(examples.two_by_two(), sharing_gain=Interval(0.001, -0.01, 0.012))
-    assert "So the gain comes from shrinkage, not from sharing." in said(two_by_two=table)
+    small, wide = (
+        dataclasses.replace(examples.two_by_two(), sharing_gain=Interval(0.001, -0.008, high))
+        for high in (0.009, 0.12)
+    )
+    shrinks = "So the gain comes from shrinkage, not from sharing."
+    open_ = "It is not clear whether"
+    assert shrinks in said(two_by_two=small, margin=0.01)
+    text = said(two_by_two=wide, margin=0.01)
+    assert shrinks not in text
+    assert f"{open_} sharing adds anything to that." in text
+    assert "共享能否在此之上再有所增益，尚不清楚。" in said("zh", two_by_two=wide, margin=0.01)
     assert "So the gain" not in said()
+    assert open_ not in said()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from polytask.comparison.records import Interval
 from polytask.comparison.statistics import (
     GroupMeans,
     clustered_mean,
+    discoveries,
     moderate,
     normal_error,
     posterior,
@@ -256,9 +257,9 @@ class TestTaskRows:
     @pytest.mark.parametrize("seed", range(5))
     def test_a_task_whose_own_interval_holds_zero_calls_for_nothing_of_its_own(self, seed):
         # Tasks alike: the mean of all is known, that of one alone hardly.
-        table, overall = _example(30, 60, seed=seed, spread=0.01, noise=0.05)
+        table, overall = _example(30, 60, seed=seed, spread=0.01, noise=0.04)
         gains = task_gains(table, overall, np.full(30, 40))
-        own = np.abs(table.mean) > 1.959963985 * gains.error
+        own = discoveries(table.mean, gains.error)
         found = self.rows(table, overall, undecided=False)
         actions = {(task.group, bool(own[task.task]), task.action) for task in found}
         assert ("gain", False, "any") in actions
@@ -271,6 +272,35 @@ class TestTaskRows:
             found = self.rows(table, overall, undecided=False, pooling=pooling)
             assert {task.action for task in found if task.group == "lose"} == {action}
             assert {task.action for task in found if task.group == "gain"} == {"share"}
+
+    @pytest.mark.parametrize("freedom", [4, 60])
+    def test_of_many_tasks_without_a_gain_none_is_named(self, freedom):
+        named = [self.named(450, {}, seed, freedom) for seed in range(40)]
+        assert sum(map(bool, named)) <= 4
+
+    def test_clear_exceptions_among_many_tasks_are_named(self):
+        for seed in range(5):
+            assert self.named(450, {7: -1.0, 70: 1.0}, seed, 60) == {7: "pool", 70: "share"}
+
+    def named(self, n, effects, seed, freedom):
+        """The actions of tasks whose rows have a spread of 0.1 around effects, 0 if not given."""
+        rng = np.random.default_rng(seed)
+        true = np.array([effects.get(t, 0.0) for t in range(n)])
+        rows = true[:, None] + rng.normal(0, 0.1 * np.sqrt(freedom + 1), (n, freedom + 1))
+        variance = rows.var(axis=1, ddof=1) / (freedom + 1)
+        table = GroupMeans(rows.mean(axis=1), variance, np.full(n, float(freedom)))
+        overall = clustered_mean(rows.ravel(), np.ones(rows.size), np.arange(rows.size))
+        found = self.rows(table, overall.interval(), undecided=False, pooling=1.0)
+        assert all(task.group in ("gain", "lose") for task in found if task.action != "any")
+        return {task.task: task.action for task in found if task.group in ("gain", "lose")}
+
+    def test_an_interval_within_the_margin_decides(self):
+        table, overall = _example(6, 400, spread=0.0, noise=0.001)
+        still = GroupMeans(table.mean - table.mean.mean(), table.variance, table.freedom)
+        near = Interval(0.0, overall.low - overall.mean, overall.high - overall.mean)
+        groups = {task.group for task in self.rows(still, near, margin=0.01)}
+        assert groups == {"same"}
+        assert {task.group for task in self.rows(still, near, margin=1e-5)} == {"unclear"}
 
     def test_a_task_never_held_out_is_left_out(self):
         table, overall = _example()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -155,6 +156,16 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
 def test_related_tasks_beside_no_gain_are_explained(case, words):
     one = examples.change(examples.ALL[case](), {"relatedness": KIN})
     assert words in one.summary()
+
+
+def test_an_open_verdict_agrees_with_no_recommendation():
+    pooled = next(row.name for row in examples.share().models if row.kind == "pooled")
+    alike = dataclasses.replace(KIN, shares=Shares(0.9, 0.0, 0.1))
+    one = examples.change(examples.ALL["inconclusive"](), {"relatedness": alike})
+    one = dataclasses.replace(one, recommended=pooled)
+    assert "agrees with the recommendation" not in one.summary()
+    decided = dataclasses.replace(one, verdict="pool")
+    assert "agrees with the recommendation" in decided.summary()
 
 
 def test_a_p_value_near_the_level_is_borderline():
