@@ -96,10 +96,14 @@ class _ProximalNewton(ProximalMethod):
         if now.gap is not None and reference > 0:
             remaining = now.gap / reference
         in_parts = isinstance(objective.datafit, InParts)
+        wanted = max(_FORCING * remaining, _INNER_FLOOR)
+        if in_parts:
+            # What is left falls with its square, so that a better step would not save a pass.
+            wanted = max(full_accuracy(tol), _FULL * min(remaining, 1.0) ** 2)
         inner = _solver(model, penalty, self.compiled).solve(
             model,
             penalty,
-            tol=full_accuracy(tol) if in_parts else max(_FORCING * remaining, _INNER_FLOOR),
+            tol=wanted,
             max_iter=worthwhile(objective.datafit, now, left),
             start=starting_point(now.W, now.at.intercept),
         )

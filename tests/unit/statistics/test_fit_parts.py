@@ -412,6 +412,17 @@ def test_the_squared_loss_takes_statistics() -> None:
     np.testing.assert_array_equal(found.coef_, other.coef_)
 
 
+def test_tasks_that_are_nearly_separable_do_not_use_up_the_iterations() -> None:
+    """Steps far from the optimum are not solved to the last digit."""
+    rng = np.random.default_rng(0)
+    W, task = rng.normal(size=(30, 20)), rng.integers(30, size=600)
+    table = pd.DataFrame(rng.normal(size=(600, 20))).rename(columns="x{}".format)
+    eta = np.einsum("ij,ij->i", table.to_numpy(), W[task])
+    table["task"], table["y"] = task, eta + rng.logistic(size=600) > 0
+    model = MultiTaskClassifier(L21(1e-3), max_iter=5000)
+    assert fit_parts(model, [table], "y", task_column="task").solution_.status.ok
+
+
 def test_what_does_not_converge_says_so() -> None:
     model, y = LOSSES["logistic"]
     table = TABLE.assign(y=y)
