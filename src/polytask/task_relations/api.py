@@ -48,6 +48,10 @@ from polytask.task_relations.statistics import (
 
 Array = NDArray[np.float64]
 
+# Standard errors from which a variance of effects counts as told by the data, and the share of
+# a task's effects that its rows tell from which it is named in a pair.
+_CLEAR, _TOLD = 2.0, 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class TestedTasks:
@@ -92,7 +96,19 @@ def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> Relatednes
     )
 
 
-def map_of_data(found: TestedTasks) -> Map:
+def told_by_rows(found: TestedTasks) -> NDArray[np.bool_]:
+    """Say of which tasks the rows tell more than half of the effects, not chance. Shapes: (T,)."""
+    slopes = found.slopes
+    told = np.zeros(len(found.informative), dtype=bool)
+    if not len(slopes.tasks):
+        return told
+    size = (slopes.axes * np.matmul(slopes.spread, slopes.axes)).sum(axis=1)
+    known = (size * estimates_of(slopes).kept).sum(axis=1)
+    told[found.informative] = known > _TOLD * size.sum(axis=1)
+    return told
+
+
+def map_of_data(found: TestedTasks, told: NDArray[np.bool_]) -> Map:
     """Order the informative tasks by the correlations of their predictions."""
     places = np.flatnonzero(found.informative)
     slopes = found.slopes
@@ -101,6 +117,8 @@ def map_of_data(found: TestedTasks) -> Map:
     shown = mapped_places(slopes.rows)
     B = in_common(slopes, estimates_of(slopes).along)[shown]
     clear = bool(found.p_value <= LEVEL and found.shares.clustered >= LEVEL)
+    # Groups of tasks that are mostly noise would be groups of noise.
+    clear = clear and float(told[places[shown]].mean()) > _TOLD
     return map_of(correlations(B @ slopes.spread @ B.T), places[shown], grouped=clear)
 
 
@@ -112,27 +130,31 @@ def features_of_data(found: TestedTasks) -> tuple[FeatureEffect, ...]:
     estimates = estimates_of(slopes)
     B = in_common(slopes, estimates.along)
     W = B if slopes.loading is None else B @ slopes.loading.T
-    one, two = _left(estimates)
-    squares, n = (W**2).sum(axis=0), len(W)
-    total = (squares - n * _noise_on_features(slopes, estimates)) / (n * one)
-    common = (W.sum(axis=0) ** 2 - squares) / (n * (n - 1) * two)
-    return features_of(slopes.features, W.mean(axis=0) / np.sqrt(two), common, total)
+    noise, one, two = _noise_and_left(slopes, estimates)
+    squares, known = W**2 - noise, one.sum(axis=0)
+    total = np.divide(squares.sum(axis=0), known, out=np.zeros_like(known), where=known > 0)
+    error = np.sqrt(((squares - total * one) ** 2).sum(axis=0))
+    # Of a feature that hardly varies within tasks the data do not tell the effects.
+    told = (total * known > _CLEAR * error) & (two > 0)
+    pairs = W.sum(axis=0) ** 2 - (W**2).sum(axis=0)
+    common = np.divide(pairs, two, out=np.zeros_like(known), where=told)
+    mean = np.sign(W.mean(axis=0)) * np.sqrt(np.maximum(common, 0.0))
+    return features_of(slopes.features, mean, common, np.where(told, total, 0.0))
 
 
-def _left(estimates: Estimates) -> tuple[float, float]:
-    """Return what shrinkage leaves of squares of a task, and of products of two."""
-    kept = estimates.kept.mean(axis=1)
-    n = len(kept)
-    pairs = (kept.sum() ** 2 - (kept**2).sum()) / (n * (n - 1))
-    return float((estimates.kept**2).mean()), float(pairs)
-
-
-def _noise_on_features(slopes: TaskSlopes, estimates: Estimates) -> Array:
-    turned = slopes.axes * estimates.noise[:, None, :]
-    mean = np.tensordot(turned, slopes.axes, axes=([0, 2], [0, 2])) / len(slopes.tasks)
-    if slopes.loading is None:
-        return np.asarray(np.diag(mean))
-    return np.asarray(((slopes.loading @ mean) * slopes.loading).sum(axis=1))
+def _noise_and_left(slopes: TaskSlopes, estimates: Estimates) -> tuple[Array, Array, Array]:
+    """Return the noise of effects, and what shrinkage leaves of their squares and products."""
+    # Shapes: result (T, d), (T, d) and, summed over pairs of tasks, (d,). A feature that is
+    # constant in most tasks is shrunk to zero there, which is no difference between tasks.
+    loading = np.eye(slopes.axes.shape[1]) if slopes.loading is None else slopes.loading
+    noise, squares = np.empty((2, len(slopes.axes), len(loading)))
+    whole = np.zeros_like(loading)
+    for t, axes in enumerate(slopes.axes):
+        turned = loading @ axes
+        left = (turned * estimates.kept[t]) @ axes.T
+        noise[t], squares[t] = turned**2 @ estimates.noise[t], (left**2).sum(axis=1)
+        whole += left
+    return noise, squares, (whole**2).sum(axis=1) - squares.sum(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,7 +375,8 @@ def relatedness(
     tasks). Shares are moments of products of two tasks, in which noise has mean zero, and what
     shrinkage takes away is put back; "clustered" counts clear groups only (silhouette above
     .25), beyond what groups by chance explain. Groups are suggested where the test finds the
-    tasks related and the share is .05 or more.
+    tasks related, the share is .05 or more, and the rows of most tasks tell more than half of
+    the variance of their effects from noise.
 
     Where one row has several targets, noise that these have in common looks like effects in
     common; with many rows per feature it is small.
@@ -403,7 +426,9 @@ def relatedness(
     for doubt in data_warnings(data, OWNER, allow_leak=True):
         warnings.warn(DataWarning(doubt), stacklevel=2)
     found = judged(data, outcomes, int(n_permutations), int(random_state))
-    mapped = _mapped(data.tasks, data.task_rows(), map_of_data(found), int(random_state))
+    told = told_by_rows(found)
+    chart = map_of_data(found, told)
+    mapped = _mapped(data.tasks, data.task_rows(), chart, int(random_state), told)
     return replace(
         mapped,
         source="data",
@@ -420,10 +445,14 @@ def relatedness(
 
 
 def _mapped(
-    tasks: tuple[Hashable, ...], rows: NDArray[np.intp], chart: Map, seed: int
+    tasks: tuple[Hashable, ...],
+    rows: NDArray[np.intp],
+    chart: Map,
+    seed: int,
+    told: NDArray[np.bool_] | None = None,
 ) -> Relatedness:
     """Return the tasks on their map; what else is known of them is to be filled in."""
-    most, least = pairs_of(tasks, chart)
+    most, least = pairs_of(tasks, chart, told)
     return Relatedness(
         source="",
         n_informative=0,

@@ -157,9 +157,15 @@ def similarities_of(
     return tuple(lines)
 
 
-def pairs_of(tasks: Sequence[Hashable], found: Map) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+def pairs_of(
+    tasks: Sequence[Hashable], found: Map, told: NDArray[np.bool_] | None = None
+) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Return the pairs of tasks that are most and least alike, the extreme ones first."""
+    # Shapes: told (T,), the tasks that may be named.
     first, second = np.triu_indices(len(found.order), 1)
+    if told is not None:
+        kept = told[found.order[first]] & told[found.order[second]]
+        first, second = first[kept], second[kept]
     values = found.similarity[first, second]
     count = min(_PAIRS, (len(values) + 1) // 2)
     ranked = np.argsort(-values, kind="stable")

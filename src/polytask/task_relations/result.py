@@ -63,9 +63,11 @@ class Relatedness(RelatednessFindings, Report):
         The dendrogram: average linkage of 1 - correlation, in the form of SciPy, whose leaf i
         is the i-th task of `order`.
     most_alike, least_alike : tuple of Pair
-        The extreme pairs.
+        The extreme pairs. Of data only pairs of tasks whose rows tell more than half of the
+        variance of their effects from noise; of other tasks a correlation is mostly noise.
     features : tuple of FeatureEffect
-        Those with the largest effects, the largest first.
+        Those with the largest effects, the largest first; of data those whose effects are at
+        least two standard errors from nothing.
     seed : int
         Of the test.
     """

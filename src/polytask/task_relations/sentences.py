@@ -123,7 +123,8 @@ def groups(result: RelatednessFindings, say: Translator) -> str:
         return ""
     found = result.groups
     if not found:
-        return say("related.no_groups") if len(result.order) > 2 else ""
+        untold = result.source == "data" and not result.most_alike
+        return say("related.no_groups") if len(result.order) > 2 and not untold else ""
     listed = say.listed(
         say("related.group", {"names": names(group, say)}) for group in found[:_GROUPS]
     )
@@ -145,7 +146,13 @@ def pairs(result: RelatednessFindings, say: Translator) -> list[str]:
     """Return the tasks that are most and least alike; nothing of unrelated tasks."""
     if kind_of(result) not in _SAID:
         return []
-    found = {"related.pairs_most": result.most_alike, "related.pairs_least": result.least_alike}
+    if result.source == "data" and not result.most_alike:
+        return [say("related.pairs_none")]
+    kind = "_training" if result.source in RECORDED else ""
+    found = {
+        f"related.pairs_most{kind}": result.most_alike,
+        f"related.pairs_least{kind}": result.least_alike,
+    }
     said = []
     for key, listed in found.items():
         shown = []
@@ -161,11 +168,13 @@ def features(result: RelatednessFindings, say: Translator) -> list[str]:
     if kind_of(result) not in ("yes", "model"):
         return []
     found = {"shared": result.features_shared, "varying": result.features_varying}
-    return [
+    said = [
         say(f"related.{kind}", {"names": names(listed, say)})
         for kind, listed in found.items()
         if listed
     ]
+    of_data = said and result.source == "data"
+    return [*said, say("related.features_of_data")] if of_data else said
 
 
 def notes(result: RelatednessFindings, say: Translator) -> list[str]:

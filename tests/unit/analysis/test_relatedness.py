@@ -183,6 +183,42 @@ def test_groups_order_and_pairs_of_two_groups():
     assert {result.to_frame().set_index("task").group[t] for t in second} in ({0}, {1})
 
 
+def rare_features(spread, seed=0, tasks=300, rows=9):
+    """Return data with four features that vary in every task and four that do in 15%."""
+    rng = np.random.default_rng(seed)
+    task, X = np.repeat(np.arange(tasks), rows), rng.standard_normal((tasks * rows, 8))
+    varies = rng.random((tasks, 4)) < 0.15
+    X[:, 4:] = varies[task] * (rng.random((tasks * rows, 4)) < 0.4)
+    W = np.repeat([1.0, 2.0], 4) + spread * rng.standard_normal((tasks, 8))
+    return X, (X * W[task]).sum(axis=1) + rng.standard_normal(tasks * rows), task
+
+
+def test_features_that_are_constant_in_most_tasks_do_not_look_different_from_task_to_task():
+    X, y, task = rare_features(0.0)
+    result = relatedness(X, y, task=task, n_permutations=9)
+    assert set(result.features_shared) > {"x0", "x1", "x2", "x3"}
+    assert len(result.features_shared) > 5
+    assert result.features_varying == ()
+    # Effects of 1, by a target of a spread of about 2.3.
+    means = {one.feature: one.mean for one in result.features}
+    assert means["x0"] == pytest.approx(1 / 2.3, abs=0.06)
+    X, y, task = rare_features(2.0)
+    result = relatedness(X, y, task=task, n_permutations=9)
+    assert result.features_shared == ()
+    assert set(result.features_varying) > {"x0", "x1", "x2", "x3"}
+
+
+def test_no_pair_or_group_is_named_of_tasks_with_fewer_rows_than_features():
+    rng = np.random.default_rng(3)
+    W = rng.standard_normal(20) + 0.3 * rng.standard_normal((60, 20))
+    few = relatedness(collection(rng, W, rows=5), n_permutations=99)
+    assert few.p_value <= 0.05
+    assert (few.most_alike, few.least_alike, few.groups) == ((), (), ())
+    assert "No groups and no pairs of similar tasks are named" in few.summary()
+    many = relatedness(collection(rng, W, rows=200), n_permutations=99)
+    assert len(many.most_alike) == 5
+
+
 @MISLEADING
 def test_matrix_is_that_of_the_predictions_where_there_is_no_noise():
     rng = np.random.default_rng(0)
