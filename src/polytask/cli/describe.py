@@ -178,7 +178,7 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
     strength = (speech("cli.label.strength"), found)
     if values is not None:
         best = f"{float(estimator.best_criterion_):.6g}"
-        fields = {"name": estimator.criterion, "value": best, "n": len(values)}
+        fields = {"name": estimator.criterion, "value": best}
         return [(speech("cli.label.criterion"), speech("cli.criterion", fields)), strength]
     means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
     best_scores = scores[int(np.argmin(np.abs(means - estimator.best_score_)))]
@@ -190,8 +190,10 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
         value, measure = -float(estimator.best_score_), speech("cli.score.log_loss")
         error = float(np.std(best_scores, ddof=1) / np.sqrt(folds)) if folds > 1 else math.nan
     known = "" if math.isnan(error) else speech("cli.score.error", {"error": f"{error:.2g}"})
-    fields = {"measure": measure, "value": f"{value:.4g}", "error": known, "folds": folds, "n": n}
-    said = speech.joined([speech("cli.held_out", fields), _remark(value, is_loss, speech)])
+    fields = {"measure": measure, "value": f"{value:.4g}", "error": known, "folds": folds}
+    said = speech(f"cli.held_out.{'mean' if is_loss else 'together'}", fields)
+    chosen = speech("cli.held_out.chosen") if n > 1 else ""
+    said = speech.joined([said, chosen, _remark(value, is_loss, speech)])
     return [(speech("cli.label.held_out"), said), strength]
 
 
@@ -346,7 +348,7 @@ def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, A
         constant = DummyClassifier(strategy="prior") if classes else DummyRegressor()
         found["constant"] = SingleTask(constant)
     if loss == "squared" and training.n_rows * training.n_columns <= _MOST_CELLS:
-        for name in ("separate", "pooled + intercepts"):
+        for name in ("separate", "separate, one strength", "pooled + intercepts"):
             if MODELS[name].unfit(facts) is None:
                 found[name] = MODELS[name].make(facts)
     return found

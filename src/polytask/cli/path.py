@@ -133,11 +133,16 @@ def _say_path(path: RegularizationPath, asked: int, speech: Translator) -> None:
     elif with_folds:
         columns[speech("column.standard_error")] = [f"{path.standard_error[k]:.2g}" for k in shown]
     columns[speech("cli.path.features")] = [f"{path.kept[k]:,}" for k in shown]
-    columns[speech("cli.path.rank")] = [f"{path.ranks[k]:,}" for k in shown]
+    # Elsewhere the rank says no more than the features that are left.
+    most = path.coef.shape[1]
+    low = any(rank < min(kept, most) for rank, kept in zip(path.ranks, path.kept, strict=True))
+    if low:
+        columns[speech("cli.path.rank")] = [f"{path.ranks[k]:,}" for k in shown]
     columns[""] = [speech.listed(names.get(k, [])) for k in shown]
     rows = list(zip(*columns.values(), strict=True))
     say()
     title = speech(f"cli.path.title{'.error' if is_loss else ''}", {"measure": measure})
+    title = speech.joined([title, speech("cli.path.title.rank") if low else ""])
     say_table(title, tuple(columns), rows, tuple(range(len(columns) - 1)))
     # The best strength has no neighbour on one side, which may be better.
     if n > 1 and path.best in (0, n - 1):

@@ -136,15 +136,16 @@ _Judgement = tuple[Array, Measure, Array | None]
 def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     # A model that was saved by an earlier version has its parameter alone.
     scoring = getattr(model, "_judged_by", model.scoring)
-    best = LazyMessage("strength.best")
     if scoring is None:
         usual = is_classifier(model) and model.loss != "squared_hinge"
         kind = "log_loss" if usual else "squared" if model.loss in ("auto", "squared") else "loss"
         label = LazyMessage(f"measure.{kind}")
+        best = LazyMessage("strength.least_loss")
         measure = Measure("loss", label, greater_is_better=False, best=best)
     else:
         label = LazyMessage("measure.score", {"score": scoring})
         label = LazyMessage("measure.r2_within") if scoring == "r2" else label
+        best = LazyMessage("strength.best")
         measure = Measure(scoring, label, greater_is_better=True, best=best)
     return model.alpha_scores_, measure, None
 

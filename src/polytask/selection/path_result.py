@@ -118,10 +118,10 @@ class RegularizationPath:
         Returns
         -------
         pandas.DataFrame
-            Columns alpha, score (mean over the folds), standard_error, features and
-            coefficients (other than zero), rank, best, one_se, chosen (whether it is that
-            strength), df (where they are known), and one column ``size of FEATURE`` per feature
-            (see ``sizes``).
+            Columns alpha, score (mean over the folds; greater is better, of a loss minus it),
+            standard_error, features and coefficients (other than zero), rank, best, one_se,
+            chosen (whether it is that strength), held_out_loss (where there is one), df (where
+            they are known), and one column ``size of FEATURE`` per feature (see ``sizes``).
         """
         import pandas as pd
 
@@ -137,6 +137,8 @@ class RegularizationPath:
             "one_se": numbers == self.one_se,
             "chosen": numbers == self.chosen,
         }
+        if self.measure.name == "loss":
+            facts["held_out_loss"] = self.value
         if self.df is not None:
             facts["df"] = self.df
         sizes = pd.DataFrame(self.sizes, columns=[f"size of {name}" for name in self.features])

@@ -132,7 +132,10 @@ def test_a_new_loss_needs_no_change_of_the_command_line(run, plain, monkeypatch)
     assert load("m.polytask").loss == "twin"
 
 
-@pytest.mark.parametrize("score", ["a constant per task", "separate models", "one pooled model"])
+@pytest.mark.parametrize(
+    "score",
+    ["a constant per task", "(separate)", "(separate, one strength)", "(pooled + intercepts)"],
+)
 def test_no_score_without_baselines(run, plain, score):
     plain.to_csv("a.csv", index=False)
     words = ("--task", "g", "--target", "y", "--model", "multitask", "--out", "m.polytask")

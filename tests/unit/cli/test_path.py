@@ -39,7 +39,7 @@ def test_it_writes_what_python_finds(run, plain):
     ):
         assert words in done.out
     assert "task_weight='size' (every row counts the same)" in done.out
-    assert "combinations of settings (penalty, strength, weights of tasks, intercepts)" in done.out
+    assert "were chosen on the same rows" in done.out
     model.fit(plain[["g", "x", "z"]], plain["y"])
     assert f"R2 (against the training mean) {model.held_out_score_:.4g} (standard" in done.out
 
@@ -68,7 +68,7 @@ def test_a_search_from_coarse_to_fine_says_how_many_strengths_it_tried(run, plai
     n = len(pd.read_csv("p.csv"))
     assert n < 24
     assert f"Strengths    {n} of 24 tried" in done.out
-    assert "Error: log loss on held-out rows." in done.out
+    assert "Held-out loss: log loss on held-out rows." in done.out
 
 
 def test_a_criterion_replaces_the_folds(run, plain):

@@ -46,7 +46,7 @@ def test_it_writes_what_python_finds(run, table):
     assert list(trials) == ["p0.alpha", "p1.alpha", "score", "folds", "pruned"]
     # Some readers of numbers are off by their last digit.
     np.testing.assert_allclose(trials["score"], found.frame()["score"], rtol=1e-12)
-    measure = "R2 (against the training mean) (mean of the folds)"
+    measure = "R2 (against the training mean), mean of the folds"
     for words in ("The best trials", measure, f"{found.score:.4f}", "polytask predict m.polytask"):
         assert words in done.out
 

@@ -81,8 +81,11 @@ def test_the_marks_are_those_of_the_rules(path):
         assert (again.chosen, again.best, again.one_se) == (place, path.best, path.one_se)
         assert next(iter(again.marks().values())) == model.alpha_
     assert path.one_se < path.best
-    assert list(path.marks()) == ["chosen: best score", "strongest within one standard error"]
-    assert list(path.marks("zh")) == ["选用：最佳得分", "相差不超过一个标准误的最强者"]
+    assert list(path.marks()) == [
+        "chosen: least held-out loss",
+        "strongest within one standard error",
+    ]
+    assert list(path.marks("zh")) == ["选用：留出损失最小", "相差不超过一个标准误的最强者"]
 
 
 def test_the_path_begins_empty_and_its_facts_agree(path):
