@@ -174,6 +174,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Say whether means and products of the rows are all that these parameters need."""
         return False
 
+    def _collects(self) -> bool:
+        """Say whether a table in parts is summed up once, for its means and products."""
+        return self._fits_moments()
+
     def _refuse_parts(self) -> None:
         """Refuse to fit rows that are read in parts, several times, unless that is possible."""
         fields = {"owner": type(self).__name__}

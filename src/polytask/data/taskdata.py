@@ -32,6 +32,9 @@ Sums = TypeVar("Sums")
 class EncodedParts(Protocol):
     """Rows that are read a part at a time."""
 
+    # How often they have been read.
+    passes: int
+
     def summed(
         self, summary: Callable[[TaskData], Sums], together: Callable[[Sums, Sums], Sums]
     ) -> Sums:

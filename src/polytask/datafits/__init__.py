@@ -3,7 +3,14 @@
 from polytask.datafits.base import Datafit, Evaluation
 from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
 from polytask.datafits.designs import Features, Shared, Stacked, StackedClasses
-from polytask.datafits.in_parts import InParts, LocalQuadratic, LossSums, PassStack, loss_sums
+from polytask.datafits.in_parts import (
+    InParts,
+    LocalQuadratic,
+    LossSums,
+    PassStack,
+    curved_sums,
+    loss_sums,
+)
 from polytask.datafits.intercepts import (
     AnchoredIntercepts,
     Intercepts,
@@ -66,6 +73,7 @@ __all__ = [
     "all_but_one",
     "collect_shared",
     "collect_stacked",
+    "curved_sums",
     "column_sums",
     "in_units",
     "joined",

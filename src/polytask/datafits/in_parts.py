@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
-from polytask.datafits.base import Array, Datafit, Evaluation, LinearMap
+from polytask.datafits.base import (
+    Array,
+    Datafit,
+    Evaluation,
+    LinearMap,
+    diagonal_preconditioner,
+)
 from polytask.datafits.blocks import (
     Block,
     ClassesBlock,
@@ -17,10 +23,11 @@ from polytask.datafits.blocks import (
     ScalarBlock,
     newton_solver,
 )
-from polytask.datafits.designs import Index
-from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.designs import Index, StackedClasses
+from polytask.datafits.intercepts import Intercepts, NoIntercepts
+from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.statistics import quadratic_conjugate
-from polytask.losses import Loss
+from polytask.losses import Loss, Squared
 
 # Curvatures below this share of the largest possible one are raised to it: a saturated row would
 # ask for an infinite step.
@@ -42,8 +49,9 @@ _ROUNDING = 1e-13
 class TaskGrams:
     """What the curvatures h of tasks with as many columns sum to: h (x) x x', h (x) x, and h."""
 
-    # Shapes: table (n, K), second (n, K d, K d), first (n, K d, K), total (n, K, K). Intercepts
-    # are found by `own_first` and `own_total`, those of curvatures that nothing has raised.
+    # Shapes: table (n, K), second (n, K d, K d), or its diagonal (n, K d) where products of
+    # features are not summed up, first (n, K d, K), total (n, K, K). Intercepts are found by
+    # `own_first` and `own_total`, those of curvatures that nothing has raised.
 
     table: Index
     second: Array
@@ -78,9 +86,34 @@ class TaskGrams:
         """Return the curvature of the coefficients of every task, its intercepts minimised out."""
         if np.isinf(own_curvature):
             return self.second
-        total = self.total + own_curvature * np.eye(self.total.shape[1])
-        inverse = np.linalg.pinv(total, hermitian=True)
+        inverse = self._inverse(own_curvature)
         return np.asarray(self.second - self.first @ inverse @ np.swapaxes(self.first, 1, 2))
+
+    def diagonals(self, own_curvature: float) -> tuple[Array, Array]:
+        """Return the diagonal of :meth:`reduced`, and that with fixed intercepts, (n, K d)."""
+        if self.second.ndim == 3:
+            own, plain = (
+                np.diagonal(m, axis1=1, axis2=2)
+                for m in (self.reduced(own_curvature), self.second)
+            )
+            return own, plain
+        if np.isinf(own_curvature):
+            return self.second, self.second
+        moved = self.first @ self._inverse(own_curvature)
+        return self.second - np.sum(moved * self.first, axis=2), self.second
+
+    def without_levels(self, V: Array, own_curvature: float) -> Array:
+        """Return what minimising the intercepts out takes from the product with V."""
+        out = np.zeros_like(V)
+        if np.isfinite(own_curvature):
+            level = np.swapaxes(self.first, 1, 2) @ self.flat(V)
+            found = self.first @ (self._inverse(own_curvature) @ level)
+            out[:, self.table] = np.moveaxis(found.reshape(*self.table.shape, -1), 2, 0)
+        return out
+
+    def _inverse(self, own_curvature: float) -> Array:
+        total = self.total + own_curvature * np.eye(self.total.shape[1])
+        return np.asarray(np.linalg.pinv(total, hermitian=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +146,9 @@ class LossSums:
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def loss_sums(blocks: Iterable[Block], W: Array, b: Array, plain: bool) -> LossSums:
+def loss_sums(
+    blocks: Iterable[Block], W: Array, b: Array, plain: bool, products: bool = True
+) -> LossSums:
     """Sum the losses of some rows.
 
     Parameters
@@ -127,6 +162,8 @@ def loss_sums(blocks: Iterable[Block], W: Array, b: Array, plain: bool) -> LossS
         Intercepts.
     plain : bool
         Whether the grams of the weights are wanted.
+    products : bool, default=True
+        Whether grams hold products of features, or squares of features only.
 
     Returns
     -------
@@ -144,19 +181,60 @@ def loss_sums(blocks: Iterable[Block], W: Array, b: Array, plain: bool) -> LossS
         gradient[:, block.columns] = block.design.adjoint(u)
         slope[block.columns] = block.design.collect(u)
         conjugates += [block.conjugate(eta, share) for share in _SHARES]
-        scalar = isinstance(block, ScalarBlock)
-        made, own = _scalar_grams(block, eta, u) if scalar else _class_grams(block, eta, u)
+        if isinstance(block, ScalarBlock):
+            made, own = _scalar_grams(block, eta, u, products)
+        else:
+            assert isinstance(block, ClassesBlock)
+            made, own = _class_grams(block, eta, u, products)
         grams.append(made)
         square += own
         if plain:
             several = isinstance(block, ClassesBlock)
             h = np.broadcast_to(block.weight[:, None] if several else block.weight, eta.shape)
-            weights.append(_column_grams(block, h, h))
+            weights.append(_column_grams(block, h, h, products))
     sums = value, square, gradient, slope, conjugates
     return LossSums(*sums, tuple(grams), tuple(weights))
 
 
-def _column_grams(block: Block, h: Array, own: Array) -> TaskGrams:
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def curved_sums(
+    blocks: Iterable[Block], at: tuple[Array, Array] | None, V: Array, delta: Array
+) -> Array:
+    """Sum the change of the gradient of some rows with a change of coefficients and intercepts.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        The rows.
+    at : tuple of ndarray, or None
+        Coefficients and intercepts at which losses have their curvature; None: they have 1.
+    V : ndarray of shape (n_features, n_columns)
+        The change of the coefficients.
+    delta : ndarray of shape (n_columns,)
+        The change of the intercepts.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_columns)
+    """
+    out = np.zeros_like(V)
+    for block in blocks:
+        design = block.design
+        change = design.forward(V) + design.spread(delta)
+        several = isinstance(block, ClassesBlock)
+        if at is None:
+            moved = (block.weight[:, None] if several else block.weight) * change
+        else:
+            eta = design.forward(at[0]) + design.spread(at[1])
+            if isinstance(block, ScalarBlock):
+                moved = _raised(block, eta, block.slope(eta))[0] * change
+            else:
+                moved = block.hessian_product(eta)(change)
+        out[:, block.columns] = design.adjoint(moved)
+    return out
+
+
+def _column_grams(block: Block, h: Array, own: Array, products: bool) -> TaskGrams:
     """Return the grams of every column by itself. Shapes: h, own like the predictions."""
     sums = [
         made
@@ -166,42 +244,67 @@ def _column_grams(block: Block, h: Array, own: Array) -> TaskGrams:
             block.design.collect(each)[:, None, None],
         )
     ]
-    return TaskGrams(block.columns[:, None], block.design.grams(h), *sums[:2], *sums[-2:])
+    second = block.design.grams(h) if products else block.design.squares_adjoint(h).T
+    return TaskGrams(block.columns[:, None], second, *sums[:2], *sums[-2:])
 
 
-def _scalar_grams(block: Block, eta: Array, u: Array) -> tuple[TaskGrams, float]:
-    """Return the grams of the curvatures, and half the sum of u^2 / h."""
+def _raised(block: ScalarBlock, eta: Array, u: Array) -> tuple[Array, Array]:
+    """Return the curvatures as they are used, and as they are."""
     own = block.column_curvature(eta)
     h = np.maximum(own, _FLOOR * block.bound())
     if block.loss.has_linear_parts:
         away = np.abs(eta - block.y)
         touching = np.divide(np.abs(u), away, out=np.zeros_like(u), where=away > 0)
         h = np.maximum(h, _STRAIGHT * touching)
+    return h, own
+
+
+def _scalar_grams(
+    block: ScalarBlock, eta: Array, u: Array, products: bool
+) -> tuple[TaskGrams, float]:
+    """Return the grams of the curvatures, and half the sum of u^2 / h."""
+    h, own = _raised(block, eta, u)
     square = np.divide(u * u, h, out=np.zeros_like(u), where=h > 0)
-    return _column_grams(block, h, own), 0.5 * float(square.sum())
+    return _column_grams(block, h, own, products), 0.5 * float(square.sum())
 
 
-def _class_grams(block: Block, eta: Array, u: Array) -> tuple[TaskGrams, float]:
+def _class_grams(
+    block: ClassesBlock, eta: Array, u: Array, products: bool
+) -> tuple[TaskGrams, float]:
     """Return the same for rows that have a prediction per class."""
     # The curvature diag(p) - p p' of a row times u / p is u, which sums to zero.
-    assert isinstance(block, ClassesBlock)
     curvature, design = block.curvature(eta), block.design
-    second, first = design.class_grams(curvature)  # type: ignore[union-attr]
-    (n, k), d = design.table.shape, second.shape[2]  # type: ignore[union-attr]
-    total = design.sum_tasks(curvature)  # type: ignore[union-attr]
+    assert isinstance(design, StackedClasses)
+    (n, k), d, table = design.table.shape, design.features.n_features, design.table
+    total = design.sum_tasks(curvature)
     p = block.weight[:, None] * block.loss.inverse_link(eta)
     square = np.divide(u * u, p, out=np.zeros_like(u), where=p > 0)
-    table = design.table  # type: ignore[union-attr]
-    flat = second.reshape(n, k * d, k * d), first.reshape(n, k * d, k)
+    if products:
+        second, first = design.class_grams(curvature)
+        second = second.reshape(n, k * d, k * d)
+    else:
+        # Shapes: adjoints (d, n k), the columns of a task beside each other.
+        own = np.einsum("nkk->nk", curvature)
+        second = design.squares_adjoint(own).T.reshape(n, k * d)
+        sides = [design.adjoint(curvature[:, :, j]).T.reshape(n, k, d) for j in range(k)]
+        first = np.stack(sides, axis=3)
+    flat = second, first.reshape(n, k * d, k)
     return TaskGrams(table, *flat, total, flat[1], total), 0.5 * float(square.sum())
 
 
 class _Curvature:
     """The Hessian that grams make once the intercepts are minimised out."""
 
-    def __init__(self, grams: tuple[TaskGrams, ...], intercepts: Intercepts, n: int) -> None:
-        # `n` is the number of columns.
-        self.grams, self.intercepts, self.n_columns = grams, intercepts, n
+    def __init__(
+        self,
+        grams: tuple[TaskGrams, ...],
+        intercepts: Intercepts,
+        n: int,
+        times: Callable[[Array, Array], Array] | None = None,
+    ) -> None:
+        # `n` is the number of columns. `times` is the product in a pass, where grams hold squares
+        # of features only.
+        self.grams, self.intercepts, self.n_columns, self.times = grams, intercepts, n, times
 
     @cached_property
     def solve(self) -> LinearMap:
@@ -218,6 +321,8 @@ class _Curvature:
 
     def changes(self, V: Array, delta: Array) -> Array:
         """Return the change of the gradient with both. Shapes: delta (n_columns,)."""
+        if self.times is not None:
+            return self.times(V, delta)
         out = np.empty_like(V)
         for each in self.grams:
             found = each.second @ each.flat(V) + each.first @ delta[each.table][:, :, None]
@@ -245,6 +350,14 @@ class _Curvature:
 
     def prepare(self, shift: float) -> LinearMap:
         """Return the inverse of the Hessian of every task by itself, shifted."""
+        if self.times is not None:
+            diagonal = np.empty(
+                (self.grams[0].second.shape[1] // self.grams[0].table.shape[1], self.n_columns)
+            )
+            for each in self.grams:
+                own = np.maximum(each.diagonals(self.intercepts.own_curvature)[0], 0.0)
+                diagonal[:, each.table] = np.moveaxis(own.reshape(*each.table.shape, -1), 2, 0)
+            return diagonal_preconditioner(diagonal)(shift)
         parts = []
         for each, values, vectors in self._decomposed:
             total = values + shift
@@ -266,8 +379,7 @@ class _Curvature:
         """Return the largest curvature of each feature, exactly 0 where it is rounding."""
         top: Array | None = None
         for each in self.grams:
-            reduced = each.reduced(self.intercepts.own_curvature)
-            own, plain = (np.diagonal(m, axis1=1, axis2=2) for m in (reduced, each.second))
+            own, plain = each.diagonals(self.intercepts.own_curvature)
             own = np.where(own <= _ROUNDING * plain, 0.0, own)
             most = own.reshape(len(own) * each.table.shape[1], -1).max(axis=0, initial=0.0)
             top = most if top is None else np.maximum(top, most)
@@ -276,12 +388,27 @@ class _Curvature:
 
     def largest(self, scale: Array) -> float:
         """Return the largest curvature in scaled coefficients. Shapes: scale (n_features,)."""
+        if self.times is not None:
+            return self._largest_in_passes(1.0 / scale[:, None])
         found = 0.0
         for each in self.grams:
             inverse = np.tile(1.0 / scale, each.table.shape[1])
             scaled = each.reduced(self.intercepts.own_curvature) * np.outer(inverse, inverse)
             found = max(found, float(np.linalg.eigvalsh(scaled)[:, -1].max(initial=0.0)))
         return found
+
+    def _largest_in_passes(self, inverse: Array) -> float:
+        """Return the same, a pass for each step of Lanczos. Shapes: inverse (n_features, 1)."""
+        nothing = np.zeros(self.n_columns)
+
+        def apply(V: Array) -> Array:
+            U = inverse * V
+            moved = self.changes(U, nothing)
+            for each in self.grams:
+                moved -= each.without_levels(U, self.intercepts.own_curvature)
+            return inverse * moved
+
+        return largest_of_columns(apply, (len(inverse), self.n_columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +431,7 @@ class LocalQuadratic(Datafit):
     b: Array
     sums: LossSums
     intercepts: Intercepts
+    times: Callable[[Array, Array], Array] | None = None
     is_quadratic = True
     precision = float(np.finfo(float).eps)
 
@@ -315,7 +443,7 @@ class LocalQuadratic(Datafit):
     @cached_property
     def curvature(self) -> _Curvature:
         """The Hessian."""
-        return _Curvature(self.sums.grams, self.intercepts, len(self.b))
+        return _Curvature(self.sums.grams, self.intercepts, len(self.b), self.times)
 
     @cached_property
     def magnitude(self) -> float:
@@ -370,6 +498,9 @@ class PassStack:
     n_features: int
     start: Array
     bound: Array
+    # Products with the curvature at a point, or with that of 1 for None, where `run` sums up no
+    # products of features.
+    times: Callable[[tuple[Array, Array] | None, Array, Array], Array] | None = None
 
     @cached_property
     def first(self) -> LossSums:
@@ -462,13 +593,17 @@ class InParts(Datafit):
     stack: PassStack
     intercepts: Intercepts
     losses: tuple[Loss, ...]
-    is_quadratic = False
     precision = float(np.finfo(float).eps)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of W."""
         return self.stack.n_features, len(self.stack.start)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether all losses are squares; else, and where grams are summed up, they are not."""
+        return self.stack.times is not None and all(isinstance(e, Squared) for e in self.losses)
 
     @property
     def is_bounded(self) -> bool:
@@ -494,12 +629,23 @@ class InParts(Datafit):
             if np.array_equal(held, W):
                 return at
         guess = self.stack.start if start is None else start
-        b, sums, step = self._profile.near(W, guess)
-        model = LocalQuadratic(W.copy(), b, sums, self.intercepts)
+        if self.is_quadratic and not isinstance(self.intercepts, NoIntercepts):
+            # A step of Newton is exact.
+            b = self.intercepts.project(guess)
+            sums = self.stack.shift(W, b)
+            slope = sums.slope + self.intercepts.gradient(b)
+            step = self.stack.intercept_solver(sums, self.intercepts)(-slope)
+        else:
+            b, sums, step = self._profile.near(W, guess)
+        model = self._local(W.copy(), b, sums)
         at = self._evaluation(model, step)
         self._known.append((model.W, model, at))
         del self._known[:-_REMEMBERED]
         return at
+
+    def _local(self, W: Array, b: Array, sums: LossSums) -> LocalQuadratic:
+        times = None if self.stack.times is None else partial(self.stack.times, (W, b))
+        return LocalQuadratic(W, b, sums, self.intercepts, times)
 
     def _evaluation(self, model: LocalQuadratic, step: Array) -> Evaluation:
         """Return the evaluation where a last small step of the intercepts leads."""
@@ -534,7 +680,7 @@ class InParts(Datafit):
         for k, (held, model, at) in enumerate(self._known):
             if np.array_equal(held, W) and not np.array_equal(at.intercept, model.b):
                 b, sums, _ = Profile(self.stack, self.intercepts).near(W, at.intercept)
-                better = LocalQuadratic(held, b, sums, self.intercepts)
+                better = self._local(held, b, sums)
                 found = self._evaluation(better, np.zeros_like(b))
                 self._known[k] = held, better, found
                 return found
@@ -556,8 +702,11 @@ class InParts(Datafit):
         for each in self.stack.first.plain:
             h = bounds[each.table][:, :, None]
             first, total = h * each.first, h * each.total
-            grams.append(TaskGrams(each.table, h * each.second, first, total, first, total))
-        return _Curvature(tuple(grams), self.intercepts, self.shape[1])
+            second = h.reshape(-1, *[1] * (each.second.ndim - 1)) * each.second
+            grams.append(TaskGrams(each.table, second, first, total, first, total))
+        run = self.stack.times
+        times = None if run is None else lambda V, delta: bounds * run(None, V, delta)
+        return _Curvature(tuple(grams), self.intercepts, self.shape[1], times)
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""

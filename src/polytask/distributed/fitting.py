@@ -162,7 +162,7 @@ def fit(
     owner = type(model).__name__
     if not isinstance(model, MultiTaskEstimator):
         raise refused_statistics(owner)
-    if not model._fits_moments():
+    if not model._collects():
         return _fit_in_passes(model, X, y, task, sample_weight, fold, encoder, client)
     if fold is None and hasattr(model, "cv") and getattr(model, "criterion", None) is None:
         raise DataError(LazyMessage("distributed.refusal.no_fold", {"owner": owner}))

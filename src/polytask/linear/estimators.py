@@ -26,7 +26,7 @@ from polytask.linear.further import further_statistics, placed, refuse_nameless
 from polytask.linear.problem import build_problem, parts_term
 from polytask.losses import PiecewiseLinear
 from polytask.messages import LazyMessage
-from polytask.penalties import Penalty
+from polytask.penalties import Penalty, decompose
 from polytask.solvers import Solution, Solver
 from polytask.statistics import TaskStatistics
 from polytask.statistics.one_part import of_all_parts
@@ -131,6 +131,17 @@ class PenalisedEstimator(LinearEstimator, ABC):
         if isinstance(loss, PiecewiseLinear):
             fields = {"owner": owner, "loss": repr(loss.name)}
             raise IncompatibleError(LazyMessage("linear.refusal.in_parts", fields))
+        if self._needs_gradients_only() and isinstance(self.penalty, Penalty):
+            # Refuse what has no prox before anything is read.
+            decompose(self.penalty)
+
+    def _needs_gradients_only(self) -> bool:
+        return isinstance(self.solver, Solver) and self.solver.only_gradients
+
+    def _collects(self) -> bool:
+        # A mean square under a root has no gradient where it is 0.
+        root = self._fits_moments() and loss_object(self.loss, type(self).__name__).takes_root
+        return root or (self._fits_moments() and not self._needs_gradients_only())
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self.__dict__.pop("statistics_", None)
@@ -144,9 +155,11 @@ class PenalisedEstimator(LinearEstimator, ABC):
         penalty = check_penalty_object(self.penalty, owner)
         settings, outcomes = self._settings(), self._outcomes(data)
         with blas_threads(self.n_jobs, owner):
-            term = None if data.parts is None else parts_term(data, outcomes, settings, owner)
+            term = None
+            if data.parts is not None:
+                term = parts_term(data, outcomes, settings, owner, self._needs_gradients_only())
             problem = build_problem(data, outcomes, settings, owner, term)
-            solution = fit_problem(self, problem, penalty, start)
+            solution = fit_problem(self, problem, penalty, start, data.parts)
         self._keep(data, outcomes, problem, solution)
 
 

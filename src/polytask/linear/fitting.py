@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator.outcomes import Layout
 from polytask._linalg import Array
+from polytask.data.taskdata import EncodedParts
 from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -25,7 +26,7 @@ from polytask.exceptions import (
     ParameterError,
 )
 from polytask.linear.problem import Problem
-from polytask.messages import LazyMessage, Text
+from polytask.messages import LazyMessage, Text, one_paragraph
 from polytask.penalties import L21, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
     Certificate,
@@ -229,8 +230,10 @@ def _at_centre(problem: Problem) -> Solution | None:
     return Solution(W, b, float("inf"), unknown, Status.MAX_ITER, 0, 0.0)
 
 
-def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
-    """Warn with the certificate that was reached."""
+def warn_unless_converged(
+    solution: Solution, owner: str, tol: float, passes: int | None = None
+) -> None:
+    """Warn with the certificate that was reached, and in how many passes over a table in parts."""
     if solution.status.ok:
         return
     status = solution.status.told
@@ -238,7 +241,10 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     key = "unbounded" if solution.status is Status.UNBOUNDED else key
     fields = {"owner": owner, "n": solution.n_iter, "tol": f"{tol:g}", "status": status.node}
     fields["value"] = f"{solution.certificate.relative:.2e}"
-    warnings.warn(ConvergenceWarning(LazyMessage(f"warn.{key}", fields)), stacklevel=5)
+    told = LazyMessage(f"warn.{key}", fields)
+    if passes is not None:
+        told = one_paragraph([told, LazyMessage("warn.passes", {"n": passes})])
+    warnings.warn(ConvergenceWarning(told), stacklevel=5)
 
 
 def fit_problem(
@@ -246,10 +252,12 @@ def fit_problem(
     problem: Problem,
     penalty: Penalty,
     start: Solution | None,
+    parts: EncodedParts | None = None,
 ) -> Solution:
     """Solve as an estimator is told to, and warn if that did not converge."""
     bound = bound_penalty(problem, penalty)
     found = solve(problem, bound, model.solver, model.tol, model.max_iter, start)
     solution = with_parts(found, bound)
-    warn_unless_converged(solution, type(model).__name__, model.tol)
+    passes = None if parts is None else parts.passes
+    warn_unless_converged(solution, type(model).__name__, model.tol, passes)
     return solution

@@ -22,7 +22,15 @@ from polytask._estimator.scaling import (
 from polytask._estimator.weights import label_weights
 from polytask.data import Form, TaskData
 from polytask.data.taskdata import EncodedParts
-from polytask.datafits import Datafit, InParts, LossSums, PassStack, loss_sums
+from polytask.datafits import (
+    Block,
+    Datafit,
+    InParts,
+    LossSums,
+    PassStack,
+    curved_sums,
+    loss_sums,
+)
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear.datafit import Array, Groups, RowParts, RowTerm, Scaled, without_gaps
 from polytask.messages import LazyMessage
@@ -37,6 +45,8 @@ class PartsTerm:
 
     rows: RowTerm
     parts: EncodedParts
+    # Whether a pass sums up gradients alone, for a solver that asks for no more.
+    gradients: bool = False
 
     @property
     def counts(self) -> Array:
@@ -72,25 +82,35 @@ class PartsTerm:
         rows = self.rows
         d, losses = rows.data.n_features, rows.outcomes.losses
         sizes = np.array(rows.outcomes.n_outputs)
-        refuse_large(float(np.sum((sizes * d) ** 2.0)), d, len(losses), rows.owner)
+        if not self.gradients:
+            entries = float(np.sum((sizes * d) ** 2.0))
+            refuse_large(entries, d, len(losses), rows.owner, "large_curvature")
         bound = np.repeat([loss.curvature_bound for loss in losses], sizes)
         one = _Part(rows, scaled, self.counts, _class_factors(rows))
 
         def run(W: Array, b: Array, plain: bool) -> LossSums:
-            found: LossSums = self.parts.summed(partial(one.sums, W, b, plain), operator.add)
+            sums = partial(one.sums, W, b, plain, not self.gradients)
+            found: LossSums = self.parts.summed(sums, operator.add)
+            return found
+
+        def times(at: tuple[Array, Array] | None, V: Array, delta: Array) -> Array:
+            found: Array = self.parts.summed(partial(one.changes, at, V, delta), operator.add)
             return found
 
         # Without coefficients the rows of a class are alike, and counts matter by their mean.
         start = rows.samples(scaled).evaluate(np.zeros((d, len(bound)))).intercept
-        return InParts(PassStack(run, d, start, bound), scaled.intercepts, losses), None
+        stack = PassStack(run, d, start, bound, times if self.gradients else None)
+        return InParts(stack, scaled.intercepts, losses), None
 
 
-def refuse_large(entries: float, d: int, n_tasks: int, owner: str) -> None:
+def refuse_large(
+    entries: float, d: int, n_tasks: int, owner: str, key: str = "large_newton"
+) -> None:
     """Refuse curvatures of so many entries, of tasks of d features."""
     if entries > _MOST:
         fields = {"owner": owner, "features": str(d), "tasks": str(n_tasks)}
         fields |= {"numbers": f"{entries:.2g}", "most": f"{_MOST:.2g}"}
-        raise DataError(LazyMessage("statistics.refusal.large_newton", fields))
+        raise DataError(LazyMessage(f"statistics.refusal.{key}", fields))
 
 
 def _class_factors(rows: RowTerm) -> list[Array] | None:
@@ -119,8 +139,17 @@ class _Part:
     counts: Array
     factors: list[Array] | None
 
-    def sums(self, W: Array, b: Array, plain: bool, part: TaskData) -> LossSums:
+    def sums(self, W: Array, b: Array, plain: bool, products: bool, part: TaskData) -> LossSums:
         """Return the sums of the losses of a part."""
+        return loss_sums(self._blocks(part), W, b, plain, products)
+
+    def changes(
+        self, at: tuple[Array, Array] | None, V: Array, delta: Array, part: TaskData
+    ) -> Array:
+        """Return the change of the gradient of a part."""
+        return curved_sums(self._blocks(part), at, V, delta)
+
+    def _blocks(self, part: TaskData) -> list[Block]:
         data, scaled = aligned(part, self.rows.data.tasks), self.scaled
         outcomes = coded(data, self.rows.outcomes, self.rows.owner)
         weight = label_weights(data, outcomes, None, self.rows.owner)
@@ -129,7 +158,7 @@ class _Part:
         X = scaled.features.features(wide_enough(data.X), None)
         y = without_gaps(outcomes.y, outcomes, data)
         given = data, outcomes, scaled.layout, X, y, weight, scaled.scale, self.counts
-        return loss_sums(RowParts(*given).blocks(joint=True), W, b, plain)
+        return RowParts(*given).blocks(joint=True)
 
     def _weighed(self, data: TaskData, outcomes: Outcomes, weight: Array) -> Array:
         weight, codes = weight.copy(), np.nan_to_num(outcomes.y).astype(np.intp)

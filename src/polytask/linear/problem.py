@@ -162,13 +162,15 @@ class Problem:
         return W, intercept
 
 
-def parts_term(data: TaskData, outcomes: Outcomes, settings: Settings, owner: str) -> PartsTerm:
+def parts_term(
+    data: TaskData, outcomes: Outcomes, settings: Settings, owner: str, gradients: bool
+) -> PartsTerm:
     """Return the data term of rows that are read in parts."""
     assert data.parts is not None
     weight = label_weights(data, outcomes, settings.class_weight, owner)
     # What is sent to where the parts are does not hold all of them.
     rows = RowTerm(replace(data, parts=None), outcomes, weight, owner)
-    return PartsTerm(rows, data.parts)
+    return PartsTerm(rows, data.parts, gradients)
 
 
 def build_problem(

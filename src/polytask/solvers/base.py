@@ -176,6 +176,9 @@ class Solver(ABC):
 
     # Whether it evaluates the data term so rarely that each time may be a pass over a file.
     few_passes = False
+    # Whether it needs no more of the data term than gradients and a bound of the curvature, so
+    # that a pass over a file sums up as many numbers as there are coefficients.
+    only_gradients = False
 
     @abstractmethod
     def accepts(self, datafit: Datafit, penalty: Penalty) -> Text:

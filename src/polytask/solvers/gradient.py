@@ -50,6 +50,8 @@ class AcceleratedGradient(SplitSolver):
     Foundations of Computational Mathematics 15 (2015), gradient scheme.
     """
 
+    only_gradients = True
+
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> Text:
         """Return an empty string: all that is needed is a prox."""
         return ""

@@ -44,6 +44,12 @@ def fit_parts(
     curvature are summed up for every task, and the problem that these make with the penalty is
     solved in memory. The objective and the certificate are those of all rows.
 
+    Where the products of d features of T tasks, T d^2 numbers, do not fit into memory, give the
+    model ``solver=AcceleratedGradient()``, of :mod:`polytask.solvers`: each pass then sums up
+    gradients alone, T d numbers, for the squared loss too. That takes one to three passes for each
+    iteration, often hundreds in all, and a penalty with one proximal operator. The answer and its
+    certificate are the same.
+
     :class:`polytask.BayesianMultiTaskClassifier` learns its prior from the same sums: each pass
     is made where the posterior of the best prior so far has its mode, and the next prior is
     searched for between passes. Evidence, prior and coefficients are those of all rows; usually
@@ -112,7 +118,7 @@ def fit_parts(
     """
     column = model.task_column if task_column is None else task_column
     name = None if column is None else str(column)
-    if model._fits_moments():
+    if model._collects():
         found = collect_parts(
             source, target, task_column=name, sample_weight=sample_weight, drop=drop,
             encoder=encoder, part_rows=part_rows, sep=sep, decimal=decimal, encoding=encoding,
