@@ -3,14 +3,7 @@
 from polytask.datafits.base import Datafit, Evaluation
 from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
 from polytask.datafits.designs import Features, Shared, Stacked, StackedClasses
-from polytask.datafits.in_parts import (
-    InParts,
-    LocalQuadratic,
-    LossSums,
-    PassStack,
-    curved_sums,
-    loss_sums,
-)
+from polytask.datafits.in_parts import InParts, LocalQuadratic, PassStack
 from polytask.datafits.intercepts import (
     AnchoredIntercepts,
     Intercepts,
@@ -27,6 +20,7 @@ from polytask.datafits.moments import (
     weights_of,
 )
 from polytask.datafits.on_rows import on_rows
+from polytask.datafits.part_sums import LossSums, curved_sums, loss_sums
 from polytask.datafits.piecewise_linear import FreeFeatures, PiecewiseLinearSamples
 from polytask.datafits.samples import Samples, narrowed
 from polytask.datafits.square_root import SquareRootDatafit
