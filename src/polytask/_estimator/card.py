@@ -17,6 +17,7 @@ from polytask._registry import State, fields_of, saveable
 from polytask.data import TaskData
 from polytask.io.atomic import write_whole
 from polytask.io.model_file import versions
+from polytask.messages import Translator
 
 _CHUNK = 1 << 22
 _CHOSEN = (
@@ -27,6 +28,8 @@ _CHOSEN = (
     "structure_",
     "log_marginal_likelihood_",
 )
+# Settings and choices whose names say little.
+_WORDED = {*_CHOSEN, "structure", "mean_prior", "varying"}
 
 
 @saveable("estimator.data_card")
@@ -73,8 +76,16 @@ class Card:
         """The card as Markdown text."""
         tables = dict(self.content)
         tasks = tables.pop("tasks")
-        parts = [f"# {self.model}\n"]
-        parts += [_section(title, rows) for title, rows in tables.items() if rows]
+        say = Translator()
+        learned = "structure_" in tables["chosen"]
+        name = {"kind": self.model, "name": "learned prior"}
+        parts = [f"# {say('model_card.title', name) if learned else self.model}\n"]
+        for title, rows in tables.items():
+            named = {
+                f"{say(f'model_card.{key}')} ({key})" if key in _WORDED else key: value
+                for key, value in rows.items()
+            }
+            parts += [_section(title, named)] if named else []
         parts.append(_section("tasks", {task["task"]: task["rows"] for task in tasks}))
         return "\n".join(parts)
 

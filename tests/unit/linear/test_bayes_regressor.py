@@ -304,7 +304,10 @@ def test_parts_of_the_face(tasks):
     assert_allclose(plain.predict(tasks.X[:4]), model.predict(tasks.X[:4], task=[3] * 4))
     assert len(model.coef_frame()) == 30 * 5
     assert 0.3 < model.score(tasks.X, tasks.y, task=tasks.task) <= 1.0
-    assert "residual" in model.card().markdown
+    card = model.card().markdown
+    assert "residual" in card
+    assert card.startswith("# BayesianMultiTaskRegressor (learned prior)")
+    assert "| prior of the mean coefficients (mean_prior) | auto |" in card
 
 
 def test_shared_features(tasks):
