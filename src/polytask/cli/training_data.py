@@ -137,7 +137,8 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
-        table = source.table(columns.is_feature)
+        held = (tables.splitting.group, tables.splitting.time)
+        table = source.table(lambda name: name not in held and columns.is_feature(name))
         dated = _dates_held_by(tables, [table])
         roles = roles_of(columns, list(table.columns), source.name, tables.splitting, dated)
         check_form(roles, table, source.name)

@@ -138,7 +138,9 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
     if lines := _differences(result, say):
         both = math.isfinite(result.pooling_gain.mean)
         table = tables.difference_table(lines, say("why.caption", metric), say, "differences")
-        found["why"] += [Paragraph(say("why.rule"))] if both else []
+        others = any((result.trees_gain, result.networks_gain))
+        rule = [say("why.rule"), say("why.others") if others else ""] if both else []
+        found["why"] += [Paragraph(say.joined(rule))] if both else []
         found["why"] += [_why_figure(result, say), table]
     found["models"] = [Paragraph(say("models.none"))]
     if result.models:
@@ -155,7 +157,8 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
         ]
         if any(row.undefined for row in result.models):
             found["models"].append(Paragraph(say("models.undefined_note"), "soft"))
-        found["models"].append(tables.cost_table(result, say))
+        found["models"] += [tables.cost_table(result, say)]
+        found["models"] += [Paragraph(say("models.costs.note"), "soft")]
     found["tasks"] = [Paragraph(say("tasks.none"))]
     if result.tasks:
         folded = len(result.tasks) > _OPEN_ROWS
@@ -185,16 +188,17 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
     if held is not None and held.features and held.columns:
         table = tables.coefficient_table(held, _COLUMNS, say)
         found["features"] = [_features_figure(result, say), table]
-    if result.path is not None:
+    used = result.path is not None and _is_used(result, result.path.model)
+    if used and result.path is not None:
         found["strength"] = [
             Paragraph(says.strength(result, say)),
             _strength_figure(result, say),
             _path_figure(result, say),
-            tables.path_table(result.path, say),
+            tables.path_table(result.path, result.setup, say),
         ]
     noted = {
         "kept.note": tables.sparsity_table(result, say),
-        "mattered.note": tables.importance_table(result, say),
+        "mattered.note": tables.importance_table(result, say) if used else None,
     }
     for note, shown in noted.items():
         found["strength"] += [shown, Paragraph(say(note), "soft")] if shown is not None else []
@@ -210,6 +214,13 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
             tables.difference_table(_terms(result, say), caption, say, "ablation"),
         ]
     return found
+
+
+def _is_used(result: Findings, name: str) -> bool:
+    """Whether a model is recommended, or the verdict chose it in some split."""
+    return name == result.recommended or any(
+        row.name == name and row.picked > 0 for row in result.models
+    )
 
 
 def _record(result: Findings, say: Translator) -> dict[str, list[Block]]:
@@ -305,7 +316,7 @@ def _terms(result: Findings, say: Translator) -> list[tuple[str, Interval]]:
     return [(say("ablation.term", {"term": clean(one.term)}), one.gain) for one in result.ablation]
 
 
-def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str) -> Figure:
+def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str, marks: str) -> Figure:
     """Return a chart of a few differences that have sentences for names."""
     gains = [gain for _, gain in lines]
 
@@ -320,26 +331,29 @@ def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str) -> Fig
             sentences=True,
         )
 
-    return Figure(key, caption, caption, draw, caption=caption, height=0.6 + 0.5 * len(lines))
+    return Figure(key, caption, caption, draw, caption=caption, height=0.6 + 0.5 * len(lines),
+                  marks=marks)  # fmt: skip
 
 
 def _why_figure(result: Findings, say: Translator) -> Figure:
     fields = {"metric": says.metric_word(result.setup, say)}
     caption = {"caption": say("why.caption", fields), "note": say("why.note")}
-    return _gains("why-chart", _differences(result, say), say("page.caption", caption))
+    said = say("page.caption", caption)
+    return _gains("why-chart", _differences(result, say), said, say("why.marks"))
 
 
 def _two_figure(result: Findings, say: Translator) -> Figure:
     fields = {"metric": says.metric_word(result.setup, say)}
     caption = {"caption": say("two.gains", fields), "note": say("why.note")}
-    return _gains("two-chart", _two_differences(result, say), say("page.caption", caption))
+    said = say("page.caption", caption)
+    return _gains("two-chart", _two_differences(result, say), said, say("why.marks"))
 
 
 def _ablation_figure(result: Findings, say: Translator) -> Figure:
     if not result.ablation:
         raise DataError(LazyMessage("comparison.refusal.no_ablation"))
     note = say("ablation.note", {"model": say.quoted(result.ablation[0].model)})
-    return _gains("ablation-chart", _terms(result, say), note)
+    return _gains("ablation-chart", _terms(result, say), note, say("why.marks"))
 
 
 def _tones(tasks: Sequence[TaskGain]) -> list[str]:
@@ -359,7 +373,6 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     caption = say.joined(
         [
             say("tasks.note", fields),
-            say("tasks.marks"),
             say("tasks.baseline", fields) if alike else "",
             say("tasks.cut", {"half": half, "n": n}) if cut else "",
         ]
@@ -380,7 +393,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
 
     height = 0.7 + 0.19 * max(len(tasks), 4)
     return Figure("tasks-chart", say("section.tasks"), say("tasks.chart"), draw, caption,
-                  height=height)  # fmt: skip
+                  height=height, marks=say("tasks.marks"))  # fmt: skip
 
 
 def _sizes_figure(result: Findings, say: Translator) -> Figure:
@@ -420,7 +433,7 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
 
     return Figure(
         "models-chart", say("models.scores", {"metric": metric}), say("models.note"), draw,
-        caption, height=0.7 + 0.26 * max(len(models), 2),
+        caption, height=0.7 + 0.26 * max(len(models), 2), marks=say("models.marks"),
     )  # fmt: skip
 
 
@@ -435,13 +448,15 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
     columns, features = result.setup.n_features, found.n_features
     encoded = {"columns": columns, "features": features}
     model = {"model": say.quoted(found.model)}
+    note = "features.note" if result.setup.problem == "regression" else "features.note.classes"
+    cut = "columns" if found.n_columns == result.setup.n_tasks else "classes"
     caption = say.joined(
         [
-            say("features.note", model) if found.model else "",
+            say(note, model) if found.model else "",
             say("features.which", model) if found.model not in ("", result.recommended) else "",
             say("features.encoded", encoded) if columns != features else "",
             say("features.cut_rows", counts) if counts["rows"] < features else "",
-            say("features.cut_columns", counts) if counts["columns"] < found.n_columns else "",
+            say(f"features.cut_{cut}", counts) if counts["columns"] < found.n_columns else "",
         ]
     )
 
@@ -453,6 +468,7 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
     return Figure(
         "features-chart", say("section.features"), say("features.chart"), draw, caption,
         width=max(5.0, 2.6 + 0.16 * counts["columns"]), height=2.0 + 0.16 * counts["rows"],
+        marks=say("features.marks"),
     )  # fmt: skip
 
 
@@ -472,12 +488,13 @@ def _strength_figure(result: Findings, say: Translator) -> Figure:
             shown_scores(path),
             path.standard_errors,
             says.marks(path, say),
-            labels=(say("strength.across"), measure_word(path, say)),
+            labels=(say("strength.across"), measure_word(path, result.setup, say)),
             greater_is_better=path.measure != "loss",
         )
 
-    title = measure_word(path, say)
-    return Figure("error-chart", title, say("strength.error_desc"), draw, say("strength.note"))
+    title = measure_word(path, result.setup, say)
+    return Figure("error-chart", title, say("strength.error_desc"), draw, say("strength.note"),
+                  marks=say("strength.marks"))  # fmt: skip
 
 
 def _path_figure(result: Findings, say: Translator) -> Figure:

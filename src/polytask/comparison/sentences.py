@@ -187,12 +187,15 @@ def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: T
 
 def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
     """Return two models in numbers that need no scale: errors in units of the target, of 100."""
+    sign = 1.0 if setup.greater_is_better else -1.0
     for name in ("rmse", "accuracy", "log_loss", "deviance"):
         pair = [one.metrics.get(name, math.nan) for one in (row, best)]
         if name != setup.metric and all(map(math.isfinite, pair)):
             texts = [plain_number(v, 4) for v in pair]
             a, b = [f"{100 * (1 - v):.1f}" for v in pair] if name == "accuracy" else texts
-            return say(f"units.{name}", {"a": a, "b": b})
+            leads = sign * (row.score.mean - best.score.mean) > 0
+            more = name == "accuracy" and leads and pair[0] < pair[1]
+            return say("units.although" if more else f"units.{name}", {"a": a, "b": b})
     return ""
 
 
@@ -200,7 +203,29 @@ def certainty(result: Findings, say: Translator) -> str:
     """Return how sure the verdict is, and what its interval means."""
     if not math.isfinite(result.gain.mean) or result.perfect:
         return say("sure.perfect" if result.perfect else "sure.none")
-    return say("sure", {"said": _certainty(result, say)})
+    n = _swapped(result) if result.gain.above else 0
+    fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
+    swapped = say("sure.swapped", fields) if n else ""
+    return say.joined([say("sure", {"said": _certainty(result, say)}), swapped])
+
+
+def _swapped(result: Findings) -> int:
+    """Return in how many splits the plain model that was chosen was not the better kind."""
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    tried = [row for row in result.models if row.inner and math.isfinite(row.score.mean)]
+    ruling = ruling_family(row for row in result.models if row.left_out is None)
+    kinds = [
+        [row for row in tried if row.kind == kind and row.family == ruling]
+        for kind in ("separate", "pooled")
+    ]
+    if not all(kinds):
+        return 0
+    worse = 0
+    for split in range(min(len(row.inner) for row in tried)):
+        best = [max(rows, key=lambda row: sign * row.inner[split]) for rows in kinds]
+        chosen = max(best, key=lambda row: sign * row.inner[split])
+        worse += any(sign * (row.splits[split] - chosen.splits[split]) > 0 for row in best)
+    return worse
 
 
 def _certainty(result: Findings, say: Translator) -> str:
@@ -302,7 +327,7 @@ def related(result: Findings, say: Translator) -> list[str]:
     found = result.relatedness
     if found is None:
         return []
-    said = relations.answer(found, say, CHOICES)
+    said = relations.answer(found, say, CHOICES, brief=True)
     why = ""
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)
@@ -316,7 +341,7 @@ def related(result: Findings, say: Translator) -> list[str]:
             why = say("related_but.pooled")
         elif alike:
             why = say(f"related_but.{'separate' if result.verdict == 'separate' else 'open'}")
-    return [line for line in (say.joined([said, why]), relations.effective(found, say)) if line]
+    return [say.joined([said, why])]
 
 
 def groups(result: Findings, say: Translator) -> str:
@@ -417,7 +442,7 @@ def _weak(result: Findings, say: Translator) -> str:
 
 
 def closing(result: Findings, say: Translator) -> list[str]:
-    """Return which models have no score and why, and what other commands answer."""
+    """Return which models have no score and why."""
     if not result.models:
         return []
     left = [row for row in result.models if row.note and math.isnan(row.score.mean)]
@@ -430,7 +455,6 @@ def closing(result: Findings, say: Translator) -> list[str]:
     sentences = [
         say("closing.left_out", {"models": reasons}) if left else "",
         say("closing.absent", {"models": say.listed(map(say.quoted, absent))}) if absent else "",
-        say("closing.jobs"),
     ]
     return [sentence for sentence in sentences if sentence]
 

@@ -12,12 +12,15 @@ from polytask.comparison.records import (
     Findings,
     Interval,
     ModelRow,
+    Setup,
     StrengthPath,
     TaskGain,
 )
 from polytask.messages import Translator, clean, decimals, distinct_names, plain_number
 from polytask.reporting import Cell, Column, Table, own
 
+# Places of the gains of tasks, so that no end is 0.00 without a sign of its side.
+_TASK_PLACES = 3
 # Further metrics of the table that a terminal prints.
 _MOST = 2
 
@@ -126,7 +129,8 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     done: dict[str, str | int] = {"done": result.setup.n_splits, "planned": result.setup.planned}
     meaning = {"meaning": says.metric_meaning(result.setup, say)}
     within = say("models.within") if "r2_within" in names else ""
-    caption = (say("models.terminal", done | meaning), within, say("models.chosen"))
+    majority = say("models.majority") if "majority" in names else ""
+    caption = (say("models.terminal", done | meaning), within, majority, say("models.chosen"))
     return Table("terminal", say.joined(caption), columns, rows)
 
 
@@ -183,11 +187,16 @@ def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
     """Return the gain of every task, largest first."""
     tasks = result.tasks
     places = common_places(Interval(task.gain, task.low, task.high) for task in tasks)
-    named = zip(task_names(result), tasks, strict=True)
+    if says.is_bounded(result.setup):
+        places = max(places, _TASK_PLACES)
+    named, timed = zip(task_names(result), tasks, strict=True), bool(result.setup.times)
     rows = tuple(_task_row(name, task, places, result, say) for name, task in named)
+    more = say("column.more_rows" if timed else "column.more_rows.rows")
     columns = (
         *columns_of(say, ("task",), ("rows", "gain", "low", "high")),
-        *columns_of(say, ("group", "action"), ("more_rows", "raw")),
+        *columns_of(say, ("group", "action"), ()),
+        Column("more_rows", more, numeric=True),
+        *columns_of(say, (), ("raw",)),
     )
     caption = say("tasks.caption", {"metric": says.metric_word(result.setup, say)})
     return Table("tasks", caption, columns, rows, folded)
@@ -232,18 +241,20 @@ def two_by_two_table(result: Findings, say: Translator) -> Table | None:
     if found is None:
         return None
     cells = {
-        "separate": (found.separate_none, found.separate_tuned),
-        "joint": (found.joint_none, found.joint_tuned),
+        ("separate", "none"): found.separate_none,
+        ("separate", "tuned"): found.separate_tuned,
+        ("pooled", "none"): found.joint_none,
+        ("joint", "tuned"): found.joint_tuned,
     }
-    places = common_places(one for row in cells.values() for one in row)
-    show = interval_shower(places, result, say)
-    rows = []
-    for name, scores in cells.items():
-        label = say(f"two.rows.{name}")
-        rows.append((Cell(label, label), *map(show, scores)))
-    heads = (Column(name, say(f"two.{name}"), numeric=True) for name in ("none", "tuned"))
-    caption = say("two.caption", {"metric": says.metric_word(result.setup, say)})
-    return Table("two", caption, (Column("", ""), *heads), tuple(rows))
+    show = interval_shower(common_places(cells.values()), result, say)
+    metric = says.metric_word(result.setup, say)
+    rows = tuple(
+        (Cell(say(f"two.rows.{kind}"), kind), Cell(say(f"two.{penalty}"), penalty), show(score))
+        for (kind, penalty), score in cells.items()
+    )
+    score = Column("score", say("models.interval", {"metric": metric}), numeric=True)
+    columns = (Column("models", ""), Column("penalty", say("column.penalty")), score)
+    return Table("two", say("two.caption", {"metric": metric}), columns, rows)
 
 
 def interval_shower(
@@ -280,10 +291,11 @@ def coefficient_table(found: Coefficients, n_columns: int, say: Translator) -> T
     return Table("coefficients", say("features.caption"), heads, rows, folded=True)
 
 
-def measure_word(path: StrengthPath, say: Translator) -> str:
+def measure_word(path: StrengthPath, setup: Setup, say: Translator) -> str:
     """Return what the strengths of a path are judged by."""
     if path.measure == "loss":
-        return say("strength.loss")
+        squared = setup.problem == "regression" and not setup.of_deviance
+        return say("strength.loss" if squared else "strength.loss.fitted")
     return say("strength.score", {"score": say.word("short", path.measure)})
 
 
@@ -293,7 +305,7 @@ def shown_scores(path: StrengthPath) -> list[float]:
     return [sign * score for score in path.scores]
 
 
-def path_table(path: StrengthPath, say: Translator) -> Table:
+def path_table(path: StrengthPath, setup: Setup, say: Translator) -> Table:
     """Return every strength with its score and what it keeps; ranks where they say more."""
     words = {value: name for name, value in says.marks(path, say).items()}
     scores = shown_scores(path)
@@ -313,7 +325,7 @@ def path_table(path: StrengthPath, say: Translator) -> Table:
     )
     columns = (
         *columns_of(say, ("strength",), ()),
-        Column("path_score", measure_word(path, say), numeric=True),
+        Column("path_score", measure_word(path, setup, say), numeric=True),
         *columns_of(say, (), ("standard_error", "kept", *(["rank"] if spectral else []))),
         Column("mark", ""),
     )
@@ -323,19 +335,19 @@ def path_table(path: StrengthPath, say: Translator) -> Table:
 
 def sparsity_table(result: Findings, say: Translator) -> Table | None:
     """Return the share of features and coefficients that every penalty keeps."""
-    # Without penalties there is nothing to keep.
-    if not any(one.penalty for one in result.sparsity):
-        return None
     rows = tuple(
         (
             own(one.model),
-            own(one.penalty) if one.penalty else Cell(say("kept.none")),
+            own(one.penalty),
             _percent(one.features, say),
             _percent(one.coefficients, say),
             Cell("" if one.rank is None else f"{one.rank:,}", one.rank),
         )
         for one in result.sparsity
+        if one.penalty
     )
+    if not rows:
+        return None
     columns = columns_of(say, ("model", "penalty"), ("features", "coefficients", "rank"))
     return Table("kept", say("kept.caption"), columns, rows)
 

@@ -89,7 +89,10 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A chart: what draws it on matplotlib Axes, and its size in inches."""
+    """A chart: what draws it on matplotlib Axes, and its size in inches.
+
+    `marks` says what its shapes and colours mean, where the drawing is shown.
+    """
 
     key: str
     title: str
@@ -98,6 +101,7 @@ class Figure:
     caption: str = ""
     width: float = 5.0
     height: float = 3.2
+    marks: str = ""
 
 
 Block = Paragraph | Bullets | Facts | Code | Table | Figure

@@ -44,11 +44,15 @@ def shares_words(shares: Shares, say: Translator) -> str:
     return say("related.shares", {n: percent(getattr(shares, n), say) for n in names})
 
 
-def answer(found: RelatednessSummary, say: Translator, n_permutations: int = 0) -> str:
-    """Return whether tasks are related, and how much they share."""
+def answer(
+    found: RelatednessSummary, say: Translator, n_permutations: int = 0, *, brief: bool = False
+) -> str:
+    """Return whether tasks are related, and how much they share; in brief, without groups."""
     if math.isnan(found.p_value):
         return say("related.nothing")
     p, shares = p_words(found.p_value, n_permutations, say), shares_words(found.shares, say)
+    if brief and shares:
+        shares = say("related.shares.brief", {"common": percent(found.shares.common, say)})
     if is_borderline(found.p_value):
         return say("related.borderline", {"p": p})
     if not is_related(found.p_value):

@@ -296,8 +296,6 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
     left = examples.change(examples.share(), {"models": (examples.share().models[0], row)})
     assert "<span>1 model</span>" in left.to_html(tmp_path / "a.html").read_text(encoding="utf-8")
     assert "Not compared, since they were not asked for: “separate”" in text
-    assert "The commands auto and fit choose models by other rules than compare" in text
-    assert "命令 auto 和 fit 选择模型的规则与 compare 不同" in said("zh")
 
 
 @pytest.mark.parametrize(
@@ -375,12 +373,40 @@ def test_far_cells_qualify_the_verdict(lang):
 def test_shares_that_deny_what_the_test_shows_are_not_said():
     found = RelatednessSummary(8, 0.001, Shares(0.0, 0.002, 0.998), 7.9)
     text = said(relatedness=found)
-    assert "The tasks are related (sign-flip test: p ≤ 0.001)." in text
+    assert "The tasks are related (test of no relation between the tasks: p ≤ 0.001)." in text
     assert "100%" not in text
     assert "Effective number of tasks" not in text
-    assert "98%" in said(
+    assert "0% of the features' effects (of their squares) is" in said(
         relatedness=dataclasses.replace(found, shares=Shares(0.0, 0.02, 0.98), effective_tasks=7.0)
     )
+
+
+def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():
+    base = examples.share()
+    rows = {
+        row.kind: row for row in base.models if row.name in ("separate", "pooled + intercepts")
+    }
+    separate = dataclasses.replace(
+        rows["separate"], inner=(0.5, 0.5, 0.1, 0.1, 0.1), splits=(0.2, 0.4, 0.2, 0.2, 0.2)
+    )
+    pooled = dataclasses.replace(rows["pooled"], inner=(0.3,) * 5, splits=(0.3,) * 5)
+    others = tuple(row for row in base.models if row.kind not in ("separate", "pooled"))
+    # The first split chose "separate", which was the worse one there; the second was right.
+    text = said(models=(*others, separate, pooled))
+    assert "In 1 of 5 splits, the training rows chose a separate or pooled model that" in text
+    assert "the training rows chose a separate" not in said(models=(*others, pooled))
+
+
+def test_more_errors_at_a_better_score_are_said_with_although():
+    base = examples.share()
+    first = next(row for row in base.models if row.name == base.recommended)
+    other = next(row for row in base.models if row.name == "pooled + intercepts")
+    models = tuple(
+        dataclasses.replace(row, metrics={"accuracy": value})
+        for row, value in ((first, 0.694), (other, 0.705))
+    )
+    text = said(models=models)
+    assert "Although its score is better, it makes more errors: 30.6 per 100 rows instead" in text
 
 
 def test_shrinkage_that_explains_everything_is_named():

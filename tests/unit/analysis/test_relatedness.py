@@ -453,19 +453,24 @@ def test_json_goes_there_and_back():
 
 def test_sentences_follow_the_p_value():
     result = relatedness(groups_example())
-    assert result.sentence.startswith("The tasks are related (sign-flip test: p ≤ 0.001)")
+    assert result.sentence.startswith(
+        "The tasks are related (test of no relation between the tasks: p ≤ 0.001)"
+    )
     assert "2 groups" in result.summary()
     unrelated = dataclasses.replace(result, p_value=0.2)
-    assert (
-        unrelated.sentence
-        == "The tasks could not be shown to be related (sign-flip test: p = 0.20)."
+    assert unrelated.sentence == (
+        "The tasks could not be shown to be related "
+        "(test of no relation between the tasks: p = 0.20)."
     )
     assert "groups" not in unrelated.summary()
     assert "未能证明" in unrelated.summary("zh")
     unknown = dataclasses.replace(
         result, shares=dataclasses.replace(result.shares, common=float("nan"))
     )
-    assert unknown.sentence == "The tasks are related (sign-flip test: p ≤ 0.001)."
+    assert (
+        unknown.sentence
+        == "The tasks are related (test of no relation between the tasks: p ≤ 0.001)."
+    )
 
 
 def test_table_in_notebooks_escapes_names():

@@ -189,7 +189,7 @@ def test_related_table(run):
         "inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--out", "r.html"
     )
     assert done.status == 0, done.err
-    assert done.out.startswith("The tasks are related (sign-flip test: p")
+    assert done.out.startswith("The tasks are related (test of no relation between the tasks: p")
     assert "Wrote r.html." in done.out
     assert "<!DOCTYPE html>" in Path("r.html").read_text(encoding="utf-8")
     again = run(

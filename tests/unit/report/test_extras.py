@@ -50,6 +50,25 @@ def test_models_without_a_penalty_have_no_section_on_its_strength():
     assert "strength" in titles(page(dataclasses.replace(free, sparsity=examples.kept())))
 
 
+def test_a_model_that_was_not_chosen_has_no_section_on_its_strength():
+    base = examples.share()
+    unused = tuple(
+        dataclasses.replace(row, picked=0) if row.name == base.path.model else row
+        for row in base.models
+    )
+    assert base.path.model != base.recommended
+    assert "error-chart" in page(base)
+    assert "error-chart" not in page(dataclasses.replace(base, models=unused))
+    assert "mattered" not in page(dataclasses.replace(base, models=unused))
+
+
+def test_the_loss_of_classes_is_not_in_standard_deviations():
+    base = examples.share()
+    classes = dataclasses.replace(base.setup, problem="classification")
+    assert "standard deviations)" in page(base)
+    assert "(targets in standard deviations)" not in page(dataclasses.replace(base, setup=classes))
+
+
 def test_numbers_of_the_tables_are_exact():
     result = examples.share()
     found = Page(page(result))
@@ -60,8 +79,9 @@ def test_numbers_of_the_tables_are_exact():
     assert errors == [-score for score in path.scores]
     assert [int(v) for v in found.column("path", "rank")] == list(path.ranks)
     shares = [float(v) for v in found.column("kept", "features")]
-    assert shares == [one.features for one in result.sparsity]
-    assert found.column("kept", "rank") == ["", "", "5", ""]
+    # What has no penalty keeps all.
+    assert shares == [one.features for one in result.sparsity if one.penalty]
+    assert found.column("kept", "rank") == ["", "", "5"]
     rows = [float(v) for v in found.column("learning", "train_rows")]
     assert rows == [point.rows for point in result.learning]
     gains = [float(v) for v in found.column("ablation", "gain")]

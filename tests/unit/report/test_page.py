@@ -80,8 +80,10 @@ def test_differences_and_coefficients_are_exact(pages):
     np.testing.assert_array_equal(numbers(found.column("differences", "gain")), expected)
     third = [row[2] for row in result.coefficients.values]
     np.testing.assert_array_equal(numbers(found.column("coefficients", "column2")), third)
-    tuned = [result.two_by_two.separate_tuned.mean, result.two_by_two.joint_tuned.mean]
-    np.testing.assert_array_equal(numbers(found.column("two", "tuned")), tuned)
+    two = result.two_by_two
+    cells = (two.separate_none, two.separate_tuned, two.joint_none, two.joint_tuned)
+    np.testing.assert_array_equal(numbers(found.column("two", "score")), [c.mean for c in cells])
+    assert found.column("two", "models") == ["separate", "separate", "pooled", "joint"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -134,11 +134,11 @@ KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
-    said = "The tasks are related (sign-flip test: p = 0.002): 70% of the features' effects is"
-    number = "Effective number of tasks: 1.6 of 12 (different directions of their coefficients)"
+    said = "The tasks are related (test of no relation between the tasks: p = 0.002): 70% of "
+    said += "the features' effects (of their squares) is the same in all tasks, the rest differs"
     assert f"\n{said}" in one.summary()
-    assert f" single tasks.\n{number}" in one.summary()
-    assert "\n各任务相关（符号翻转检验：p = 0.002）" in one.summary("zh")
+    assert "Effective number" not in one.summary()
+    assert "\n各任务相关（“任务之间无关”的检验：p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
     assert f"\n\n{said}" in text
     page = Page(write_report(one, tmp_path / "a.html").read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def test_a_p_value_near_the_level_is_borderline():
     near = RelatednessSummary(12, 0.054, Shares(0.7, 0.1, 0.2), 1.6)
     one = examples.change(examples.share(), {"relatedness": near})
     said = one.summary()
-    assert "borderline (sign-flip test: p = 0.054, where 0.05 is the usual limit)" in said
+    assert "borderline (test of no relation between the tasks: p = 0.054" in said
     assert "Effective number" not in said
     assert "处于临界状态" in one.summary("zh")
 
