@@ -188,13 +188,14 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
     if held is not None and held.features and held.columns:
         table = tables.coefficient_table(held, _COLUMNS, say)
         found["features"] = [_features_figure(result, say), table]
-    used = result.path is not None and _is_used(result, result.path.model)
-    if used and result.path is not None:
+    path, chosen = result.path, {row.name for row in result.models if row.picked > 0}
+    used = path is not None and path.model in chosen | {result.recommended}
+    if path is not None and used:
         found["strength"] = [
             Paragraph(says.strength(result, say)),
             _strength_figure(result, say),
             _path_figure(result, say),
-            tables.path_table(result.path, result.setup, say),
+            tables.path_table(path, result.setup, say),
         ]
     noted = {
         "kept.note": tables.sparsity_table(result, say),
@@ -214,13 +215,6 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
             tables.difference_table(_terms(result, say), caption, say, "ablation"),
         ]
     return found
-
-
-def _is_used(result: Findings, name: str) -> bool:
-    """Whether a model is recommended, or the verdict chose it in some split."""
-    return name == result.recommended or any(
-        row.name == name and row.picked > 0 for row in result.models
-    )
 
 
 def _record(result: Findings, say: Translator) -> dict[str, list[Block]]:
