@@ -130,7 +130,8 @@ def xgboost_dask(path: Path) -> Predict:
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        frame = dd.read_parquet(path, split_row_groups=True)
+        # Without persist() columns that are read apart have partitions of their own.
+        frame = dd.read_parquet(path, split_row_groups=True).persist()
         X = frame[[*NAMES, "task"]].astype({"task": kinds})
         data = boosted.DaskQuantileDMatrix(client, X, frame["y"], enable_categorical=True)
         settings = {"tree_method": "hist", "nthread": 1, "max_depth": 8, "eta": 0.1}
