@@ -15,7 +15,13 @@ from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.problem import read_outcomes
-from polytask._estimator.training import Collected, encode_training, training_data
+from polytask._estimator.training import (
+    Collected,
+    encode_training,
+    refuse_beside_statistics,
+    refused_statistics,
+    training_data,
+)
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
@@ -65,11 +71,17 @@ class TestedTasks:
     effective_tasks: float
 
 
-def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> TestedTasks:
-    """Test and measure the relatedness of tasks."""
+def judged(
+    data: TaskData,
+    outcomes: Outcomes,
+    n_flips: int,
+    seed: int,
+    counts: NDArray[np.intp] | None = None,
+) -> TestedTasks:
+    """Test and measure the relatedness of tasks; `counts` rows of each were collected."""
     encoded, _ = encode_training(data)
     names = encoded.feature_names or tuple(f"x{j}" for j in range(encoded.n_features))
-    every = slopes_of(encoded, outcomes.y, names, seed)
+    every = slopes_of(encoded, outcomes.y, names, seed, counts)
     informative = every.informative
     slopes = every.of(informative)
     if len(slopes.tasks) < 2:
@@ -330,9 +342,11 @@ def relatedness(
 
     Parameters
     ----------
-    data_or_model : array, sparse matrix or table of shape (n, d), TaskData, mapping, or model
-        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Or a fitted
-        model with ``coef_`` per task, or a network fitted with ``record=``, and nothing else.
+    data_or_model : array, sparse matrix or table of shape (n, d), TaskData, mapping, \
+            TaskStatistics or model
+        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Or, and nothing
+        else beside it, :class:`polytask.statistics.TaskStatistics`, a fitted model with ``coef_``
+        per task, or a network fitted with ``record=``.
     y : array of shape (n,) or (n, T), or None
         The targets: numbers or at most two classes per task; NaN where a label of a target
         matrix is missing.
@@ -378,6 +392,9 @@ def relatedness(
     tasks related, the share is .05 or more, and the rows of most tasks tell more than half of
     the variance of their effects from noise.
 
+    Of statistics the noise of a task is taken to have one variance, because its shape is told by
+    the residuals of single rows alone; everything else is as on the rows.
+
     Where one row has several targets, noise that these have in common looks like effects in
     common; with many rows per feature it is small.
 
@@ -417,18 +434,29 @@ def relatedness(
         if network is not None:
             return _of_training(data_or_model, network, int(random_state))
         return _of_model(data_or_model, int(random_state))
+    counts = None
     if isinstance(data_or_model, Collected):
-        raise IncompatibleError(LazyMessage("related.refusal.statistics", {"owner": OWNER}))
-    data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
+        if data_or_model.in_parts:
+            raise refused_statistics(OWNER)
+        if loss not in ("auto", "squared"):
+            allowed = LazyMessage("allowed.squared_of_statistics")
+            raise IncompatibleError(sentence("loss", OWNER, allowed, repr(loss)))
+        loss = "squared"
+        refuse_beside_statistics(OWNER, y, task, sample_weight, task_column)
+        data = data_or_model.to_task_data()
+        counts = np.asarray(data_or_model.rows_per_task, dtype=np.intp)
+    else:
+        data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
     _, outcomes, _ = read_outcomes(data, loss, OWNER)
     if not binary_at_most(outcomes):
         raise DataError(LazyMessage("related.refusal.classes", {"owner": OWNER}))
-    for doubt in data_warnings(data, OWNER, allow_leak=True):
+    for doubt in data_warnings(data, OWNER, allow_leak=True) if counts is None else ():
         warnings.warn(DataWarning(doubt), stacklevel=2)
-    found = judged(data, outcomes, int(n_permutations), int(random_state))
+    found = judged(data, outcomes, int(n_permutations), int(random_state), counts)
     told = told_by_rows(found)
     chart = map_of_data(found, told)
-    mapped = _mapped(data.tasks, data.task_rows(), chart, int(random_state), told)
+    rows = data.task_rows() if counts is None else counts
+    mapped = _mapped(data.tasks, rows, chart, int(random_state), told)
     return replace(
         mapped,
         source="data",

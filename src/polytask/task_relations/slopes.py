@@ -14,6 +14,7 @@ from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.intp] | None
 
 # Axes that are kept of wide data, and numbers in all matrices of axes together (160 MB).
 _MOST_AXES, _MOST_NUMBERS = 100, 2e7
@@ -62,9 +63,12 @@ class TaskSlopes:
 class SlopeRows:
     """The labelled rows of one task; `key` is the same where the rows are."""
 
+    # Weights add up to n, the number of rows; few may stand for many that were collected.
+
     X: Any
     y: Array
     weight: Array
+    n: int
     present: NDArray[np.bool_] | None
     key: object
 
@@ -82,8 +86,8 @@ class SlopeRows:
         return X * root, y * root[:, 0]
 
 
-def blocks(data: TaskData, y: Array) -> Iterator[SlopeRows]:
-    """Yield the labelled rows of every task. Shapes: y (n,)."""
+def blocks(data: TaskData, y: Array, counts: Counts = None) -> Iterator[SlopeRows]:
+    """Yield the labelled rows of every task. Shapes: y (n,), counts (T,)."""
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     for t in range(data.n_tasks):
         present = None if data.present is None else data.present[t]
@@ -94,34 +98,38 @@ def blocks(data: TaskData, y: Array) -> Iterator[SlopeRows]:
         else:
             rows, key = data.task_slice(t), t
             values = y[rows]
-        own = weight[rows]
-        yield SlopeRows(data.X[rows], values, own / max(own.mean(), 1e-300) if len(own) else own,
-                    present, key)  # fmt: skip
+        own, n = weight[rows], len(values) if counts is None else int(counts[t])
+        own = own * (n / max(float(own.sum()), 1e-300)) if len(own) else own
+        yield SlopeRows(data.X[rows], values, own, n, present, key)
 
 
-def slopes_of(data: TaskData, y: Array, features: tuple[str, ...], seed: int) -> TaskSlopes:
-    """Summarise every task. Shapes: y (n,)."""
+def slopes_of(
+    data: TaskData, y: Array, features: tuple[str, ...], seed: int, counts: Counts = None
+) -> TaskSlopes:
+    """Summarise every task; `counts` rows of each were collected. Shapes: y (n,), counts (T,)."""
     rng = np.random.default_rng(seed)
     most = int(max(min(_MOST_AXES, np.sqrt(_MOST_NUMBERS / data.n_tasks)), 2))
-    scale = _spread_within(data, y)
+    scale = _spread_within(data, y, counts)
     loading = None
     if data.n_features > most:
         loading = common_axes(data, y, scale, most, rng)
-    fits = _fits(data, y, scale, loading)
+    fits = _fits(data, y, scale, loading, counts)
     axes, strength, score = noise_axes(fits, rng)
     freedom = max(float(np.maximum(fits.rows - 1, 0).sum()), 1.0)
     return TaskSlopes(
         data.tasks, features, fits.rows, axes, strength, score, fits.rest,
-        fits.moments / freedom, loading, _level_share(data, y),
+        fits.moments / freedom, loading, _level_share(data, y, counts),
     )  # fmt: skip
 
 
-def _fits(data: TaskData, y: Array, scale: Array, loading: Array | None) -> Fits:
+def _fits(
+    data: TaskData, y: Array, scale: Array, loading: Array | None, counts: Counts
+) -> Fits:
     """Fit every task by least squares, in one pass over its rows."""
     m = data.n_features if loading is None else loading.shape[1]
-    fits = empty_fits(data.task_rows(), m)
+    fits = empty_fits(data.task_rows() if counts is None else counts, m)
     last: tuple[object, Array, Array, Array] | None = None
-    for t, block in enumerate(blocks(data, y)):
+    for t, block in enumerate(blocks(data, y, counts)):
         X, target = block.centred()
         X = X / scale if loading is None else (X / scale) @ loading
         if last is None or last[0] != block.key:
@@ -130,23 +138,23 @@ def _fits(data: TaskData, y: Array, scale: Array, loading: Array | None) -> Fits
         _, moments, values, vectors = last
         fits.moments[...] += moments
         # Directions without rows are left out.
-        values = np.where(values > _NOTHING * max(len(target), 1), values, 0.0)
-        fits.put(t, X, target, values, vectors)
+        values = np.where(values > _NOTHING * max(block.n, 1), values, 0.0)
+        fits.put(t, X, target, values, vectors, shaped=counts is None)
     return fits
 
 
-def _spread_within(data: TaskData, y: Array) -> Array:
+def _spread_within(data: TaskData, y: Array, counts: Counts) -> Array:
     """Return the standard deviation of every feature within tasks; 1 where there is none."""
     d = data.n_features
     away, freedom, last = np.zeros(d), 0, None
     size = np.zeros(d)
-    for block in blocks(data, y):
+    for block in blocks(data, y, counts):
         if last is None or last[0] != block.key:
             last = (block.key, *_squares(block))
         _, squares, level = last
         away += squares
         size = np.maximum(size, level)
-        freedom += max(len(block.y) - 1, 0)
+        freedom += max(block.n - 1, 0)
     spread = np.sqrt(away / max(freedom, 1))
     # Rounding leaves a trace of variance on a constant feature.
     constant = spread <= 1e-7 * size
@@ -155,8 +163,8 @@ def _spread_within(data: TaskData, y: Array) -> Array:
 
 def _squares(block: SlopeRows) -> tuple[Array, Array]:
     """Return squared deviations from the mean, summed, and the size of the mean."""
-    weight, n = block.weight, len(block.y)
-    if n == 0:
+    weight, n = block.weight, block.n
+    if len(block.y) == 0:
         return np.zeros(block.X.shape[1]), np.zeros(block.X.shape[1])
     X = block.X
     mean = np.asarray(X.T @ weight, dtype=float) / n
@@ -170,16 +178,22 @@ def _squares(block: SlopeRows) -> tuple[Array, Array]:
     return squares, np.abs(mean)
 
 
-def _level_share(data: TaskData, y: Array) -> float:
+def _level_share(data: TaskData, y: Array, counts: Counts) -> float:
     """Return the share of variance between the means of tasks, noise of the means removed."""
     if data.form is Form.TARGETS:
         return float("nan")
     sizes, task = data.task_rows().astype(float), data.row_tasks()
+    # Of rows as they are: weights say how many collected rows one stands for.
+    weight = np.ones(len(y))
+    if counts is not None and data.sample_weight is not None:
+        own = np.bincount(task, data.sample_weight, minlength=data.n_tasks)
+        sizes = counts.astype(float)
+        weight = data.sample_weight * (sizes / np.maximum(own, 1e-300))[task]
     n, groups = float(sizes.sum()), int((sizes > 0).sum())
     if groups < 2 or n <= groups:
         return float("nan")
-    means = np.bincount(task, y, minlength=data.n_tasks) / np.maximum(sizes, 1)
-    within = float(((y - means[task]) ** 2).sum()) / (n - groups)
+    means = np.bincount(task, weight * y, minlength=data.n_tasks) / np.maximum(sizes, 1)
+    within = float(weight @ (y - means[task]) ** 2) / (n - groups)
     grand = float(sizes @ means) / n
     typical = (n - float((sizes**2).sum()) / n) / (groups - 1)
     between = (float(sizes @ (means - grand) ** 2) / (groups - 1) - within) / typical
@@ -209,8 +223,11 @@ class Fits:
     moments: Array
     shape: Array
 
-    def put(self, t: int, X: Array, target: Array, values: Array, vectors: Array) -> None:
+    def put(
+        self, t: int, X: Array, target: Array, values: Array, vectors: Array, *, shaped: bool
+    ) -> None:
         """Enter a task: centred rows and target, and the axes of the rows."""
+        # `shaped`: the rows are those of the task, and tell the shape of their noise.
         self.values[t], self.vectors[t] = values, vectors
         held = values > 0
         inverse = np.divide(1.0, np.sqrt(values), out=np.zeros_like(values), where=held)
@@ -223,6 +240,8 @@ class Fits:
             self.rest[t] = rest if rest > _ROUNDING * total else 0.0
             return
         self.rest[t] = rest
+        if not shaped:
+            return
         left = np.maximum(1.0 - (unit**2).sum(axis=1) - 1.0 / len(target), _LEAST)
         seen = (unit * (residual**2 / left)[:, None]).T @ unit
         # Directions without rows say nothing about the shape: even there.

@@ -30,6 +30,7 @@ from polytask import (
 from polytask.data import TableEncoder, TaskData
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.statistics import TaskStatistics, collect, collect_parts
+from polytask.task_relations.slopes import Fits
 
 ESTIMATORS: dict[str, Callable[[], Any]] = {
     "rows": lambda: MultiTaskRegressor(L21(0.1), tol=1e-12),
@@ -250,12 +251,53 @@ def test_what_needs_rows_says_so(estimator: Any) -> None:
         estimator.fit(collect(*data, **weight))
 
 
-def test_relatedness_needs_rows_or_a_model_of_statistics() -> None:
+@pytest.mark.parametrize("folds", [False, True], ids=["whole", "in folds"])
+@pytest.mark.parametrize("form", FORMS)
+def test_relatedness_is_that_of_rows_whose_noise_has_one_variance(
+    monkeypatch: pytest.MonkeyPatch, form: str, folds: bool
+) -> None:
+    monkeypatch.setattr(Fits, "noise_shape", lambda fits: np.eye(len(fits.shape)))
+    data, weight = given(form)
+    fold = {"fold": rows()["fold"]} if folds and form != "separate" else {}
+    found = relatedness(collect(*data, **weight, **fold))
+    given_rows = dict(zip(("data_or_model", "y", "task"), data, strict=False))
+    expected = relatedness(**given_rows, **weight)
+    assert found.p_value == pytest.approx(expected.p_value, abs=0.02)
+    assert_allclose(found.effective_tasks, expected.effective_tasks, rtol=1e-6)
+    assert found.shares.common == pytest.approx(expected.shares.common, abs=1e-6)
+    # What groups by chance explain is drawn at random, on axes whose signs may differ.
+    assert found.shares.clustered == pytest.approx(expected.shares.clustered, abs=0.05)
+    assert_allclose(found.similarity, expected.similarity, atol=1e-6)
+    assert [task.rows for task in found.tasks] == [task.rows for task in expected.tasks]
+
+
+def test_relatedness_of_statistics_in_its_own_noise() -> None:
+    data, _ = given("long")
+    statistics = collect(*data)
+    found, expected = relatedness(statistics), relatedness(*data[:2], task=data[2])
+    assert_allclose(found.level_share, expected.level_share, rtol=1e-9)
+    assert found.p_value == pytest.approx(expected.p_value, abs=0.05)
+    with pytest.raises(IncompatibleError, match="'squared' or 'auto' when X is statistics"):
+        relatedness(statistics, loss="poisson")
+    with pytest.raises(DataError, match="got a value"):
+        relatedness(statistics, rows()["y"])
+
+
+@pytest.mark.slow
+def test_the_level_of_relatedness_of_statistics() -> None:
+    p_values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        X, task = rng.normal(size=(200, 4)), np.repeat(np.arange(8), 25)
+        W = rng.normal(size=(4, 8))
+        y = np.einsum("ij,ji->i", X, W[:, task]) + rng.normal(size=200)
+        p_values.append(relatedness(collect(X, y, task), n_permutations=199).p_value)
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.09
+
+
+def test_relatedness_of_a_model_of_statistics() -> None:
     data, weight = given("long")
-    statistics = collect(*data, **weight)
-    with pytest.raises(IncompatibleError, match=r"relatedness needs rows: .* Give a model"):
-        relatedness(statistics)
-    found = relatedness(ESTIMATORS["prior"]().fit(statistics))
+    found = relatedness(ESTIMATORS["prior"]().fit(collect(*data, **weight)))
     expected = relatedness(ESTIMATORS["prior"]().fit(*data, **weight))
     assert_allclose(found.similarity, expected.similarity, atol=1e-6)
 
