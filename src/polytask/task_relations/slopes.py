@@ -122,9 +122,7 @@ def slopes_of(
     )  # fmt: skip
 
 
-def _fits(
-    data: TaskData, y: Array, scale: Array, loading: Array | None, counts: Counts
-) -> Fits:
+def _fits(data: TaskData, y: Array, scale: Array, loading: Array | None, counts: Counts) -> Fits:
     """Fit every task by least squares, in one pass over its rows."""
     m = data.n_features if loading is None else loading.shape[1]
     fits = empty_fits(data.task_rows() if counts is None else counts, m)
