@@ -15,7 +15,7 @@ from polytask._estimator.problem import read_outcomes, read_problem
 from polytask.comparison import work as _run
 from polytask.comparison.options import Options
 from polytask.comparison.plan import facts_of, make_plan
-from polytask.comparison.sentences import notes
+from polytask.comparison.sentences import closing
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.messages import Translator
@@ -213,7 +213,7 @@ def test_a_model_that_fails_in_one_split_is_not_ranked(tmp_path: Any) -> None:
     for kind in ("html", "md"):
         write_report(result, tmp_path / f"report.{kind}")
         assert "not this row" in (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
-    assert any("fragile pooled" in note for note in notes(result, Translator()))
+    assert any("fragile pooled" in line for line in closing(result, Translator()))
 
 
 def test_a_linear_model_that_fails_in_one_split_is_never_chosen(
