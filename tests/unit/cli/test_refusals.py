@@ -107,7 +107,7 @@ def test_file_that_is_no_table(run, folder, content, words):
     ("arguments", "words"),
     [
         (("b.csv", *FIT), "There is no file b.csv. Did you mean 'a.csv'?"),
-        (("sub", *FIT), "is a folder"),
+        (("sub", *FIT), "Folder sub holds no files"),
         ((*FIT,), "needs DATA, a table"),
         (("a.csv", "--file-per-task", "*.csv", *FIT), "not both"),
         (("a.csv", *FIT, "--loss", "logistic"), "is for two classes"),

@@ -200,7 +200,7 @@ def test_statistics_are_compared_by_their_folds(agreed):
     done = run("compare", "all.stats", *FEW, "--out", "study")
     assert done.status == 0, done.err
     assert "Verdict: Inconclusive" in done.out
-    assert "Statistics of 2 tasks tell no interval" in done.out
+    assert "The statistics of 2 tasks give no interval" in done.out
     report = Path("study/report.html").read_text(encoding="utf-8")
     assert "folds that the statistics were collected with, each held out once" in report
     assert "Statistics stood in for rows" in report
