@@ -270,7 +270,7 @@ def test_a_text_column_that_looks_like_the_task():
 def test_ten_thousand_levels():
     many = pd.concat([TABLE] * 200).assign(id=[f"u{i % 10_000}" for i in range(12_000)])
     model = MultiTaskRegressor(task_column="school")
-    with pytest.warns(DataWarning, match="'id' has 10,000 levels"):
+    with pytest.warns(DataWarning, match="'id' has 10,000 different values"):
         model.fit(many, np.tile(Y, 200))
     assert model.coef_.shape[1] < 50
 

@@ -144,6 +144,7 @@ class PenalisedEstimator(LinearEstimator, ABC):
         return root or (self._fits_moments() and not self._needs_gradients_only())
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        one_of(self.warm_start, "warm_start", type(self).__name__, (True, False))
         self.__dict__.pop("statistics_", None)
         self._solve(data, getattr(self, "solution_", None) if self.warm_start else None)
 
@@ -151,7 +152,6 @@ class PenalisedEstimator(LinearEstimator, ABC):
         """Fit encoded data from a solution of data like these, or from nothing."""
         owner = type(self).__name__
         check_solver_settings(self.solver, self.tol, self.max_iter, owner)
-        one_of(self.warm_start, "warm_start", owner, (True, False))
         penalty = check_penalty_object(self.penalty, owner)
         settings, outcomes = self._settings(), self._outcomes(data)
         with blas_threads(self.n_jobs, owner):

@@ -12,12 +12,12 @@ from polytask.testing._tools import back, moved, require_close
 
 def _capabilities(case: PenaltyCase) -> None:
     """Check what a penalty, or a part of one, can do."""
-    flag_laws.check_flags(case)
     smooth_laws.values(case)
     smooth_laws.gradients(case)
     smooth_laws.quadratics(case)
     prox_laws.check_prox(case)
     prox_laws.touching(case)
+    flag_laws.check_flags(case)
 
 
 def _algebra(case: PenaltyCase) -> None:

@@ -302,7 +302,7 @@ def test_text_is_read_by_its_options(table, tmp_path):
 
 
 def test_an_encoder_that_is_given_is_taken(table):
-    with pytest.warns(DataWarning, match="3 levels"):
+    with pytest.warns(DataWarning, match="3 different values"):
         encoder = TableEncoder(max_levels=2).fit(features(table).drop(columns="school"))
     model = DeepMultiTaskRegressor(**QUICK).fit_parts(
         parts(table), "y", task_column="school", drop=others("y"), encoder=encoder

@@ -71,7 +71,7 @@ def test_relatedness_suggests_the_groups(recorded):
     best = found.most_alike[0]
     assert (best.first < 3) == (best.second < 3)
     assert found.summary().startswith("In training the gradients of two tasks had a cosine of ")
-    assert "2 groups:" in found.summary()
+    assert "2 groups of tasks" in found.summary()
     np.testing.assert_allclose(np.diag(found.matrix), 1.0)
 
 
