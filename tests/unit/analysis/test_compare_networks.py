@@ -59,7 +59,7 @@ def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result, rows
     assert result.trees_gain is None
     said = result.summary()
     assert f"Use “{result.recommended}”" in said
-    assert "It is better than the best linear model, the kind of model that the verdict is about" in said
+    assert "better than the best linear model, the kind of model that the verdict" in said
 
 
 def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path):

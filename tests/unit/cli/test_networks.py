@@ -65,7 +65,7 @@ def test_networks_stand_beside_the_others_and_the_best_predicts(run, curved, mon
     assert families[report["recommended"]] == "deep"
     assert report["networks_gain"]["low"] > 0
     assert report["networks_sharing"] is not None
-    assert "It is better than the best linear model, the kind of model that the verdict is about" in done.out
+    assert "better than the best linear model, the kind of model that the verdict" in done.out
     written = predicted(run, done)
     model = load(next_words(done)[1])
     expected = model.predict(curved[["g", "x", "z"]])
