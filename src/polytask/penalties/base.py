@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import numbers
 from abc import ABCMeta, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, TypeVar, final
 
 import numpy as np
@@ -321,6 +322,28 @@ class Penalty(Valued):
     def __sklearn_clone__(self) -> Self:
         """Return the penalty itself: it is immutable."""
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what was given, without what fits worked out from it: a copy is as new."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name != _WORKED_OUT
+            and not isinstance(getattr(type(self), name, 0), cached_property)
+        }
+
+
+_WORKED_OUT = "_worked_out"
+
+Made = TypeVar("Made")
+
+
+def once(penalty: Penalty, key: Hashable, make: Callable[[Penalty], Made]) -> Made:
+    """Return what is made of a penalty, which keeps it: it never changes."""
+    kept: dict[Hashable, Made] = vars(penalty).setdefault(_WORKED_OUT, {})
+    if key not in kept:
+        kept[key] = make(penalty)
+    return kept[key]
 
 
 @capability

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -24,6 +24,7 @@ from polytask.penalties.base import (
     Smooth,
     about,
     capabilities_of,
+    once,
 )
 from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
 
@@ -196,16 +197,7 @@ def decompose(penalty: Penalty) -> Split:
     """
     if isinstance(penalty, SplitPenalty):
         return penalty.split()
-    return _compiled(penalty, "_decomposed", _decomposed)
-
-
-def _compiled(penalty: Penalty, name: str, make: Callable[[Penalty], Split]) -> Split:
-    """Return the split of a penalty, which keeps it: it never changes."""
-    kept: dict[str, Any] = vars(penalty)
-    if name not in kept:
-        kept[name] = make(penalty)
-    found: Split = kept[name]
-    return found
+    return once(penalty, decompose, _decomposed)
 
 
 def _decomposed(penalty: Penalty) -> Split:
@@ -242,7 +234,7 @@ def separate(penalty: Penalty) -> Split:
     # L2 terms go with it.
     if isinstance(penalty, SplitPenalty):
         return penalty.split()
-    return _compiled(penalty, "_separated", _separated)
+    return once(penalty, separate, _separated)
 
 
 def _separated(penalty: Penalty) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -14,7 +13,7 @@ from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import CompiledRows, Penalty, Quadratic, Smooth, Sum
 from polytask.penalties.adapted import Term
-from polytask.penalties.base import NO_LIMITS, RowLimits
+from polytask.penalties.base import NO_LIMITS, RowLimits, once
 from polytask.penalties.decomposition import Ridged, Split, decompose
 
 # Share of the largest entry that is rounding in another.
@@ -182,12 +181,13 @@ class Coupling:
 
 def strong_coupling(penalty: Penalty, n_columns: int) -> Coupling | None:
     """Return a whole penalty as one matrix, None for one of another kind."""
-    make = partial(_strong, n_columns=n_columns)
-    found: Coupling | None = _once(penalty, f"_strong_coupling_{n_columns}", make)
-    return found
+    return once(penalty, (strong_coupling, n_columns), partial(_strong, n_columns=n_columns))
 
 
-def _strong(split: Split, n_columns: int) -> Coupling | None:
+def _strong(penalty: Penalty, n_columns: int) -> Coupling | None:
+    split = _split_about_zero(penalty)
+    if split is None:
+        return None
     ridge = split.proximable
     if not isinstance(ridge, Penalty) or ridge.shares != (0.0, 0.0, 1.0) or not ridge.strength:
         return None
@@ -199,26 +199,23 @@ def _strong(split: Split, n_columns: int) -> Coupling | None:
     return Coupling(whole, ridge.strength, curvature, bool(A.size))
 
 
-def _once(penalty: Penalty, name: str, make: Callable[[Split], Any]) -> Any:  # noqa: ANN401
-    """Return what is made of the split of a penalty about zero; the penalty keeps it."""
-    kept: dict[str, Any] = vars(penalty)
-    if name not in kept:
-        try:
-            split = decompose(penalty)
-        except IncompatibleError:
-            split = None
-        kept[name] = None if split is None or penalty.null_point is not None else make(split)
-    return kept[name]
+def _split_about_zero(penalty: Penalty) -> Split | None:
+    """Return the parts of a penalty about zero, None where it has none."""
+    try:
+        split = decompose(penalty)
+    except IncompatibleError:
+        return None
+    return None if penalty.null_point is not None else split
 
 
 def whole_terms(penalty: Penalty) -> RowTerms | None:
     """Return the strengths of a whole penalty whose rows are alike, None for another kind."""
+    return once(penalty, whole_terms, _whole_terms)
 
-    def made(split: Split) -> RowTerms | None:
-        return row_terms(split.proximable) if split.smooth is None else None
 
-    found: RowTerms | None = _once(penalty, "_whole_terms", made)
-    return found
+def _whole_terms(penalty: Penalty) -> RowTerms | None:
+    split = _split_about_zero(penalty)
+    return None if split is None or split.smooth is not None else row_terms(split.proximable)
 
 
 def row_terms(penalty: Any) -> RowTerms | None:  # noqa: ANN401

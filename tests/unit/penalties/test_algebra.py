@@ -155,6 +155,14 @@ def test_sums_of_different_members_differ():
     assert pickle.loads(pickle.dumps(L1(1) + L2(1))) == L1(1) + L2(1)
 
 
+@pytest.mark.parametrize("penalty", [L2(0.1), L1(0.2), toward_mean(1.0) + L2(0.1)])
+def test_what_fits_work_out_from_a_penalty_is_no_part_of_it(penalty):
+    before = pickle.dumps(penalty)
+    split = decompose(penalty)
+    assert decompose(penalty) is split
+    assert pickle.dumps(penalty) == before
+
+
 # ------------------------------------------------------------------ shifts
 
 
