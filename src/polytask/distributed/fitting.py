@@ -123,8 +123,9 @@ def fit(
 
     The same as ``model.fit(collect(X, y, ...))``; where means and products do not do, such as for
     classes and counts, as :func:`polytask.statistics.fit_parts`, which reads every partition of a
-    table once for each step. What is fitted is an ordinary estimator, which needs no Dask to
-    predict rows in memory.
+    table once for each step; with ``solver=AcceleratedGradient()`` workers hand over gradients
+    alone, T d numbers for d features of T tasks. What is fitted is an ordinary estimator, which
+    needs no Dask to predict rows in memory.
 
     Parameters
     ----------

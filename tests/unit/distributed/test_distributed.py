@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dask.callbacks import Callback
+from distributed.protocol.pickle import dumps
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
@@ -31,6 +32,7 @@ from polytask import (
 )
 from polytask.data import TableEncoder
 from polytask.penalties import L21
+from polytask.solvers import AcceleratedGradient
 from polytask.statistics import TaskStatistics, collect, collect_parts, fit_parts
 
 N = 240
@@ -283,11 +285,16 @@ def test_targets_of_classes_and_numbers(kind: str) -> None:
 
 
 class _Results(Callback):
-    """Keeps the types of what the tasks of a graph return."""
+    """Keeps the types of what the tasks of a graph return, and the bytes that they send."""
 
     def __init__(self) -> None:
         self.types: list[type] = []
-        super().__init__(posttask=lambda key, value, *_: self.types.append(type(value)))
+        self.sizes: list[int] = []
+        super().__init__(posttask=self._keep)
+
+    def _keep(self, _: Any, value: Any, *__: Any) -> None:
+        self.types.append(type(value))
+        self.sizes.append(len(dumps(value)))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "array"])
@@ -379,6 +386,49 @@ def test_other_losses_of_partitions_are_those_of_the_rows(name: str, order: str 
                             sample_weight=ddf["w"])  # fmt: skip
     assert_array_equal(named.coef_, found.coef_)
     assert_alike(fit_parts(clone(model), ddf, "z", sample_weight="w"), found)
+
+
+def wide_table(d: int) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(rng.normal(size=(N, d)), columns=[f"x{j}" for j in range(d)])
+    table["site"] = rng.choice(["a", "b", "c"], size=N)
+    eta = table.x0 - table.x1 * (table.site == "a") + 0.5
+    table["squared"] = eta + rng.normal(size=N)
+    table["logistic"] = np.where(eta + rng.logistic(size=N) > 0, "yes", "no")
+    table["poisson"] = rng.poisson(np.exp(0.3 * eta))
+    return table
+
+
+@pytest.mark.parametrize("target", ["squared", "logistic", "poisson"])
+def test_passes_of_gradients_alone_over_partitions(target: str) -> None:
+    d, n_tasks = 30, 3
+    table = wide_table(d)
+    X = table[[name for name in table if name.startswith("x") or name == "site"]]
+    kind = MultiTaskClassifier if target == "logistic" else MultiTaskRegressor
+    loss = {} if target == "logistic" else {"loss": target}
+    model = kind(L21(fraction=0.3), tol=1e-9, task_column="site", **loss)
+    whole = clone(model).fit(X, table[target])
+    ddf = partitions(X.assign(**{target: table[target]}), (140, 0, 100))
+    products = 8 * n_tasks * d**2
+    by_gradients = clone(model).set_params(solver=AcceleratedGradient())
+    with _Results() as results:
+        found = distributed.fit(by_gradients, ddf, target)
+    assert found.solution_.status.ok
+    assert found.solution_.certificate.relative <= found.tol
+    assert found.n_passes_ > found.solution_.n_iter
+    assert_alike(found, whole, 1e-5)
+    assert max(results.sizes) < products / 2
+    if target == "logistic":
+        with _Results() as results:
+            distributed.fit(clone(model), ddf, target)
+        assert max(results.sizes) > products
+
+
+def test_gradients_of_arrays_in_blocks_name_the_table_to_give() -> None:
+    given, _ = arrays(unknown=False)
+    model = MultiTaskRegressor(L21(0.1), solver=AcceleratedGradient())
+    with pytest.raises(IncompatibleError, match="give a dask DataFrame"):
+        distributed.fit(model, given["X"], given["y"], given["task"])
 
 
 def test_what_is_refused_reads_no_partition() -> None:
