@@ -102,8 +102,6 @@ class FileRows:
 
     header: int | None = None
     kept: NDArray[np.intp] | None = None
-    # Rows of the file before those of the part that is read.
-    first: int = 0
 
     def counted(self, text: str) -> str:
         """Return a sentence with the numbers that its rows have in the file."""
@@ -118,7 +116,7 @@ class FileRows:
     def _place(self, found: re.Match[str]) -> str:
         row = int(found[0])
         row = row if self.kept is None or row >= len(self.kept) else int(self.kept[row])
-        return str(self.first + row + 1 + (self.header or 0))
+        return str(row + 1 + (self.header or 0))
 
 
 # Not a quoted label, and no values in brackets, such as dates.
@@ -222,7 +220,7 @@ def status_of(
     run: Callable[[], object], arguments: Sequence[str], *, lang: str, debug: bool
 ) -> int:
     """Run a command; say what went wrong in one sentence, and the command that mends it."""
-    FILE_ROWS.header, FILE_ROWS.kept, FILE_ROWS.first = None, None, 0
+    FILE_ROWS.header, FILE_ROWS.kept = None, None
     speak_in(lang)
     output, file = sys.stdout, _file_of(sys.stdout)
     try:

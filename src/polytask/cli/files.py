@@ -27,6 +27,8 @@ from polytask.messages import LazyMessage, with_and
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask.data.file_parts import FileParts
+
 MODEL_SUFFIX = ".polytask"
 STATISTICS_SUFFIX = ".stats"
 IsFeature = Callable[[str], bool]
@@ -162,7 +164,7 @@ class RowSource:
         room = (self.memory or float("inf")) / (_OF_A_VALUE * n_columns)
         return int(min(MOST_VALUES, max(room, _FEWEST_VALUES)))
 
-    def parts(self, is_feature: IsFeature = bool) -> Callable[[], Iterator[Any]]:
+    def parts(self, is_feature: IsFeature = bool) -> FileParts:
         """Return what yields the one table in parts, and say how it is read."""
         from polytask.data.file_parts import file_parts
         from polytask.data.readers import Style

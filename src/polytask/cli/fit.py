@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from polytask._options import argument, option
+from polytask._options import argument
 from polytask.cli.console import say
 from polytask.cli.files import MODEL_SUFFIX, Tables, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
-from polytask.cli.options import Running, Vary
+from polytask.cli.options import Cluster, Running, Vary
 
 EXAMPLES = """\
   polytask fit exams.csv --task school --target score --out exams.polytask
@@ -18,15 +17,6 @@ EXAMPLES = """\
 
   polytask fit --file-per-task 'wards/*.csv' --target ill --out wards.polytask
 """
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where the table is read."""
-
-    PANEL = "help.panel.running"
-
-    dask: str | None = option("help.dask", metavar="ADDRESS")
 
 
 def fit(

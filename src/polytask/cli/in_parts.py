@@ -7,8 +7,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,14 +21,17 @@ from polytask.cli.models import SEARCH, Learning
 from polytask.cli.options import Running, spoken_flags
 from polytask.cli.training_data import TrainingData, check_form, pd_concat, table_training
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, Text, message_of, speak_in
 
 if TYPE_CHECKING:
     from polytask.cli.columns import Copied, Roles, TargetTypeOverride
     from polytask.cli.predicted import Met
     from polytask.comparison.options import Options
+    from polytask.data.file_parts import FileParts, FilePiece
+    from polytask.data.places import Place
     from polytask.statistics.sources import Source
 
+About = TypeVar("About")
 _PAUSE = 10.0
 
 
@@ -82,7 +87,7 @@ def collect_folds(
 class _LargeTable:
     """A table that is read in parts, and what its first rows tell."""
 
-    parts: Callable[[], Iterator[Any]]
+    parts: FileParts
     roles: Roles
     training: TrainingData
     # Where workers of Dask read the table.
@@ -131,17 +136,12 @@ class _LargeTable:
         more = tuple(name for name in (roles.task, roles.weight) if name is not None)
         chosen = list(dict.fromkeys((*roles.features, *roles.targets, *more)))
 
-        def needed() -> Iterator[Any]:
-            for part in watched(self.parts(), running):
-                table = part.select(chosen)
-                if drop_missing:
-                    target = table.column(roles.targets[0])
-                    gap = target.is_null(nan_is_null=True)
-                    FILE_ROWS.kept = np.flatnonzero(~gap.to_numpy())
-                    table = table.take(FILE_ROWS.kept)
-                yield table
-
-        source = needed if self.client is None else self._of_workers(tables, chosen)
+        needed = roles.targets[0] if drop_missing else None
+        # Parts know in which row of a file they begin, and which of its rows they lack.
+        FILE_ROWS.header, FILE_ROWS.kept = int(self.parts.has_header), None
+        source: Any = _NeededRows(self.parts, chosen, needed, running)
+        if self.client is not None:
+            source = self._of_workers(tables, chosen, needed)
         found = collect_parts(
             source, roles.targets[0] if roles.task is not None else list(roles.targets),
             task_column=roles.task, sample_weight=roles.weight, fold=n_folds,
@@ -169,18 +169,40 @@ class _LargeTable:
             fields |= {"columns": str(data.n_columns), "folds": str(n_folds)}
             raise DataError(LazyMessage("cli.refusal.large_statistics", fields))
 
-    def _of_workers(self, tables: Tables, chosen: Sequence[str]) -> Source:
+    def _of_workers(self, tables: Tables, chosen: Sequence[str], needed: str | None) -> Source:
         """Return the rows as the workers read them."""
         from polytask.data.file_parts import file_pieces
         from polytask.distributed.files import of_files
 
         missing = tuple(word.strip() for word in tables.source.text.missing_values)
-        pieces = file_pieces(tables.source.name, missing)
+        pieces = file_pieces(tables.source.name, missing).pieces
         note(LazyMessage("cli.note.on_dask", {"source": tables.source.name, "n": len(pieces)}))
-        needed = self.roles.targets[0] if tables.columns.drop_missing_target else None
-        # Workers count rows within what they read.
-        FILE_ROWS.header = None
         return of_files(pieces, chosen, needed, self.client)
+
+
+@dataclass(frozen=True, eq=False)
+class _NeededRows:
+    """What is needed of a table in parts: some columns, of rows with a cell in `needed`."""
+
+    parts: FileParts
+    chosen: Sequence[str]
+    needed: str | None
+    running: Running
+
+    def __call__(self) -> Iterator[Any]:
+        """Yield the parts."""
+        return (table for _, table in self.placed())
+
+    def placed(self) -> Iterator[tuple[Place, Any]]:
+        """Yield the parts, and where their rows stand."""
+        for place, part in watched(self.parts.placed(), self.running):
+            table = part.select(self.chosen)
+            if self.needed is not None:
+                gap = table.column(self.needed).is_null(nan_is_null=True)
+                kept = np.flatnonzero(~gap.to_numpy())
+                yield replace(place, kept=kept), table.take(kept)
+            else:
+                yield place, table
 
 
 def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # noqa: ANN401
@@ -198,7 +220,8 @@ def _first_rows(parts: Callable[[], Iterator[Any]], tables: Tables) -> Any:  # n
     first = pd_concat(taken) if len(taken) > 1 else taken[0]
     if tables.columns.drop_missing_target:
         named = [name for name in tables.columns.target if name in first.columns]
-        first = first.dropna(subset=named).reset_index(drop=True)
+        FILE_ROWS.kept = np.flatnonzero(first[named].notna().all(axis=1))
+        first = first.iloc[FILE_ROWS.kept].reset_index(drop=True)
     return first
 
 
@@ -208,45 +231,108 @@ def write_in_parts(
     copied: Copied,
     running: Running,
     target: str,
+    address: str | None = None,
 ) -> Met:
     """Write the predictions for a table, part by part, whole or not at all."""
-    from polytask.cli.predicted import Met, prediction_table, rows_of
-    from polytask.data.readers import arrow_of, frame_of, write_parts
+    # `address` is that of a scheduler of Dask, whose workers predict.
+    from polytask.data.readers import write_parts
 
-    note(LazyMessage("cli.note.in_parts", source.too_large))
     met: list[Met] = []
+    predictor = _Predictor(source, copied, target, running.lang)
 
     def predicted() -> Iterator[Any]:
-        for part in watched(source.parts()(), running):
-            rows = rows_of(model, frame_of(part), source, copied)
-            table = arrow_of(prediction_table(model, rows, copied.interval), target)
-            for name in rows.beside.columns:
-                # A part whose cells are all missing does not know what they would be.
-                table = table.set_column(table.column_names.index(name), name, part.column(name))
-            found = Met.of(model, rows)
+        for found, table in watched(parts, running):
             met[:] = [met[0].with_others(found) if met else found]
             yield table
 
-    parts = predicted()
-    first = next(parts, None)
-    if first is None:
-        raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
-    write_parts(itertools.chain([first], parts), target)
+    with nullcontext() if address is None else _workers(address, source) as client:
+        parts = predictor.here(model) if client is None else predictor.on_workers(model, client)
+        tables = predicted()
+        first = next(tables, None)
+        if first is None:
+            raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
+        write_parts(itertools.chain([first], tables), target)
     return met[0]
 
 
-def watched(parts: Iterator[Any], running: Running) -> Iterator[Any]:
-    """Yield parts, and say now and then how many rows were read, and how fast."""
+@dataclass(frozen=True)
+class _Predictor:
+    """What predicts parts of a table, as tables to be written to `target`."""
+
+    source: RowSource
+    copied: Copied
+    target: str
+    lang: str
+
+    def here(self, model: Any) -> Iterator[tuple[Met, Any]]:  # noqa: ANN401 - any estimator
+        """Predict the parts one after another."""
+        note(LazyMessage("cli.note.in_parts", self.source.too_large))
+        parts = self.source.parts()
+        FILE_ROWS.header = int(parts.has_header)
+        for place, part in parts.placed():
+            yield self._of(model, place, part)
+
+    def on_workers(self, model: Any, client: Any) -> Iterator[tuple[Met, Any]]:  # noqa: ANN401
+        """Let workers of Dask predict pieces of the files."""
+        from polytask.data.file_parts import file_pieces
+        from polytask.distributed.files import in_order
+
+        missing = tuple(word.strip() for word in self.source.text.missing_values)
+        found = file_pieces(self.source.name, missing)
+        FILE_ROWS.header = 0
+        note(LazyMessage("cli.note.on_dask", {"source": self.source.name, "n": len(found.pieces)}))
+        function = partial(self._elsewhere, found.columns)
+        for predicted, warned in in_order(function, model, found.pieces, client):
+            for told in warned:
+                warnings.warn(DataWarning(told), stacklevel=2)
+            if predicted is not None:
+                yield predicted
+
+    def _elsewhere(
+        self,
+        columns: Sequence[str],
+        model: Any,  # noqa: ANN401 - any estimator
+        piece: FilePiece,
+    ) -> tuple[tuple[Met, Any] | None, list[Text]]:
+        """Predict a piece, None if it has no rows, and return what is warned of."""
+        part = piece.read(columns)
+        if not part.num_rows:
+            return None, []
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", DataWarning)
+            # What is written beside the predictions is in the language of the command.
+            found = copy_context().run(self._spoken, model, piece.place, part)
+        return found, [message_of(one.message) for one in warned]
+
+    def _spoken(self, *given: Any) -> tuple[Met, Any]:  # noqa: ANN401 - as of `_of`
+        speak_in(self.lang)
+        return self._of(*given)
+
+    def _of(self, model: Any, place: Place, part: Any) -> tuple[Met, Any]:  # noqa: ANN401
+        """Return what was met in a part, and what is written of it."""
+        from polytask.cli.predicted import Met, prediction_table, rows_of
+        from polytask.data.readers import arrow_of, frame_of
+
+        with place.named():
+            rows = rows_of(model, frame_of(part), self.source, self.copied)
+            table = arrow_of(prediction_table(model, rows, self.copied.interval), self.target)
+            for name in rows.beside.columns:
+                # A part whose cells are all missing does not know what they would be.
+                table = table.set_column(table.column_names.index(name), name, part.column(name))
+            return Met.of(model, rows), table
+
+
+def watched(parts: Iterator[tuple[About, Any]], running: Running) -> Iterator[tuple[About, Any]]:
+    """Yield parts with what is known of them, and say at times how many rows were read."""
     started = said = time.monotonic()
     count = 0
-    for part in parts:
-        FILE_ROWS.first, FILE_ROWS.kept = count, None
-        yield part
+    for about, part in parts:
+        yield about, part
         count, now = count + len(part), time.monotonic()
         if now - said >= _PAUSE and not running.quiet:
             said = now
             _say_speed(count, now - started, running)
-    FILE_ROWS.first = 0
     if not running.quiet:
         _say_speed(count, time.monotonic() - started, running)
 

@@ -138,15 +138,16 @@ def _summary(source: RowSource, columns: ColumnOptions, running: Running) -> Tab
     from polytask.data.readers import frame_of
 
     note(LazyMessage("cli.note.in_parts", source.too_large))
-    parts = source.parts(columns.is_feature)()
-    part = next(parts, None)
-    if part is None:
+    parts = source.parts(columns.is_feature).placed()
+    placed = next(parts, None)
+    if placed is None:
         raise DataError(LazyMessage("read.refusal.no_rows", {"source": source.name}))
-    first = source.first_rows(part.num_columns)
+    n_columns = placed[1].num_columns
+    first = source.first_rows(n_columns)
     note(LazyMessage("cli.note.inspected_in_parts", {"n": first}))
-    read = watched(itertools.chain([part], parts), running)
-    most = source.most_values(part.num_columns)
-    return TableSummary.of(map(frame_of, read), columns.task, first, most)
+    read = watched(itertools.chain([placed], parts), running)
+    most = source.most_values(n_columns)
+    return TableSummary.of((frame_of(part) for _, part in read), columns.task, first, most)
 
 
 def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None:

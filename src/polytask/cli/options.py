@@ -299,6 +299,15 @@ def in_bytes(text: str) -> float:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Where a table is read."""
+
+    PANEL = "help.panel.running"
+
+    dask: str | None = option("help.dask", metavar="ADDRESS")
+
+
+@dataclass(frozen=True)
 class Running:
     """Where the result goes, and how the command runs."""
 

@@ -9,7 +9,7 @@ from polytask._options import argument, option
 from polytask.cli.columns import Copied
 from polytask.cli.console import note, say
 from polytask.cli.files import RowSource, require_file, writable
-from polytask.cli.options import Running, Vary
+from polytask.cli.options import Cluster, Running, Vary
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -46,6 +46,9 @@ def predict(
     saved: Saved,
     source: RowSource,
     copied: Copied,
+    cluster: Annotated[
+        Cluster, Vary(changed={"dask": option("help.predict.dask", metavar="ADDRESS")})
+    ],
     running: Annotated[
         Running,
         Vary(
@@ -81,8 +84,8 @@ def predict(
         model.unseen_tasks = copied.unseen_tasks
     if copied.interval is not None:
         predicted.require_intervals(model)
-    if source.too_large:
-        found = write_in_parts(model, source, copied, running, target)
+    if source.too_large or cluster.dask:
+        found = write_in_parts(model, source, copied, running, target, cluster.dask)
     else:
         rows = predicted.read_rows(model, source, copied)
         write_table(predicted.prediction_table(model, rows, copied.interval), target)

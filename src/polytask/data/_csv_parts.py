@@ -202,8 +202,8 @@ class TextParts:
     missing: tuple[str, ...] = ()
     part_bytes: float = float("inf")
 
-    def __call__(self) -> Iterator[pa.Table]:
-        """Read the files, so many rows at a time."""
+    def __call__(self) -> Iterator[tuple[str, pa.Table]]:
+        """Read the files, so many rows at a time; yield them with the file."""
         for file in self._files:
             for words in file.words():
                 columns = {}
@@ -215,7 +215,7 @@ class TextParts:
                 table = pa.table(columns)
                 step = rows_within(self.part_rows, self.part_bytes, len(columns))
                 for start in range(0, table.num_rows, step):
-                    yield table.slice(start, step)
+                    yield file.source, table.slice(start, step)
 
     @cached_property
     def _files(self) -> list[_TextFile]:

@@ -15,6 +15,7 @@ from pyarrow import dataset
 
 from polytask._checks import nearest_file
 from polytask.data._csv_parts import TextParts, refuse_other_names
+from polytask.data.places import Place
 from polytask.data.readers import (
     ARROW_SUFFIXES,
     INDEX_PREFIX,
@@ -83,6 +84,7 @@ class FilePiece:
     file: str
     group: int | None
     missing: tuple[str, ...]
+    place: Place
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return its rows."""
@@ -96,27 +98,41 @@ class FilePiece:
         return with_gaps(with_plain_numbers(table), self.missing)[0]
 
 
-def file_pieces(path: str, missing: tuple[str, ...] = ()) -> list[FilePiece]:
+@dataclass(frozen=True)
+class FilePieces:
+    """Pieces of a table in files, in their order, and the names of its columns."""
+
+    columns: tuple[str, ...]
+    pieces: tuple[FilePiece, ...]
+
+
+def file_pieces(path: str, missing: tuple[str, ...] = ()) -> FilePieces:
     """Return pieces of a table in Parquet or Arrow files, which have the same columns."""
     files, kind = _of_one_kind(path)
     if kind == "text":
         raise DataError(LazyMessage("read.refusal.text_pieces", {"source": files[0]}))
-    _refuse_unlike({file: _opened(file, kind).schema for file in files})
-    if kind != "parquet":
-        return [FilePiece(os.path.abspath(file), None, missing) for file in files]
-    # Workers have working folders of their own.
-    return [
-        FilePiece(os.path.abspath(file), group, missing)
-        for file in files
-        for group in range(pq.read_metadata(file).num_row_groups)
-    ]
+    schemas = {file: _opened(file, kind).schema for file in files}
+    _refuse_unlike(schemas)
+    found = []
+    for file in files:
+        # Workers have working folders of their own.
+        path, named = os.path.abspath(file), file if len(files) > 1 else None
+        if kind != "parquet":
+            found.append(FilePiece(path, None, missing, Place(0, named)))
+            continue
+        about, first = pq.read_metadata(file), 0
+        for group in range(about.num_row_groups):
+            found.append(FilePiece(path, group, missing, Place(first, named)))
+            first += about.row_group(group).num_rows
+    return FilePieces(_kept_names(schemas[files[0]].names), tuple(found))
 
 
 @dataclass(frozen=True, eq=False)
 class FileParts:
     """The rows of files, which must stay as they are until they were read for the last time."""
 
-    parts: Callable[[], Iterator[pa.Table]]
+    # Yields the rows with the file that they are in.
+    parts: Callable[[], Iterator[tuple[str, pa.Table]]]
     files: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -129,9 +145,22 @@ class FileParts:
 
     def __call__(self) -> Iterator[pa.Table]:
         """Read the files, so many rows at a time."""
+        return (table for _, table in self.placed())
+
+    def placed(self) -> Iterator[tuple[Place, pa.Table]]:
+        """Read the files, and say where the rows stand: also in which file, if it is not alone."""
         self._refuse_altered()
-        yield from self.parts()
+        last, first = "", 0
+        for file, table in self.parts():
+            first = first if file == last else 0
+            yield Place(first, file if len(self.files) > 1 else None), table
+            last, first = file, first + table.num_rows
         self._refuse_altered()
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first row of a file is that of the names."""
+        return isinstance(self.parts, TextParts)
 
     @property
     def messages(self) -> Sequence[LazyMessage]:
@@ -206,9 +235,8 @@ def _opened(file: str, kind: str) -> Any:  # noqa: ANN401 - a dataset of pyarrow
 
 def _batches(
     opened: dict[str, Any], part_rows: int, missing: tuple[str, ...]
-) -> Iterator[pa.Table]:
-    names = next(iter(opened.values())).schema.names
-    kept = [name for name in names if not name.startswith(INDEX_PREFIX)]
+) -> Iterator[tuple[str, pa.Table]]:
+    kept = list(_kept_names(next(iter(opened.values())).schema.names))
     for file, rows in opened.items():
         try:
             for piece in _pieces(rows):
@@ -217,9 +245,13 @@ def _batches(
                 ):
                     if batch.num_rows:
                         table = with_plain_numbers(pa.Table.from_batches([batch]))
-                        yield with_gaps(table, missing)[0]
+                        yield file, with_gaps(table, missing)[0]
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(file, error) from error
+
+
+def _kept_names(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if not name.startswith(INDEX_PREFIX))
 
 
 def _pieces(rows: Any) -> Iterator[Any]:  # noqa: ANN401 - a dataset of pyarrow

@@ -21,6 +21,7 @@ from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data.dealing import scrambled
 from polytask.data.labels import factorize, in_order
 from polytask.data.outcomes import infer
+from polytask.data.places import Place
 from polytask.deep.fitting import Learned
 from polytask.deep.rows import Design, DeviceDtype, Mixing, RowBatch, TableRows, table_rows
 from polytask.deep.sampling import Proportional
@@ -38,21 +39,43 @@ _MOST_LABELS = 1000
 
 
 @dataclass(frozen=True, eq=False)
+class RawPart:
+    """A part of a source: its first row there, where it stands, and its labelled rows."""
+
+    start: int
+    place: Place
+    table: Any
+    rows: TaskData | None
+
+    @property
+    def end(self) -> int:
+        """The number of the row behind the last."""
+        return self.start + tables.n_rows(self.table)
+
+    def encoded(self, encoder: TableEncoder) -> TaskData | None:
+        """Return the labelled rows, encoded."""
+        if self.rows is None:
+            return None
+        with replace(self.place, first=self.place.first - self.start).named():
+            return encode(self.rows, encoder)
+
+
+@dataclass(frozen=True, eq=False)
 class PartReader:
     """Reads the rows of a source, as often as it is asked to."""
 
     source: Parts
     columns: Columns
 
-    def raw(self) -> Iterator[tuple[int, Any, TaskData | None]]:
-        """Yield the number of the first row of each part, its table and its labelled rows."""
+    def raw(self) -> Iterator[RawPart]:
+        """Yield the parts; their rows count from the first of the source."""
         start = 0
-        for table in self.source:
-            rows = self.columns.rows(table)
+        for place, table in self.source.placed():
+            with place.named():
+                rows = self.columns.rows(table)
             if rows is not None:
-                # Rows count from the first of the source.
                 rows = replace(rows, order=rows.order + start)
-            yield start, table, rows
+            yield RawPart(start, place, table, rows)
             start += tables.n_rows(table)
 
 
@@ -85,15 +108,16 @@ class SourceSummary:
         """Read the source once; an encoder that is given is taken."""
         columns = reader.columns
         found, learned = cls(numbers), None
-        for start, table, data in reader.raw():
-            features = columns.features(table)
+        for part in reader.raw():
+            features = columns.features(part.table)
             found.names = found.names or tuple(map(str, tables.column_names(features)))
-            found.n_rows = start + tables.n_rows(table)
+            found.n_rows = part.end
             if encoder is None:
-                own = part_encoder(columns.features_alone(table))
+                with part.place.named():
+                    own = part_encoder(columns.features_alone(part.table))
                 learned = own if learned is None else learned.together(own, exact=False)
-            if data is not None:
-                found._add(data)
+            if part.rows is not None:
+                found._add(part.rows)
         if not found.labels:
             raise no_rows(columns.owner)
         found.encoder = without_many_levels(learned) if learned is not None else encoder
@@ -220,12 +244,13 @@ class EncodedParts:
     def __iter__(self) -> Iterator[TaskData]:
         """Yield the encoded rows of every part."""
         end, total = 0, 0
-        for start, table, raw in self.reader.raw():
-            end = start + tables.n_rows(table)
+        for part in self.reader.raw():
+            end = part.end
             if end > self.n_rows:
                 break
-            if raw is not None:
-                data = encode(raw, self.encoder).with_tasks(self.tasks)
+            encoded = part.encoded(self.encoder)
+            if encoded is not None:
+                data = encoded.with_tasks(self.tasks)
                 total += sum_of_rows(data, numbered=True)
                 yield data
         if end != self.n_rows:

@@ -14,6 +14,7 @@ from dask.delayed import Delayed, delayed
 from distributed import KilledWorker
 
 from polytask._checks import got_shape, nearest, sentence
+from polytask.data.places import Place
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -21,6 +22,8 @@ Summary = TypeVar("Summary")
 # The pieces of several arrays, by what they are for.
 Pieces = Mapping[str, Any]
 OWNER = "polytask.distributed"
+# Where tables that were read of files say where their rows stand.
+PLACE = "polytask.place"
 # So many summaries are put together by one task.
 _FAN_IN = 8
 
@@ -65,7 +68,10 @@ class Partitions:
         def of_pieces(*pieces: Any) -> Summary | None:  # noqa: ANN401 - of any collections
             if not pieces[0].shape[0]:
                 return None
-            return summary(pieces[0] if names is None else dict(zip(names, pieces, strict=True)))
+            if names is not None:
+                return summary(dict(zip(names, pieces, strict=True)))
+            with pieces[0].attrs.get(PLACE, Place()).named():
+                return summary(pieces[0])
 
         def joined(found: Sequence[Summary | None]) -> Summary | None:
             kept = [one for one in found if one is not None]

@@ -16,6 +16,7 @@ from pyarrow import dataset
 from polytask._checks import sentence
 from polytask.data import tables
 from polytask.data.file_parts import UNBUFFERED, file_parts
+from polytask.data.places import Place
 from polytask.data.readers import PLAIN, Style
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage
@@ -48,9 +49,22 @@ class Parts:
 
     parts: Yields
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the parts that have rows."""
-        return _with_rows(self.parts())
+    def placed(self) -> Iterator[tuple[Place, Any]]:
+        """Yield the parts that have rows, as tables, and where these stand."""
+        # What reads files knows; other rows count from the first of the source.
+        known: Callable[[], Iterator[tuple[Place, Any]]] | None
+        known = getattr(self.parts, "placed", None)
+        first = 0
+        for place, given in known() if known else ((None, part) for part in self.parts()):
+            part = pa.Table.from_batches([given]) if isinstance(given, pa.RecordBatch) else given
+            if not tables.is_table(part):
+                allowed = LazyMessage("allowed.parts_are_tables")
+                got = type(part).__name__
+                raise DataError(sentence(LazyMessage("what.part"), _OWNER, allowed, got))
+            n_rows = tables.n_rows(part)
+            if n_rows:
+                yield Place(first) if place is None else place, part
+            first += n_rows
 
     def summed(
         self,
@@ -58,21 +72,14 @@ class Parts:
         together: Callable[[Summary, Summary], Summary],
     ) -> Summary | None:
         """Return the summaries of all parts put together, None where there is no part."""
-        found = map(summary, self)
+
+        def summary_of(placed: tuple[Place, Any]) -> Summary:
+            with placed[0].named():
+                return summary(placed[1])
+
+        found = map(summary_of, self.placed())
         first = next(found, None)
         return None if first is None else reduce(together, found, first)
-
-
-def _with_rows(parts: Iterable[Any]) -> Iterator[Any]:
-    """Yield the parts that have rows, as tables."""
-    for given in parts:
-        part = pa.Table.from_batches([given]) if isinstance(given, pa.RecordBatch) else given
-        if not tables.is_table(part):
-            allowed = LazyMessage("allowed.parts_are_tables")
-            got = type(part).__name__
-            raise DataError(sentence(LazyMessage("what.part"), _OWNER, allowed, got))
-        if tables.n_rows(part):
-            yield part
 
 
 def source_of(

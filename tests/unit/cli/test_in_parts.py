@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -585,3 +586,33 @@ def test_relatedness_of_a_large_table_is_refused(run, folder, table) -> None:
     done = run("inspect", "t.csv", "--related", *ROLES, *SMALL)
     assert done.status == 2
     assert "fit a model, which polytask fit does in parts" in done.err
+
+
+BAD_CELLS = [("price", "fit"), ("shop", "fit"), ("weight", "compare"), ("shop", "predict")]
+
+
+@pytest.mark.parametrize("more", [(), ("--drop-missing-target",)])
+@pytest.mark.parametrize(("bad", "command"), BAD_CELLS)
+def test_a_bad_cell_is_named_by_its_row_in_the_file(run, table, more, bad, command) -> None:
+    fitted(run, table)
+    # More than the first rows, of which a fit is tried.
+    table = pd.concat([table] * 4, ignore_index=True)
+    if more:
+        table.loc[[5, 100, 1010, 1140], "sold"] = np.nan
+    table.loc[1150, bad] = {"price": np.inf, "weight": -1.0}.get(bad)
+    table.to_csv("t.csv", index=False)
+    Path("rows").mkdir()
+    for k in range(2):
+        table[1000 * k : 1000 * k + 1000].to_csv(f"rows/{k}.csv", index=False)
+    roles = (*ROLES, "--weight", "weight", "--id", "number", *more)
+
+    def said(source: str, *memory: str) -> str:
+        words = ("m.polytask", source) if command == "predict" else (source, *roles)
+        done = run(command, *words, *memory, "--out", "out.csv")
+        assert done.status == 2
+        assert not Path("out.csv").exists()
+        return next(line for line in done.err.splitlines() if line.startswith("Error:"))
+
+    for memory in ((), SMALL):
+        assert re.search(r"row \(?1152\b", said("t.csv", *memory))
+    assert re.search(r"^Error: rows/1\.csv: .*row \(?152\b", said("rows", *SMALL))

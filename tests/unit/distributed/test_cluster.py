@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose
@@ -23,6 +25,7 @@ from polytask import (
     MultiTaskRegressorCV,
     distributed,
     load,
+    save,
 )
 from polytask.cli import main
 from polytask.statistics import collect, collect_parts
@@ -172,3 +175,89 @@ def test_the_command_line_fits_on_a_cluster(client, tmp_path, monkeypatch, capsy
     assert main([*words, "--dask", "tcp://127.0.0.1:1", "--out", "no.polytask"]) == 2
     assert "No scheduler of Dask answers at tcp://127.0.0.1:1" in capsys.readouterr().err
     assert not Path("no.polytask").exists()
+
+
+def predicted(address: str | None, source: str, *words: str, out: str = "p.csv") -> int:
+    more = ["--id", "number", "--keep", "colour", "--unseen-tasks", "shared", "--force"]
+    where = [] if address is None else ["--dask", address]
+    return main(["predict", "m.polytask", source, *more, *words, *where, "--out", out])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_command_line_predicts_on_a_cluster(
+    client, tmp_path, monkeypatch, capsys, lang, suffix
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = table().drop(columns="fold")
+    save(
+        BayesianMultiTaskRegressor(task_column="site").fit(rows.drop(columns="y"), rows["y"]), "m"
+    )
+    Path("m").rename("m.polytask")
+    rows["number"] = np.arange(N)
+    rows.loc[700:, "site"] = "elsewhere"
+    rows.loc[::90, "p"] = np.nan
+    rows.loc[1000, "q"] = 1e6
+    rows.loc[900:1100, "colour"] = None
+    Path("rows").mkdir()
+    for k in range(4):
+        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=70)
+    rows[:0].to_parquet("rows/9.parquet")
+    address = client.scheduler_info()["address"]
+    words = ("--interval", "0.9", "--lang", lang)
+    assert predicted(None, "rows", *words, out=f"near.{suffix}") == 0
+    near = [line for line in capsys.readouterr().err.splitlines() if "elsewhere" in line]
+    assert predicted(address, "rows", *words, out=f"far.{suffix}") == 0
+    far = capsys.readouterr()
+    assert near == [line for line in far.err.splitlines() if "elsewhere" in line]
+    assert len(near) == 1
+    assert f"{N:,}" in far.out
+    if suffix == "csv":
+        assert Path("far.csv").read_bytes() == Path("near.csv").read_bytes()
+    else:
+        # Groups of rows differ, the table does not.
+        assert pq.read_table("far.parquet").equals(pq.read_table("near.parquet"))
+
+
+def test_a_failed_prediction_on_a_cluster_leaves_no_file(
+    client, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = table().drop(columns="fold")
+    save(
+        BayesianMultiTaskRegressor(task_column="site").fit(rows.drop(columns="y"), rows["y"]), "m"
+    )
+    Path("m").rename("m.polytask")
+    rows["number"] = np.arange(N)
+    Path("rows").mkdir()
+    for k in range(4):
+        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=70)
+    address = client.scheduler_info()["address"]
+    before = sorted(Path().iterdir())
+    bad = rows[900:1200].copy()
+    bad.iloc[[205, 207], bad.columns.get_loc("site")] = None
+    bad.to_parquet("rows/3.parquet", row_group_size=70)
+    assert predicted(address, "rows") == 2
+    said = capsys.readouterr().err
+    assert "rows/3.parquet: " in said
+    assert "no label in 2 rows (206, 208)." in said
+    bad.loc[:, "site"], bad.iloc[205, 0] = "a", np.inf
+    bad.to_parquet("rows/3.parquet", row_group_size=70)
+    assert predicted(address, "rows") == 2
+    said = capsys.readouterr().err
+    assert "rows/3.parquet: " in said
+    assert re.search(r"row \(?206", said)
+    # A fit on the cluster names the same row.
+    words = ["fit", "rows", "--task", "site", "--target", "y", "--id", "number"]
+    assert main([*words, "--dask", address, "--out", "no.polytask"]) == 2
+    said = capsys.readouterr().err
+    assert "rows/3.parquet: " in said
+    assert re.search(r"row \(?206", said)
+    Path("rows/3.parquet").write_bytes(Path("rows/3.parquet").read_bytes()[:-9])
+    assert predicted(address, "rows") == 2
+    rows.to_csv("rows.csv", index=False)
+    assert predicted(address, "rows.csv") == 2
+    assert "write Parquet files first" in capsys.readouterr().err
+    assert predicted("tcp://127.0.0.1:1", "rows") == 2
+    assert "No scheduler of Dask answers" in capsys.readouterr().err
+    assert sorted(set(Path().iterdir()) - {Path("rows.csv")}) == before

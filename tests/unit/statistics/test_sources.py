@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ import pytest
 from numpy.testing import assert_allclose
 from pyarrow import dataset
 
+from polytask import MultiTaskRegressor
 from polytask.data import TableEncoder
 from polytask.data import _csv_parts as csv_parts
 from polytask.data.file_parts import file_parts
 from polytask.data.readers import Style, read_table
 from polytask.exceptions import DataError, ParameterError
-from polytask.statistics import TaskStatistics, collect, collect_parts
+from polytask.statistics import TaskStatistics, collect, collect_parts, fit_parts
 
 
 def table(n: int = 240) -> pd.DataFrame:
@@ -396,6 +399,50 @@ def test_cells_are_named_by_their_row_where_an_encoder_is_given() -> None:
     rows.loc[17, "q"] = "much"
     with pytest.raises(DataError, match="row 17 holds 'much'"):
         whole(rows, encoder)
+
+
+def bad_tables() -> dict[str, pd.DataFrame]:
+    """Return tables with one bad cell in row 130."""
+    found = {}
+    for name, value in {"p": np.inf, "y": np.nan, "site": None, "w": -1.0}.items():
+        rows = table().assign(w=1.0)
+        rows.loc[130, name] = value
+        found[name] = rows
+    return found
+
+
+@pytest.mark.parametrize("reader", ["collect", "collect with encoder", "newton"])
+@pytest.mark.parametrize("bad", ["p", "y", "site", "w"])
+def test_a_bad_cell_is_named_by_its_row_in_the_source(
+    tmp_path: Path, bad: str, reader: str
+) -> None:
+    rows = bad_tables()[bad]
+    encoder = whole(table(), None).encoder
+    given: dict[str, Any] = {"task_column": "site", "sample_weight": "w"}
+    if reader == "newton":
+        model = MultiTaskRegressor(loss="huber")
+        read: Any = partial(fit_parts, model, encoder=encoder)
+    else:
+        read = partial(collect_parts, encoder=encoder if "encoder" in reader else None)
+
+    def said(source: object, **more: Any) -> str:
+        with pytest.raises(DataError) as refused:
+            read(source, target="y", **given, **more)
+        return str(refused.value)
+
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    alone = said(tmp_path / "t.csv")
+    assert re.search(r"row \(?130\b", alone), alone
+    # A file is read in one part, or in three.
+    assert said(tmp_path / "t.csv", part_rows=50) == alone
+    of_function = said(lambda: (rows[k : k + 50] for k in range(0, 240, 50)))
+    assert re.search(r"row \(?130\b", of_function), of_function
+    (tmp_path / "rows").mkdir()
+    for name, start in {"a": 0, "b": 100, "c": 200}.items():
+        rows[start : start + 100].to_parquet(tmp_path / "rows" / f"{name}.parquet")
+    in_folder = said(tmp_path / "rows", part_rows=20)
+    assert in_folder.startswith(f"{tmp_path / 'rows' / 'b.parquet'}: ")
+    assert re.search(r"row \(?30\b", in_folder), in_folder
 
 
 def test_a_reader_that_takes_its_time_is_not_read_ahead_of(tmp_path: Path) -> None:

@@ -308,3 +308,21 @@ def test_an_encoder_that_is_given_is_taken(table):
         parts(table), "y", task_column="school", drop=others("y"), encoder=encoder
     )
     assert list(model.coef_feature_names_) == list(encoder.get_feature_names_out())
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("bad", ["a", "school", "weight", "y"])
+def test_a_bad_cell_is_named_by_its_row_in_the_source(table, tmp_path, bad, encoded) -> None:
+    rows = table.copy()
+    encoder = TableEncoder().fit(features(rows).drop(columns="school")) if encoded else None
+    rows.loc[130, bad] = {"a": np.inf, "weight": -1.0, "y": np.nan}.get(bad)
+    (tmp_path / "rows").mkdir()
+    for name, start in {"a": 0, "b": 100, "c": 200}.items():
+        rows[start : start + 100].to_parquet(tmp_path / "rows" / f"{name}.parquet")
+    sources = {r"row \(?130\b": parts(rows), r"b\.parquet: .*row \(?30\b": tmp_path / "rows"}
+    for expected, source in sources.items():
+        with pytest.raises(DataError, match=expected):
+            DeepMultiTaskRegressor(**QUICK).fit_parts(
+                source, "y", task_column="school", drop=["kind", "count"], buffer_rows=40,
+                sample_weight="weight", encoder=encoder,
+            )  # fmt: skip
