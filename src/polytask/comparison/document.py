@@ -360,7 +360,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     cut = n > _DRAWN
     numbers = [*range(half), *range(n - half, n)] if cut else list(range(n))
     names, tasks = task_names(result), [result.tasks[number] for number in numbers]
-    metric = says.metric_word(result.setup, say)
+    metric = says.metric_of_task(result.setup, say)
     # Targets, and kinds of outcomes that are mixed, have baselines of their own.
     setup, fields = result.setup, {"metric": metric, "rival": says.rival(result, say)}
     alike = setup.metric == "d2" and setup.form != "targets" and setup.problem != "mixed"
@@ -392,7 +392,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
 
 def _sizes_figure(result: Findings, say: Translator) -> Figure:
     tasks = [task for task in result.tasks if math.isfinite(task.gain)]
-    upward = say("size.upward", {"metric": says.metric_word(result.setup, say)})
+    upward = say("size.upward", {"metric": says.metric_of_task(result.setup, say)})
 
     def draw(ax: Axes) -> None:
         charts.figures.gain_against_size(

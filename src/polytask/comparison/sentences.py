@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.records import (
@@ -34,19 +37,39 @@ _WIDEST = 2.0
 
 
 def metric_word(setup: Setup, say: Translator) -> str:
-    """Return the verdict's metric in words."""
+    """Return the verdict's metric in words, and that it is a mean where it is one over tasks."""
+    word = metric_of_task(setup, say)
+    if setup.form == "targets":
+        return say("metric.of_targets", {"metric": word})
+    return say("metric.of_tasks", {"metric": word}) if setup.problem == "mixed" else word
+
+
+def metric_of_task(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric of a single task in words."""
     if setup.metric != "d2":
         return say.word("metric", setup.metric)
+    return say(f"metric.d2.{_explained(setup)}")
+
+
+def _explained(setup: Setup) -> str:
+    """Return what the verdict's metric is the explained share of."""
     counts = setup.of_deviance and setup.problem == "regression"
-    return say.word("metric", "d2.deviance" if counts else f"d2.{setup.problem}")
+    return "deviance" if counts else setup.problem
+
+
+def metric_at_first(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric with what it is, if its name does not say it."""
+    word, key = metric_word(setup, say), f"metric_first.{_explained(setup)}"
+    known = setup.metric == "d2" and say.has(key)
+    return say("metric_first", {"metric": word, "meaning": say(key)}) if known else word
 
 
 def metric_meaning(setup: Setup, say: Translator) -> str:
     """Return the verdict's metric, and how it is to be read."""
     fields = {"metric": metric_word(setup, say)}
     if setup.metric == "d2":
-        classes = setup.problem == "classification"
-        return say("means.d2.classification" if classes else "means.d2", fields)
+        apart = setup.form == "targets" and setup.problem == "regression"
+        return say(f"means.d2.{'targets' if apart else setup.problem}", fields)
     return say("means.more" if setup.greater_is_better else "means.less", fields)
 
 
@@ -86,8 +109,11 @@ def headline(result: Findings, say: Translator) -> str:
     if not math.isfinite(result.gain.mean):
         return say("headline.none")
     said = "perfect" if result.perfect else result.verdict
+    row = recommended(result)
     if said == "share" and result.gain.low < result.margin:
         said = "share_small"
+    if said == "no practical difference" and row is not None:
+        said = {"pooled": "one_enough", "separate": "own_enough"}.get(row.kind, said)
     answer = say.word("headline", "nothing" if _below_the_mean(result) else said)
     return say("headline.far", {"answer": answer}) if result.far_cells else answer
 
@@ -117,7 +143,22 @@ def recommendation(result: Findings, say: Translator) -> str:
     if result.perfect or not math.isfinite(result.gain.mean):
         return say("use", fields)
     reason = {"no practical difference": "use.simplest", "inconclusive": "use.meanwhile"}
-    return say(reason.get(result.verdict, "use"), fields)
+    said = say(reason.get(result.verdict, "use"), fields)
+    simplest = result.verdict == "no practical difference"
+    return say.joined([said, "" if simplest else _chosen_before(row, result, say)])
+
+
+def _chosen_before(row: ModelRow, result: Findings, say: Translator) -> str:
+    """Say how often training rows chose a model, where one of its kind is ahead by the margin."""
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    like = [r for r in result.models
+            if (r.kind, r.family) == (row.kind, row.family)
+            and sign * (r.score.mean - row.score.mean) > result.margin]  # fmt: skip
+    if not like or not row.picked:
+        return ""
+    best = say.quoted(max(like, key=lambda r: sign * r.score.mean).name)
+    fields = {"picked": row.picked, "all": result.setup.n_splits, "other": best}
+    return say("use.chosen", fields)
 
 
 def recommended(result: Findings) -> ModelRow | None:
@@ -128,23 +169,31 @@ def recommended(result: Findings) -> ModelRow | None:
 def benefits(result: Findings, say: Translator) -> list[str]:
     """Return how the recommended model compares with the best of every other kind."""
     row = recommended(result)
+    if row is None:
+        return []
+    words = (metric_word(result.setup, say), metric_at_first(result.setup, say))
+    return [
+        _against(row, best, result, say, words[place == 0])
+        for place, best in enumerate(rivals(result))
+    ]
+
+
+def rivals(result: Findings) -> list[ModelRow]:
+    """Return the best model of every kind but that of the recommended one."""
+    row = recommended(result)
     if row is None or not math.isfinite(row.score.mean):
         return []
     sign = 1.0 if result.setup.greater_is_better else -1.0
-    found = []
-    for kind in _KINDS:
-        rivals = [
-            r for r in result.models
-            if r.kind == kind != row.kind and r.family in ("linear", row.family)
-            and math.isfinite(r.score.mean)
-        ]  # fmt: skip
-        if rivals:
-            best = max(rivals, key=lambda r: sign * r.score.mean)
-            found.append(_against(row, best, result, say))
-    return found
+    families = ("linear", row.family)
+    others = [
+        [r for r in result.models if r.kind == kind and r.family in families]
+        for kind in _KINDS if kind != row.kind
+    ]  # fmt: skip
+    scored = [[r for r in rows if math.isfinite(r.score.mean)] for rows in others]
+    return [max(rows, key=lambda r: sign * r.score.mean) for rows in scored if rows]
 
 
-def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -> str:
+def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, word: str) -> str:
     """Return how a model compares with another one, and why that is not used if it is better."""
     setup = result.setup
     better = row.score.mean - best.score.mean
@@ -153,12 +202,14 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
     fields: dict[str, str | int] = {
         "kind": say(f"best.{best.kind}"),
         "other": say.quoted(best.name),
-        "metric": metric_word(setup, say),
+        "metric": word,
         "margin": f"{result.margin:.3g}",
         "score": say.number(row.score.mean, places),
         "other_score": say.number(best.score.mean, places),
         "difference": _difference(best, better, places, setup, say),
         "units": _in_units(row, best, setup, say),
+        "picked": best.picked,
+        "all": setup.n_splits,
     }
     same = round(better, places) == 0
     said = say("benefit.same" if same else "benefit", fields)
@@ -167,13 +218,13 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
     settled = result.verdict == "no practical difference" or (
         best.kind == "shared" and result.verdict in ("pool", "separate")
     )
-    small = settled and -lead < result.margin
-    return say.joined(
-        [
-            said,
-            say("benefit.small" if small else "benefit.luck", fields),
-        ]
-    )
+    if settled and -lead < result.margin:
+        why = "small"
+    else:
+        # Where the whole interval is on its side, only the choice on training rows speaks.
+        ahead = best.behind is not None and best.behind.below
+        why = "luck" if ahead else "chance"
+    return say.joined([said, say(f"benefit.{why}", fields)])
 
 
 def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: Translator) -> str:
@@ -206,7 +257,29 @@ def certainty(result: Findings, say: Translator) -> str:
     n = _swapped(result) if result.gain.above else 0
     fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
     swapped = say("sure.swapped", fields) if n else ""
-    return say.joined([say("sure", {"said": _certainty(result, say)}), swapped])
+    told = [result.gain, *([result.pooling_gain] if _better_plain(result, say) else [])]
+    shown = rivals(result)
+    anew = shown and any(_told_above(gain, shown) is None for gain in told)
+    said = say("sure", {"said": _certainty(result, say)})
+    return say.joined([said, say("sure.anew") if anew else "", swapped])
+
+
+def _told_above(gain: Interval, shown: Sequence[ModelRow]) -> ModelRow | None:
+    """Return the model from which the recommended one differs by just that, in either sign."""
+    for row in shown:
+        behind = (math.nan,) * 3 if row.behind is None else row.behind
+        turned = [-value for value in (behind[0], behind[2], behind[1])]
+        if any(np.allclose(gain, found, rtol=1e-9, atol=1e-12) for found in (behind, turned)):
+            return row
+    return None
+
+
+def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
+    """Return a difference, or where it stands above, so that no number is turned or repeated."""
+    row = _told_above(gain, rivals(result))
+    if row is None:
+        return amount(gain, result.setup, say)
+    return say("sure.above", {"other": say.quoted(row.name)})
 
 
 def _swapped(result: Findings) -> int:
@@ -232,7 +305,7 @@ def _certainty(result: Findings, say: Translator) -> str:
     """Return the difference that decides, and what follows from it."""
     gain, said, setup, margin = result.gain, result.verdict, result.setup, result.margin
     fields: dict[str, str | int] = {
-        "amount": amount(gain, setup, say),
+        "amount": _decisive(gain, result, say),
         "margin": f"{margin:.3g}",
         "rival": rival(result, say),
     }
@@ -240,11 +313,14 @@ def _certainty(result: Findings, say: Translator) -> str:
         return say("sure.few_tasks", fields | {"n": setup.n_tasks})
     if said == "share":
         return say("sure.share_small" if gain.low < margin else "sure.share", fields)
+    above = ".above" if _told_above(gain, rivals(result)) else ""
     if said == "no practical difference":
         if max(-gain.low, gain.high) >= margin:
             # The rule asks for the shorter interval.
-            fields["amount"] = amount(result.gain_90, setup, say, 90)
-        return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
+            above, fields["amount"] = "", amount(result.gain_90, setup, say, 90)
+        return say.joined([say(f"sure.{said}{above}", fields), _better_plain(result, say)])
+    if said == "inconclusive" and not gain.below:
+        return say.joined([say(f"sure.{said}{above}", fields), _to_decide(result, say)])
     return _of_plain_models(result, fields, say)
 
 
@@ -259,10 +335,8 @@ def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Transl
     gain, pooling, said = result.gain, result.pooling_gain, result.verdict
     loses = gain.below and gain.mean < -result.margin
     lost = say("sure.loses" if loses else "sure.nothing", fields)
-    if said == "inconclusive" and gain.below:
-        return say.joined([lost, say("sure.which_plain")])
     if said == "inconclusive":
-        return say.joined([say("sure.inconclusive", fields), _to_decide(result, say)])
+        return say.joined([lost, say("sure.which_plain")])
     if not math.isfinite(pooling.mean):
         return lost
     settled = min(gain.high, result.gain_90.high) < result.margin
@@ -277,7 +351,7 @@ def _better_plain(result: Findings, say: Translator) -> str:
     better = pooling if pooling.above else Interval(-pooling.mean, -pooling.high, -pooling.low)
     kind = "pool" if pooling.above else "separate"
     small = result.verdict == "no practical difference" and better.mean < result.margin
-    other = {"other": amount(better, result.setup, say)}
+    other = {"other": _decisive(better, result, say)}
     return say(f"sure.{kind}.small" if small else f"sure.{kind}", other)
 
 

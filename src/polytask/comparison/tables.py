@@ -198,7 +198,7 @@ def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
         Column("more_rows", more, numeric=True),
         *columns_of(say, (), ("raw",)),
     )
-    caption = say("tasks.caption", {"metric": says.metric_word(result.setup, say)})
+    caption = say("tasks.caption", {"metric": says.metric_of_task(result.setup, say)})
     return Table("tasks", caption, columns, rows, folded)
 
 

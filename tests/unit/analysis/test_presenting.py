@@ -61,8 +61,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "Its R2 is 0.412; that of the best pooled model (one for all tasks), "
         "“pooled + intercepts”, is 0.381: a difference of +0.031 (95% interval 0.015 to 0.047). "
         "Its root mean squared error is 9.888 instead of 9.919, in units of the target.",
-        "How sure? Joint models are better than the best separate or pooled model: R2 "
-        "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
+        "How sure? Joint models are better than the separate or pooled model that the training "
+        "rows chose: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain. The numbers here differ from those above, "
         "because here the models are chosen anew in each split, on its training rows alone.",
     ]
@@ -117,16 +117,17 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
     assert "predict" not in said()
 
 
+RIVAL = "the separate or pooled model that the training rows chose"
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 
 
 def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
     say = Translator(lang)
     text = _sentences.certainty(examples.change(base(), fields), say)
-    before, after = say("sure", {"said": "|"}).split("|")
+    before, after = say("sure", {"said": ""}), say("sure.anew")
     assert text.startswith(before)
     assert text.endswith(after)
-    return text.removeprefix(before).removesuffix(after)
+    return text.removeprefix(before).removesuffix(after).rstrip()
 
 
 def test_a_gain_that_may_be_too_small_to_matter_says_so():
@@ -143,12 +144,12 @@ def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
         "Separate models are better than pooled ones: R2 +0.080 (95% interval 0.050 to 0.110)."
     )
     assert loses.startswith(f"{better} ")
-    worse = "Joint models are worse than the best separate or pooled model"
+    worse = f"Joint models are worse than {RIVAL}"
     assert f"{worse}: R2 -0.040" in loses
     enough = sure_of(examples.separate, gain=examples.interval(0.001, 0.005))
     assert better in enough
-    nothing = "Joint models are not better than the best separate or pooled model by an amount"
-    assert f"{nothing} that matters" in enough
+    nothing = f"Joint models are not better by an amount that matters than {RIVAL}"
+    assert nothing in enough
     # A loss that is known but too small to matter is none to speak of.
     tiny = sure_of(examples.separate, gain=examples.interval(-0.003, 0.001))
     assert nothing in tiny
@@ -163,9 +164,8 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
 
 def test_a_difference_within_the_margin_is_called_so():
     assert sure_of(examples.no_difference) == (
-        "Joint models minus the best separate or pooled model: R2 +0.0021 (95% interval -0.0031 "
-        "to 0.0073). The interval lies within the margin: between -0.01 and +0.01 a difference "
-        "does not matter."
+        f"Joint models minus {RIVAL}: R2 +0.0021 (95% interval -0.0031 to 0.0073). The "
+        "interval lies within the margin: between -0.01 and +0.01 a difference does not matter."
     )
     # The rule asks for the 90% interval, which is shown where the other is too long.
     wide = {"gain": Interval(0.002, -0.0081, 0.0121), "gain_90": Interval(0.002, -0.006, 0.0098)}
@@ -193,7 +193,7 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
         return sure_of(examples.inconclusive, setup=setup, times_more=3.0)
 
     assert sure_of(examples.inconclusive) == (
-        "Joint models minus the best separate or pooled model: R2 +0.004 (95% interval -0.012 to "
+        f"Joint models minus {RIVAL}: R2 +0.004 (95% interval -0.012 to "
         "0.020). These data do not show whether there is a gain that matters. If the difference "
         "stays as it is, about 2,800 more rows in total would decide the verdict."
     )
@@ -244,15 +244,78 @@ def test_an_interval_wider_than_the_scale_of_a_score_is_not_printed():
 
 def test_a_loss_whose_better_rival_is_open_says_both():
     text = sure_of(examples.inconclusive, gain=Interval(-0.04, -0.05, -0.03), pooling_gain=OPEN)
-    assert "Joint models are worse than the best separate or pooled model" in text
+    assert f"Joint models are worse than {RIVAL}" in text
     assert text.endswith("Whether separate or pooled models are better is open.")
+
+
+def test_a_difference_that_stands_above_is_not_told_again_with_other_numbers():
+    def certainty(result, gain: Interval, **fields) -> str:
+        changed = dataclasses.replace(result, gain=gain, **fields)
+        return _sentences.certainty(changed, Translator())
+
+    result = examples.no_difference()
+    best = next(row for row in result.models if row.kind == "shared")
+    behind = examples.interval(-0.0021, 0.0052)
+    models = tuple(
+        dataclasses.replace(row, behind=behind) if row is best else row for row in result.models
+    )
+    # As above with the sign turned: above it is the recommended model minus the joint one.
+    turned = Interval(0.0021, -behind.high, -behind.low)
+    pooling = examples.interval(0.001, 0.004)
+    text = certainty(result, turned, models=models, pooling_gain=pooling)
+    assert text == (
+        f"How sure? Joint models against {RIVAL}: the difference from “{best.name}” above. The "
+        "interval lies within the margin: between -0.01 and +0.01 a difference does not matter."
+    )
+    other = certainty(result, examples.interval(0.003, 0.005), models=models)
+    assert other.endswith("on its training rows alone.")
+    assert "R2 +0.0030 (95% interval" in other
+    # Where the shorter interval decides, its numbers are given.
+    wide = examples.interval(-0.0021, 0.012)
+    models = tuple(
+        dataclasses.replace(row, behind=wide) if row is best else row for row in result.models
+    )
+    short = examples.interval(0.0021, 0.007)
+    text = certainty(result, Interval(0.0021, -wide.high, -wide.low), models=models, gain_90=short)
+    assert "(90% interval" in text
+    assert "The numbers here differ" not in text
+
+
+def test_what_is_enough_is_named_where_sharing_makes_no_practical_difference():
+    result = examples.no_difference()
+    enough = "is enough: joint models make no practical difference"
+    assert result.summary().startswith(f"Verdict: One model for all tasks {enough}\n")
+    own = dataclasses.replace(result, recommended="separate")
+    assert own.summary().startswith(f"Verdict: One model per task, each on its own, {enough}\n")
+
+
+def test_a_better_model_of_the_same_kind_that_was_not_chosen_is_explained():
+    result = examples.inconclusive()
+    pooled = dataclasses.replace(result, recommended="pooled")
+    rows = [
+        dataclasses.replace(row, picked=3 if row.name == "pooled" else 2) for row in pooled.models
+    ]
+    words = (
+        "prefer it in 3 of 5 splits, not on the held-out rows, where “pooled + intercepts” scores"
+    )
+    assert words in dataclasses.replace(pooled, models=tuple(rows)).summary()
+    wide = dataclasses.replace(pooled, models=tuple(rows), margin=0.1)
+    assert "prefer it" not in wide.summary()
+
+
+def test_explained_log_loss_is_explained_where_it_comes_first():
+    setup = dataclasses.replace(examples.setup(), problem="classification")
+    lines = said(setup=setup).split("\n")
+    first, second = (line for line in lines if line.startswith("Its explained log loss"))
+    assert "the share of the log loss that it explains: 1 is perfect" in first
+    assert "the share of" not in second
 
 
 def test_an_error_is_said_to_fall():
     assert sure_of(examples.pool) == (
         "Pooled models are better than separate ones: root mean squared error +52.1 "
         "(95% interval 42.7 to 61.5), where plus means a smaller error. Whether joint models are "
-        "better still than the best separate or pooled model is open: root mean squared error "
+        f"better still than {RIVAL} is open: root mean squared error "
         "+1.2 (95% interval -6.3 to 8.7), where plus means a smaller error."
     )
 
@@ -272,12 +335,22 @@ def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
 def test_a_better_model_than_the_recommended_one_is_explained():
     result = examples.share()
     best = result.models[0]
-    luck = "the best of many models on held-out rows looks better than it is (selection bias)"
+    luck = "To choose by the held-out rows would be selection bias"
     assert luck not in result.summary()
-    pooled = dataclasses.replace(result, recommended="pooled + intercepts")
-    # Too far behind to be called good enough.
-    assert luck in pooled.summary()
+    # Too far behind to be called good enough; the interval of the lead does not hold 0.
+    ahead = dataclasses.replace(best, behind=examples.interval(-0.031, 0.012), picked=3)
+    pooled = dataclasses.replace(
+        result, recommended="pooled + intercepts", models=(ahead, *result.models[1:])
+    )
+    assert (
+        "the training rows, which chose that model in 3 of 5 splits. " + luck in pooled.summary()
+    )
     assert "选择偏差" in pooled.summary("zh")
+    # A lead whose interval holds 0 is not said to be selection bias.
+    open_ = dataclasses.replace(ahead, behind=examples.interval(-0.031, 0.04), picked=5)
+    chance = dataclasses.replace(pooled, models=(open_, *result.models[1:]))
+    assert "That lead may be chance: its interval contains 0." in chance.summary()
+    assert luck not in chance.summary()
     near = dataclasses.replace(best, score=examples.interval(0.384, 0.012))
     plain = [row for row in result.models if row.kind != "shared"]
     settled = dataclasses.replace(pooled, models=(near, *plain), verdict="pool")
@@ -393,8 +466,9 @@ def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():
     others = tuple(row for row in base.models if row.kind not in ("separate", "pooled"))
     # The first split chose "separate", which was the worse one there; the second was right.
     text = said(models=(*others, separate, pooled))
-    assert "In 1 of 5 splits, the training rows chose a separate or pooled model that" in text
-    assert "the training rows chose a separate" not in said(models=(*others, pooled))
+    swapped = "the training rows chose the one that then scored worse in"
+    assert f"{swapped} 1 of 5 splits, which enlarges this gain." in text
+    assert swapped not in said(models=(*others, pooled))
 
 
 def test_more_errors_at_a_better_score_are_said_with_although():
@@ -415,12 +489,14 @@ def test_shrinkage_that_explains_everything_is_named():
         for high in (0.009, 0.12)
     )
     shrinks = "So the gain comes from shrinkage, not from sharing."
-    open_ = "It is not clear whether"
+    open_ = "It is not clear whether joint models are better than separate models with"
     assert shrinks in said(two_by_two=small, margin=0.01)
     text = said(two_by_two=wide, margin=0.01)
     assert shrinks not in text
-    assert f"{open_} sharing adds anything to that." in text
-    assert "共享能否在此之上再有所增益，尚不清楚。" in said("zh", two_by_two=wide, margin=0.01)
+    assert f"{open_} a tuned penalty." in text
+    assert "联合模型是否优于惩罚经调节的分开模型，尚不清楚。" in said(
+        "zh", two_by_two=wide, margin=0.01
+    )
     assert "So the gain" not in said()
     assert open_ not in said()
 

@@ -150,7 +150,7 @@ def test_targets_form_of_both_kinds(run, pupils):
                     "--jobs", "1")  # fmt: skip
     assert "'及格' holds text (否, 是): classification." in done.err
     assert "--task" not in next_words(done)
-    assert "chosen" in done.out
+    assert "Chosen" in done.out
     assert "95% interval" in done.out
     assert {"分数", "及格"} <= set(predicted(run, done, "p.csv").columns)
 
@@ -207,7 +207,7 @@ def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     assert "without --quick all models are tried" in done.out
     assert "features: regression." not in done.err
     # Nothing is as far apart as that.
-    assert verdict_of(done).endswith("makes no practical difference")
+    assert verdict_of(done).endswith("joint models make no practical difference")
     assert "within the margin: between -7.5 and +7.5" in done.out
     held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     assert (held.margin, held.setup.planned, held.setup.quick) == (7.5, 2, True)
