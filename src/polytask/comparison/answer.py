@@ -31,6 +31,7 @@ from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
     Interval,
     ModelRow,
+    SplitGain,
     TaskGain,
     TwoByTwo,
 )
@@ -74,6 +75,8 @@ _SEPARATE_NONE, _SEPARATE, _JOINT_NONE = (
 )
 # The share of the squares of a target that rounding may leave.
 _ROUNDING = 1e-24
+# What is known of every label that is held out.
+_BY_LABEL = ("tasks", "clusters", "rows", "weights", "scale", "splits")
 # Kinds of models without sharing, the simplest first.
 _SIMPLE = ("pooled", "separate")
 
@@ -98,6 +101,7 @@ class Answer:
     models: tuple[ModelRow, ...]
     tasks: tuple[TaskGain, ...]
     two_by_two: TwoByTwo | None
+    split_gains: tuple[SplitGain, ...]
 
 
 class CompleteSplits:
@@ -211,6 +215,20 @@ class CompleteSplits:
         if not self._few_clusters:
             return found
         return GroupMeans(found.mean, np.full(n_tasks, np.nan), np.zeros(n_tasks))
+
+    def by_splits(self, first: Names, second: Names) -> Floats:
+        """Return the gains of the first models over the second ones by split."""
+        gains = None if self.labels is None else self._gains(first, second, self.labels)
+        if self.labels is None or gains is None:
+            scores = self.board.scores(first) - self.board.scores(second)
+            return np.asarray(self.board.sign * scores)
+        n, labels = len(self.board.splits), self.labels
+        found = np.full(n, np.nan)
+        for split in range(n):
+            own = labels.splits == split
+            part = replace(labels, **{name: getattr(labels, name)[own] for name in _BY_LABEL})
+            found[split] = self._mean(gains[own], part).mean
+        return found
 
     def scores(self, names: Names) -> Interval:
         """Return the score of models over all held-out rows, with its interval."""
@@ -335,6 +353,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         models=_leaderboard(CompleteSplits(plan, shown, metric), chosen, recommended),
         tasks=_tasks(judge, chosen, gain, margin, said),
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
+        split_gains=_split_gains(judge, chosen) if plan.scheme == "time" else (),
     )
 
 
@@ -368,6 +387,15 @@ def _tasks(
         margin,
         undecided=said == "inconclusive",
     )
+
+
+def _split_gains(judge: CompleteSplits, chosen: Chosen) -> tuple[SplitGain, ...]:
+    splits = judge.board.splits
+    train = {unit.split: len(unit.train) for unit in judge.plan.units}
+    gains = judge.by_splits(chosen.shared, chosen.plain)
+    pooling = judge.by_splits(chosen.pooled, chosen.separate)
+    found = zip(splits, gains.tolist(), pooling.tolist(), strict=True)
+    return tuple(SplitGain(train[split], gain, other) for split, gain, other in found)
 
 
 def _two_by_two(judge: CompleteSplits, chosen: Chosen) -> TwoByTwo | None:

@@ -73,6 +73,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(use, "lead"),
         Bullets(tuple(says.benefits(result, say))),
         Paragraph(says.certainty(result, say)),
+        Paragraph(says.over_time(result, say)),
         _next(result, say),
         *map(Paragraph, says.related(result, say)),
         Paragraph(says.groups(result, say)),

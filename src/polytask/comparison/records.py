@@ -138,6 +138,15 @@ class TaskGain:
 
 
 @dataclass(frozen=True)
+class SplitGain:
+    """The gain of joint over plain models, and of pooled over separate ones, in one split."""
+
+    train_rows: int
+    gain: float
+    pooling_gain: float
+
+
+@dataclass(frozen=True)
 class TwoByTwo:
     """Shrinkage and sharing told apart."""
 
@@ -229,3 +238,4 @@ class Findings:
     perfect: bool = False
     far_cells: bool = False
     doubts: tuple[LazyMessage, ...] = ()
+    split_gains: tuple[SplitGain, ...] = ()

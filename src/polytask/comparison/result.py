@@ -96,6 +96,9 @@ class Comparison(Findings, Report):
         drown all others of it, and so decide the result.
     doubts : tuple of LazyMessage
         Those of `diagnostics` that are about the data, in every language.
+    split_gains : tuple of SplitGain
+        With `time`, the gains of every split and how many rows it was trained on, the first in
+        time first: models that share may gain with little history only. Empty otherwise.
     """
 
     _refit: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)

@@ -114,7 +114,10 @@ def headline(result: Findings, say: Translator) -> str:
         said = "share_small"
     if said == "no practical difference" and row is not None:
         said = {"pooled": "one_enough", "separate": "own_enough"}.get(row.kind, said)
-    answer = say.word("headline", "nothing" if _below_the_mean(result) else said)
+    nothing = _below_the_mean(result)
+    answer = say.word("headline", "nothing" if nothing else said)
+    early = _late_mean(result) is not None and not nothing and not result.perfect
+    answer = say("headline.early", {"answer": answer}) if early else answer
     return say("headline.far", {"answer": answer}) if result.far_cells else answer
 
 
@@ -262,6 +265,43 @@ def certainty(result: Findings, say: Translator) -> str:
     anew = shown and any(_told_above(gain, shown) is None for gain in told)
     said = say("sure", {"said": _certainty(result, say)})
     return say.joined([said, say("sure.anew") if anew else "", swapped])
+
+
+def over_time(result: Findings, say: Translator) -> str:
+    """Return the gain of every split in order of time, and whether only the first ones gain."""
+    gains = _decisive_splits(result)
+    if not gains or not all(map(math.isfinite, gains)):
+        return ""
+    shown = [
+        say("sure.split", {
+            "gain": say.number(gain, 3, signed=True),
+            "rows": say("count.rows", {"n": split.train_rows}),
+        })
+        for gain, split in zip(gains, result.split_gains, strict=True)
+    ]  # fmt: skip
+    kind = result.verdict if result.verdict in ("pool", "separate") else "share"
+    said, late = say(f"sure.splits.{kind}", {"gains": say.listed(shown)}), _late_mean(result)
+    if late is None:
+        return said
+    fields = {"n": (len(gains) + 1) // 2, "mean": say.number(late, 3, signed=True)}
+    return say.joined([said, say("sure.early", fields)])
+
+
+def _decisive_splits(result: Findings) -> list[float]:
+    """Return the difference that decides, of every split by time."""
+    if result.verdict not in ("pool", "separate"):
+        return [split.gain for split in result.split_gains]
+    sign = 1.0 if result.verdict == "pool" else -1.0
+    return [sign * split.pooling_gain for split in result.split_gains]
+
+
+def _late_mean(result: Findings) -> float | None:
+    """Return the mean gain of the later half of the splits, if it is too small to matter."""
+    gains = _decisive_splits(result)
+    if len(gains) < 2 or result.verdict not in _ACTIONS:
+        return None
+    late = float(np.mean(gains[len(gains) // 2 :]))
+    return late if late < result.margin else None
 
 
 def _told_above(gain: Interval, shown: Sequence[ModelRow]) -> ModelRow | None:

@@ -336,6 +336,13 @@ def test_time_goes_forward() -> None:
     result = compare(X, y, task=task, models=FEW, time=rng.permutation(len(y)), cv=2)
     assert result.setup.splits == "time"
     assert result.setup.n_splits == 2
+    # The gain is that of the splits, each by the rows that it holds out.
+    first, second = result.split_gains
+    held = [second.train_rows - first.train_rows, len(y) - second.train_rows]
+    for name, whole in (("gain", result.gain), ("pooling_gain", result.pooling_gain)):
+        gains = [getattr(split, name) for split in result.split_gains]
+        np.testing.assert_allclose(np.average(gains, weights=held), whole.mean, rtol=1e-9)
+    assert Comparison.from_json(result.to_json()).split_gains == result.split_gains
 
 
 def test_unseen_tasks_are_served_by_what_is_shared() -> None:

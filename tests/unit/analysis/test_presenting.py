@@ -18,7 +18,7 @@ from unit.report import examples
 
 from polytask.comparison import Comparison, frames
 from polytask.comparison import sentences as _sentences
-from polytask.comparison.records import Interval, TaskGain
+from polytask.comparison.records import Interval, SplitGain, TaskGain
 from polytask.comparison.tables import task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
@@ -309,6 +309,32 @@ def test_explained_log_loss_is_explained_where_it_comes_first():
     first, second = (line for line in lines if line.startswith("Its explained log loss"))
     assert "the share of the log loss that it explains: 1 is perfect" in first
     assert "the share of" not in second
+
+
+def test_gains_by_time_are_told_in_order_and_a_gain_of_little_history_is_called_so():
+    def of(*gains: float, pooling: float = 0.0):
+        return tuple(SplitGain(120 * k, g, pooling) for k, g in enumerate(gains, 1))
+
+    early = examples.change(
+        examples.share(), {"split_gains": of(0.135, -0.01, 0.007, -0.003, 0.003)}
+    ).summary()
+    assert (
+        "Split by split, in order of time, the gain of joint models is +0.135 after 120 rows, "
+        "-0.010 after 240 rows, +0.007 after 360 rows, -0.003 after 480 rows, +0.003 after 600 "
+        "rows. The gain comes from the splits with little history: over the last 3 splits it is "
+        "+0.002 on average. With the whole history it may be about 0." in early
+    )
+    assert early.split("\n")[0].endswith(
+        "; but the gain comes from the splits with little history"
+    )
+    lasting = said(split_gains=of(0.02, 0.03, 0.04, 0.02, 0.03))
+    assert "+0.040 after 360 rows" in lasting
+    assert "little history" not in lasting
+    assert "Split by split" not in said()
+    # What decides between pooled and separate models is the difference of these two.
+    separate = examples.change(examples.separate(), {"split_gains": of(0.5, 0.5, pooling=-0.08)})
+    assert "gain of separate over pooled models is +0.080 after 120 rows" in separate.summary()
+    assert "little history" not in separate.summary()
 
 
 def test_an_error_is_said_to_fall():
