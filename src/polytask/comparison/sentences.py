@@ -160,7 +160,8 @@ def _chosen_before(row: ModelRow, result: Findings, say: Translator) -> str:
     if not like or not row.picked:
         return ""
     best = say.quoted(max(like, key=lambda r: sign * r.score.mean).name)
-    fields = {"picked": row.picked, "all": result.setup.n_splits, "other": best}
+    counts = {"picked": row.picked, "all": result.setup.n_splits}
+    fields: dict[str, str | int] = {**counts, "other": best}
     return say("use.chosen", fields)
 
 
@@ -283,7 +284,8 @@ def over_time(result: Findings, say: Translator) -> str:
     said, late = say(f"sure.splits.{kind}", {"gains": say.listed(shown)}), _late_mean(result)
     if late is None:
         return said
-    fields = {"n": (len(gains) + 1) // 2, "mean": say.number(late, 3, signed=True)}
+    mean = say.number(late, 3, signed=True)
+    fields: dict[str, str | int] = {"n": (len(gains) + 1) // 2, "mean": mean}
     return say.joined([said, say("sure.early", fields)])
 
 
