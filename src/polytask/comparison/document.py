@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polytask import charts
+from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
 from polytask.comparison import tables
 from polytask.comparison.records import Findings, Interval, Setup, StrengthPath, TaskGain
@@ -52,7 +53,7 @@ def document(result: Findings, lang: str) -> Document:
         facts=_facts(result, say),
         lead=_lead(result, say),
         warnings=tuple(says.warnings(result, say)),
-        closing=(*says.ablation(result, say), *says.closing(result, say)),
+        closing=(*extra_says.ablation(result, say), *says.closing(result, say)),
         opening=say("verdict", {"headline": headline}),
         brief=tables.terminal_scores(result, say),
         source=call_of(result.lock),
@@ -68,7 +69,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
     """Return what to do, by how much it is better, how sure that is, and what comes next."""
     use = says.recommendation(result, say)
     shrinks = says.two_by_two(result, say) if says.only_shrinks(result) else ""
-    curve = says.learning(result, say) if says.learning_decides(result) else ""
+    curve = extra_says.learning(result, say) if extra_says.learning_decides(result) else ""
     found: list[Block] = [
         Paragraph(use, "lead"),
         Bullets(tuple(says.benefits(result, say))),
@@ -193,7 +194,7 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
     used = path is not None and path.model in chosen | {result.recommended}
     if path is not None and used:
         found["strength"] = [
-            Paragraph(says.strength(result, say)),
+            Paragraph(extra_says.strength(result, say)),
             _strength_figure(result, say),
             _path_figure(result, say),
             tables.path_table(path, result.setup, say),
@@ -205,13 +206,13 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
     for note, shown in noted.items():
         found["strength"] += [shown, Paragraph(say(note), "soft")] if shown is not None else []
     if result.learning:
-        said = says.learning(result, say)
+        said = extra_says.learning(result, say)
         found["learning"] = [Paragraph(said)] if said else []
         found["learning"] += [_learning_figure(result, say), tables.learning_table(result, say)]
     if result.ablation:
         caption = say("ablation.caption", {"metric": says.metric_word(result.setup, say)})
         found["ablation"] = [
-            Bullets(tuple(says.ablation(result, say))),
+            Bullets(tuple(extra_says.ablation(result, say))),
             _ablation_figure(result, say),
             tables.difference_table(_terms(result, say), caption, say, "ablation"),
         ]
@@ -482,7 +483,7 @@ def _strength_figure(result: Findings, say: Translator) -> Figure:
             path.alphas,
             shown_scores(path),
             path.standard_errors,
-            says.marks(path, say),
+            extra_says.marks(path, say),
             labels=(say("strength.across"), measure_word(path, result.setup, say)),
             greater_is_better=path.measure != "loss",
         )
@@ -502,7 +503,7 @@ def _path_figure(result: Findings, say: Translator) -> Figure:
             path.alphas,
             lines,
             [clean(name) for name in path.names],
-            says.marks(path, say),
+            extra_says.marks(path, say),
             labels=(say("strength.across"), say("strength.sizes")),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
 from polytask.comparison.frames import further_metrics
 from polytask.comparison.records import (
@@ -307,7 +308,7 @@ def shown_scores(path: StrengthPath) -> list[float]:
 
 def path_table(path: StrengthPath, setup: Setup, say: Translator) -> Table:
     """Return every strength with its score and what it keeps; ranks where they say more."""
-    words = {value: name for name, value in says.marks(path, say).items()}
+    words = {value: name for name, value in extra_says.marks(path, say).items()}
     scores = shown_scores(path)
     places = decimals(path.standard_errors, scores)
     most = max(path.ranks)

@@ -1,0 +1,101 @@
+"""Strength of the penalty, learning curve and terms of a penalty in sentences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from polytask.comparison.records import Ablated, Findings, LearningPoint, StrengthPath
+from polytask.comparison.sentences import amount, interval_words, metric_word
+from polytask.messages import Translator, plain_number
+
+
+def strength(result: Findings, say: Translator) -> str:
+    """Return which strength was chosen, and how far a simpler model is; empty if not known."""
+    path = result.path
+    if path is None:
+        return ""
+    fields: dict[str, str | int] = {
+        "model": say.quoted(path.model),
+        "penalty": say.name(path.penalty),
+        "kept": path.features[path.chosen],
+        "n": path.n_features,
+    }
+    if path.one_se == path.best:
+        return say("strength.same", fields)
+    more: dict[str, str | int] = {
+        "strength": plain_number(path.alphas[path.one_se]),
+        "fewer": path.features[path.one_se],
+    }
+    return say("strength.said", fields | more)
+
+
+def marks(path: StrengthPath, say: Translator) -> dict[str, float]:
+    """Return the strengths to mark on a chart, what was chosen first."""
+    places = {"best": path.best, "one_se": path.one_se}
+    used = [name for name, place in places.items() if place == path.chosen]
+    first = say(f"strength.chosen_{used[0]}" if used else "strength.chosen")
+    found = {first: path.alphas[path.chosen]}
+    rest = {name: place for name, place in places.items() if place != path.chosen}
+    return found | {say(f"strength.{name}"): path.alphas[k] for name, k in rest.items()}
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The learning curve where rows are fewest and where they are most."""
+
+    few: LearningPoint
+    many: LearningPoint
+    over: tuple[str, ...]
+
+
+def _ends(result: Findings) -> _Ends | None:
+    if not result.learning:
+        return None
+    few, many = result.learning[0], result.learning[-1]
+    known = (
+        name
+        for name in ("separate", "pooled")
+        if all(math.isfinite(getattr(point, f"over_{name}").mean) for point in (few, many))
+    )
+    over = tuple(known)
+    return _Ends(few, many, over) if over else None
+
+
+def learning(result: Findings, say: Translator) -> str:
+    """Return the gain with few and with all rows; empty if there is no learning curve."""
+    ends = _ends(result)
+    if ends is None:
+        return ""
+    fields: dict[str, str | int] = {"metric": metric_word(result.setup, say)}
+    for name, point in (("few", ends.few), ("many", ends.many)):
+        fields[name] = f"{point.rows:,.6g}"
+        for over in ("separate", "pooled"):
+            gain = getattr(point, f"over_{over}")
+            fields[f"{name}_{over}"] = interval_words(gain, result.setup, say)
+    key = "learning.said" if len(ends.over) == 2 else f"learning.said_{ends.over[0]}"
+    return say(key, fields)
+
+
+def learning_decides(result: Findings) -> bool:
+    """Whether a gain is clear with few rows and not with all of them, or the reverse."""
+    ends = _ends(result)
+    if ends is None:
+        return False
+    pairs = [(getattr(p, f"over_{name}") for p in (ends.few, ends.many)) for name in ends.over]
+    return any((a.above, a.below) != (b.above, b.below) for a, b in pairs)
+
+
+def ablation(result: Findings, say: Translator) -> list[str]:
+    """Return for every term of the penalty whether it adds anything."""
+    return [_term(one, result, say) for one in result.ablation]
+
+
+def _term(one: Ablated, result: Findings, say: Translator) -> str:
+    kind = "adds" if one.gain.above else "harms" if one.gain.below else "unclear"
+    fields = {
+        "term": say.name(one.term),
+        "model": say.quoted(one.model),
+        "amount": amount(one.gain, result.setup, say),
+    }
+    return say(f"ablation.{kind}", fields)
