@@ -440,6 +440,9 @@ def related(result: Findings, say: Translator) -> list[str]:
     if found is None:
         return []
     said = relations.answer(found, say, CHOICES, brief=True)
+    if result.setup.form == "targets" and result.setup.problem != "classification":
+        told = is_related(found.p_value) and math.isfinite(found.shares.common)
+        said = say.joined([said, say("related.own_units") if told else ""])
     why = ""
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)

@@ -145,7 +145,8 @@ def features_of_data(found: TestedTasks) -> tuple[FeatureEffect, ...]:
     noise, one, two = _noise_and_left(slopes, estimates)
     squares, known = W**2 - noise, one.sum(axis=0)
     total = np.divide(squares.sum(axis=0), known, out=np.zeros_like(known), where=known > 0)
-    error = np.sqrt(((squares - total * one) ** 2).sum(axis=0))
+    # The error by noise alone: effects that differ between tasks are no reason to leave one out.
+    error = np.sqrt((2 * noise**2 + 4 * noise * np.maximum(total, 0.0) * one).sum(axis=0))
     # Of a feature that hardly varies within tasks the data do not tell the effects.
     told = (total * known > _CLEAR * error) & (two > 0)
     pairs = W.sum(axis=0) ** 2 - (W**2).sum(axis=0)

@@ -36,12 +36,12 @@ def percent(share: float, say: Translator) -> str:
     return say("number.percent", {"value": f"{100 * share:.0f}"})
 
 
-def shares_words(shares: Shares, say: Translator) -> str:
+def shares_words(shares: Shares, say: Translator, key: str = "related.shares") -> str:
     """Return what is common, clustered and own; empty if that is not known."""
     if not math.isfinite(shares.common):
         return ""
     names = ("common", "clustered", "own")
-    return say("related.shares", {n: percent(getattr(shares, n), say) for n in names})
+    return say(key, {n: percent(getattr(shares, n), say) for n in names})
 
 
 def answer(
@@ -52,7 +52,9 @@ def answer(
         return say("related.nothing")
     p, shares = p_words(found.p_value, n_permutations, say), shares_words(found.shares, say)
     if brief and shares:
-        shares = say("related.shares.brief", {"common": percent(found.shares.common, say)})
+        common = percent(found.shares.common, say)
+        every = common == percent(1.0, say)
+        shares = say(f"related.shares.{'all' if every else 'brief'}", {"common": common})
     if is_borderline(found.p_value):
         return say("related.borderline", {"p": p})
     if not is_related(found.p_value):
@@ -90,7 +92,7 @@ def opening(result: RelatednessFindings, say: Translator) -> str:
     if result.source == "data":
         said = answer(found, say, result.n_permutations)
     else:
-        shares = shares_words(found.shares, say)
+        shares = shares_words(found.shares, say, "related.shares.model")
         said = say("related.model", {"shares": shares}) if shares else ""
         if not said:
             return say("related.model_nothing")
@@ -177,6 +179,8 @@ def features(result: RelatednessFindings, say: Translator) -> list[str]:
         for kind, listed in found.items()
         if listed
     ]
+    rest = result.n_features - len(result.features)
+    said += [say("related.unlisted", {"n": rest})] if said and rest > 0 else []
     of_data = said and result.source == "data"
     return [*said, say("related.features_of_data")] if of_data else said
 

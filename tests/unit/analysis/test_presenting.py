@@ -475,9 +475,24 @@ def test_shares_that_deny_what_the_test_shows_are_not_said():
     assert "The tasks are related (test of no relation between the tasks: p ≤ 0.001)." in text
     assert "100%" not in text
     assert "Effective number of tasks" not in text
-    assert "0% of the features' effects (of their squares) is" in said(
-        relatedness=dataclasses.replace(found, shares=Shares(0.0, 0.02, 0.98), effective_tasks=7.0)
+    assert (
+        "in predictions, 0% is common to all tasks, the rest differs from task to task."
+        in said(
+            relatedness=dataclasses.replace(
+                found, shares=Shares(0.0, 0.02, 0.98), effective_tasks=7.0
+            )
+        )
     )
+
+
+def test_targets_are_related_in_units_of_their_own_and_all_is_not_all_but_a_rest():
+    found = RelatednessSummary(2, 0.001, Shares(1.0, 0.0, 0.0), 1.0)
+    targets = dataclasses.replace(examples.setup(), form="targets")
+    text = said(relatedness=found, setup=targets)
+    assert "all of the variance that the features explain in predictions is common to" in text
+    assert "the rest" not in text
+    assert "Each target is taken in units of its own standard deviation there" in text
+    assert "units of its own" not in said(relatedness=found)
 
 
 def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():

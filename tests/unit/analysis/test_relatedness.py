@@ -607,4 +607,23 @@ def test_a_learned_prior_of_several_classes_has_one_of_each():
     model = polytask.BayesianMultiTaskClassifier("scalar").fit(X, y, task=task)
     found = relatedness(model)
     assert len(found.features) == 3
-    assert "the same in all tasks" in found.summary()
+    assert "of the squared coefficients, " in found.summary()
+    assert "is common to all tasks" in found.summary()
+
+
+def test_a_feature_whose_effects_differ_most_is_listed_though_their_mean_is_0():
+    rng = np.random.default_rng(3)
+    effects = np.array([2.0, -1.5, 0.0]) + 0.7 * rng.standard_normal((12, 3))
+    X, task = rng.standard_normal((720, 3)), np.repeat(np.arange(12), 60)
+    y = (X * effects[task]).sum(axis=1) + 2 * rng.standard_normal(720)
+    found = relatedness(X, y, task=task)
+    assert set(found.features_shared) == {"x0", "x1"}
+    assert found.features_varying == ("x2",)
+    assert "more feature" not in found.summary()
+    # What is not listed is counted, with the reason.
+    noise = rng.standard_normal((720, 2))
+    more = relatedness(np.hstack([X, noise]), y, task=task)
+    rest = more.n_features - len(more.features)
+    assert rest > 0
+    said = "not listed: their effects are smaller or cannot be told from noise."
+    assert said in more.summary().replace("its effects are", "their effects are")

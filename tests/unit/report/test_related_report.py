@@ -134,8 +134,10 @@ KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
-    said = "The tasks are related (test of no relation between the tasks: p = 0.002): 70% of "
-    said += "the features' effects (of their squares) is the same in all tasks, the rest differs"
+    said = "The tasks are related (test of no relation between the tasks: p = 0.002): of "
+    said += (
+        "the variance that the features explain in predictions, 70% is common to all tasks, the"
+    )
     assert f"\n{said}" in one.summary()
     assert "Effective number" not in one.summary()
     assert "\n各任务相关（“任务之间无关”的检验：p = 0.002）" in one.summary("zh")
