@@ -62,6 +62,7 @@ def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result, rows
     assert "better than the best linear model, the kind of model that the verdict" in said
 
 
+@pytest.mark.slow
 def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path):
     X, _, task = rows
     model = result.best_model()
@@ -91,6 +92,7 @@ def test_a_comparison_that_was_stopped_goes_on_with_the_same_numbers(result, row
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.slow
 def test_networks_alone_have_a_verdict_of_their_own(rows):
     X, y, task = rows
     chosen = [("shared net", net()), ("net alone", SingleTask(net())), "separate"]

@@ -94,6 +94,7 @@ def test_nothing_is_found_among_rare_positives_where_there_is_nothing() -> None:
     assert scores(result)[result.recommended] == pytest.approx(0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_unrelated_tasks_gain_by_shrinkage_and_not_by_sharing() -> None:
     rng = np.random.default_rng(0)
     n_tasks, n, d = 30, 24, 8

@@ -54,6 +54,7 @@ def covariance_by_hand(changes, fold, groups):
     return sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / len(fold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "across", "beyond"), [(1, True, False), (5, False, True)])
 def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed, across, beyond):
     judge = judge_of(*identical(np.random.default_rng(seed)))

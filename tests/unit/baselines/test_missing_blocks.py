@@ -529,6 +529,7 @@ def test_scikit_learns_tools():
     assert model.estimator.penalty.alpha == 1.0
 
 
+@pytest.mark.slow
 def test_comparison_takes_it():
     X, y, task = sample(n=240)
     model = MissingBlocks(MultiTaskRegressor(PENALTY), GROUPS)

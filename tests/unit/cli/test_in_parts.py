@@ -238,6 +238,7 @@ def put(table: pd.DataFrame, suffix: str) -> None:
     write_table(table, f"whole.{suffix}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "arrow"])
 def test_a_folder_is_the_table_of_its_files(run, folder, table, suffix) -> None:
     put(table, suffix)

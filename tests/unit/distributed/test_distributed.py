@@ -354,9 +354,18 @@ OTHER_LOSSES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize(
     ("name", "order"),
-    [*((name, None) for name in OTHER_LOSSES), ("logistic", "site"), ("poisson", "colour"),
-     ("multinomial", "y")],
-)  # fmt: skip
+    [
+        ("logistic", "site"),
+        *(
+            pytest.param(name, order, marks=pytest.mark.slow)
+            for name, order in [
+                *((name, None) for name in OTHER_LOSSES),
+                ("poisson", "colour"),
+                ("multinomial", "y"),
+            ]
+        ),
+    ],
+)
 def test_other_losses_of_partitions_are_those_of_the_rows(name: str, order: str | None) -> None:
     table = mixed_table().drop(columns="fold")
     table["z"] = OTHER_LOSSES[name][1](table)

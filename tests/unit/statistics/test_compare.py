@@ -99,9 +99,13 @@ def compared(form: str) -> tuple[Comparison, Comparison]:
     )
 
 
-@pytest.mark.parametrize(
-    "form", ["long", "weighted", "sparse", "targets", "gaps", "separate", "table"]
-)
+LONG = [
+    pytest.param(form, marks=pytest.mark.slow)
+    for form in ("weighted", "sparse", "gaps", "separate", "table")
+]
+
+
+@pytest.mark.parametrize("form", ["long", "targets", *LONG])
 def test_scores_and_choices_are_those_of_the_rows(form):
     found, expected = compared(form)
     # Ridge regression of sparse rows is solved by iterations.

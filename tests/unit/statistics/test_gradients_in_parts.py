@@ -91,7 +91,13 @@ def assert_same(found: Any, other: Any) -> None:
     assert found.solution_.objective == pytest.approx(other.solution_.objective, rel=1e-8)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+# Classes and two further losses take as long as all others together.
+SLOW = ("multinomial", "poisson", "gamma")
+SOME = [pytest.param(loss, marks=pytest.mark.slow if loss in SLOW else ()) for loss in LOSSES]
+CLASSES = pytest.param("multinomial", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("loss", SOME)
 @pytest.mark.parametrize("penalty", [L21(fraction=0.1), toward_mean(0.1)], ids=["L21", "mean"])
 def test_the_answer_is_that_of_all_rows(loss: str, penalty: Penalty) -> None:
     model, y = LOSSES[loss]
@@ -102,7 +108,7 @@ def test_the_answer_is_that_of_all_rows(loss: str, penalty: Penalty) -> None:
 
 
 @pytest.mark.parametrize("intercept", ["task", "toward_mean", "shared", None])
-@pytest.mark.parametrize("loss", ["squared", "multinomial"])
+@pytest.mark.parametrize("loss", ["squared", CLASSES])
 def test_intercepts(loss: str, intercept: str | None) -> None:
     model, y = LOSSES[loss]
     settings = {"penalty": L21(fraction=0.05), "tol": 1e-10, "intercept": intercept}
@@ -110,7 +116,7 @@ def test_intercepts(loss: str, intercept: str | None) -> None:
     assert_same(by_gradients(model, y, **settings), whole(model, y, **settings))
 
 
-@pytest.mark.parametrize("loss", ["squared", "multinomial", "logistic"])
+@pytest.mark.parametrize("loss", ["squared", "logistic", CLASSES])
 def test_features_without_a_penalty_are_fitted_by_products_in_passes(loss: str) -> None:
     model, y = LOSSES[loss]
     penalty = weighted(L21(0.05), [0.0, 1.0, 1.0, 1.0])

@@ -391,7 +391,7 @@ class Slow(RegressorMixin, BaseEstimator):
 FOREVER = 600.0
 
 
-@pytest.mark.parametrize("forks", [True, False])
+@pytest.mark.parametrize("forks", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_fit_that_takes_too_long_is_ended(forks, monkeypatch):
     if not forks:
         monkeypatch.setattr(_workers, "_forks", lambda: False)
