@@ -357,21 +357,20 @@ def _say_next(
     likely = facts["likely_tasks"]
     task = columns.task or (likely[0][0] if likely else "COL")
     words = ["--task", task] if columns.task or len(targets) < 2 else []
-    dates = speech("cli.remark.dates")
-    refused = {speech("cli.remark.identifier"), dates}
-    unfit = [
-        each["name"] for each in facts["columns"] if each["leak"] or refused & set(each["remarks"])
-    ]
+    dates, number = speech("cli.remark.dates"), speech("cli.remark.identifier")
     # One column of dates tells which rows are later.
     times = [each for each in facts["columns"] if dates in each["remarks"]]
     several = [each for each in times if (each["distinct"] or LEAST_TIMES) >= LEAST_TIMES]
     time = times[0]["name"] if len(times) == 1 and several else None
     time = None if time in (task, *targets) else time
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
-    words += ["--time", time] if time else []
-    dropped = [name for name in unfit if name not in (task, time, *targets)]
-    words += ["--drop", ",".join(dropped)] if dropped else []
-    words = [*source.words(), *words]
+    free = [each for each in facts["columns"] if each["name"] not in (task, time, *targets)]
+    unfit = [each["name"] for each in free if each["leak"] or dates in each["remarks"]]
+    ids = [e["name"] for e in free if number in e["remarks"] and e["name"] not in unfit]
+    rest = ["--time", time] if time else []
+    for flag, names in (("--id", ids), ("--drop", unfit)):
+        rest += [flag, ",".join(names)] if names else []
+    words = [*source.words(), *words, *rest]
     if "COL" not in words:
         # What compare refuses is answered here.
         words = mended(words)
@@ -379,8 +378,14 @@ def _say_next(
     if time:
         say(speech("cli.inspect.by_time", {"name": time}))
     say(speech("cli.inspect.next"))
-    line = command_line("compare", *words, "--out", "comparison", "--quick")
-    say_whole(f"  {line}")
+    say_whole(f"  {_comparing(words)}")
+    if task == "COL" and not targets:
+        say(speech("cli.inspect.or_targets"))
+        say_whole(f"  {_comparing([*source.words(), '--targets', 'COL,COL', *rest])}")
+
+
+def _comparing(words: Sequence[str]) -> str:
+    return command_line("compare", *words, "--out", "comparison", "--quick")
 
 
 def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> None:
@@ -421,7 +426,8 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
         likely = ", ".join(f"{name} ({count:,})" for name, count in facts["likely_tasks"])
         say(speech("cli.inspect.likely", {"names": likely}))
     else:
-        say(speech("cli.inspect.no_task"))
+        each = len(facts["targets"]) > 1
+        say(speech("cli.inspect.targets" if each else "cli.inspect.no_task"))
     for kind, target in zip(kinds, facts["targets"], strict=True):
         missing = target["missing"]
         gaps = speech("cli.inspect.gaps", {"n": missing}) if missing else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -266,11 +266,16 @@ class CompleteSplits:
         w, t = labels.weights, labels.tasks
         means = np.bincount(t, w * y) / np.maximum(np.bincount(t, w), np.finfo(float).tiny)
         several = np.bincount(t)[t] > 1
-        around = float((w * (y - means[t]) ** 2)[several].sum())
-        left = float((w * losses)[several].sum())
+        # Targets are different quantities: of these it is the mean of one R2 each.
+        own = t if self.by_task else np.zeros_like(t)
+        around, left, squared = (
+            np.bincount(own[several], (w * values)[several])
+            for values in ((y - means[t]) ** 2, losses, y**2)
+        )
         # A target that is constant within tasks leaves rounding alone.
-        least = _ROUNDING * float((w * y**2)[several].sum())
-        return {"r2_within": 1.0 - left / around if around > least else float("nan")}
+        told = around > _ROUNDING * squared
+        each = 1.0 - left[told] / around[told]
+        return {"r2_within": float(each.mean()) if len(each) else float("nan")}
 
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""
@@ -468,6 +473,7 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
         else (),
         picked=picked,
         metrics=metrics | over_all if whole else {},
+        target_errors=_target_errors(judge, done) if whole and judge.by_task else (),
         undefined={name: n for name, n in undefined.items() if n and whole and averaged},
         fit_seconds=_mean([r["fit_seconds"] for r in done]),
         predict_seconds=_mean([r["predict_seconds"] for r in done]),
@@ -477,6 +483,19 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
         left_out=entry.left_out,
         said=said,
     )
+
+
+def _target_errors(
+    judge: CompleteSplits, done: Sequence[Record]
+) -> tuple[tuple[Hashable, float], ...]:
+    """Return the root mean squared error of every target that is a number."""
+    found: dict[int, list[float]] = {}
+    for record in done:
+        for t, value in zip(record["tasks"], record["by_task"].get("rmse", ()), strict=False):
+            found.setdefault(int(t), []).append(float(value))
+    means = {t: _mean(values) for t, values in found.items()}
+    names = judge.plan.study.data.tasks
+    return tuple((names[t], means[t]) for t in sorted(means) if np.isfinite(means[t]))
 
 
 def _mean(values: Sequence[float]) -> float:

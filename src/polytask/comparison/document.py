@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 # Tables of tasks up to this length are open from the start.
 _OPEN_ROWS = 30
+# Targets that are named at the head.
+_NAMED = 3
 # Tasks are of different sizes where the largest has this many times the rows of the smallest.
 _UNEVEN = 1.5
-# Metrics whose names do not tell what they are.
-_MEANINGS = {"r2_within": "models.within", "majority": "models.majority"}
 
 
 def document(result: Findings, lang: str) -> Document:
@@ -93,6 +93,8 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     options = command.get("options", {})
     named = options.get("target") or result.lock.get("target") or []
     targets = [named] if isinstance(named, str) else list(named)
+    if setup.form == "targets":
+        targets = sorted(str(task) for task, _ in result.dominance)
     compared = sum(math.isfinite(row.score.mean) for row in result.models)
     counts = {
         "count.tasks": setup.n_tasks,
@@ -102,10 +104,17 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     }
     return (
         *([say.name(files)] if files else []),
-        *(say("fact.target", {"name": say.name(name)}) for name in targets[:1]),
+        *([_named_targets(targets, say)] if targets else []),
         *(say(key, {"n": n}) for key, n in counts.items()),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
     )  # fmt: skip
+
+
+def _named_targets(targets: Sequence[str], say: Translator) -> str:
+    shown = say.listed(map(say.name, targets[:_NAMED]))
+    rest = len(targets) - _NAMED
+    names = say("list.more", {"names": shown, "n": rest}) if rest > 0 else shown
+    return say("fact.target", {"n": len(targets), "names": names})
 
 
 def _command(lock: dict[str, Any]) -> dict[str, Any]:
@@ -154,9 +163,12 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
         if (metrics := tables.metric_table(result, say)) is not None:
             found["models"].append(metrics)
         measured = {name for row in result.models for name in row.metrics}
+        meanings = {"r2_within": tables.within_key(result), "majority": "models.majority"}
         found["models"] += [
-            Paragraph(say(key), "soft") for name, key in _MEANINGS.items() if name in measured
+            Paragraph(say(key), "soft") for name, key in meanings.items() if name in measured
         ]
+        if (errors := tables.error_table(result, say)) is not None:
+            found["models"].append(errors)
         if any(row.undefined for row in result.models):
             found["models"].append(Paragraph(say("models.undefined_note"), "soft"))
         found["models"] += [tables.cost_table(result, say)]

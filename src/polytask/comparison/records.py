@@ -118,6 +118,8 @@ class ModelRow:
     left_out: LazyMessage | None = None
     #: What `note` says, in every language.
     said: LazyMessage | None = None
+    #: Of targets, which have units of their own, the root mean squared error of each.
+    target_errors: tuple[tuple[Any, float], ...] = ()
     #: By how much the recommended model is better than this one.
     behind: Interval | None = None
 

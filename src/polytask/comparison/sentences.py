@@ -24,6 +24,8 @@ from polytask.task_relations.records import CHOICES, is_borderline, is_related
 
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
+# Targets whose errors are told one by one.
+_FEW_TARGETS = 3
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 _ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
@@ -238,6 +240,8 @@ def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: T
 
 def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
     """Return two models in numbers that need no scale: errors in units of the target, of 100."""
+    if setup.form == "targets" and setup.problem != "classification":
+        return _in_units_of_targets(row, best, say)
     sign = 1.0 if setup.greater_is_better else -1.0
     for name in ("rmse", "accuracy", "log_loss", "deviance"):
         pair = [one.metrics.get(name, math.nan) for one in (row, best)]
@@ -248,6 +252,21 @@ def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> s
             more = name == "accuracy" and leads and pair[0] < pair[1]
             return say("units.although" if more else f"units.{name}", {"a": a, "b": b})
     return ""
+
+
+def _in_units_of_targets(row: ModelRow, best: ModelRow, say: Translator) -> str:
+    """Return the errors of a few targets, each in its own unit."""
+    others = dict(best.target_errors)
+    pairs = [(t, value, others[t]) for t, value in row.target_errors if t in others]
+    if not 0 < len(pairs) <= _FEW_TARGETS:
+        return ""
+    told = [
+        say(
+            "units.pair", {"target": say.task(t), "a": plain_number(a, 4), "b": plain_number(b, 4)}
+        )
+        for t, a, b in pairs
+    ]
+    return say("units.rmse.targets", {"pairs": say.listed(told)})
 
 
 def certainty(result: Findings, say: Translator) -> str:

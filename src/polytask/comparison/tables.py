@@ -24,6 +24,8 @@ from polytask.reporting import Cell, Column, Table, own
 _TASK_PLACES = 3
 # Further metrics of the table that a terminal prints.
 _MOST = 2
+# Targets whose errors are open from the start.
+_OPEN_TARGETS = 30
 
 
 def tried(result: Findings) -> tuple[ModelRow, ...]:
@@ -108,7 +110,7 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     """Return the leaderboard in the width of a terminal."""
     scored = [row for row in result.models if math.isfinite(row.score.mean)]
     places = common_places(row.score for row in scored)
-    names = [name for name in further_metrics(result) if name != "d2"][:_MOST]
+    names = [name for name in shown_metrics(result) if name != "d2"][:_MOST]
     show = interval_shower(places, result, say)
     rows = tuple(
         (
@@ -129,15 +131,54 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     )
     done: dict[str, str | int] = {"done": result.setup.n_splits, "planned": result.setup.planned}
     meaning = {"meaning": says.metric_meaning(result.setup, say)}
-    within = say("models.within") if "r2_within" in names else ""
+    within = say(within_key(result)) if "r2_within" in names else ""
     majority = say("models.majority") if "majority" in names else ""
     caption = (say("models.terminal", done | meaning), within, majority, say("models.chosen"))
     return Table("terminal", say.joined(caption), columns, rows)
 
 
+# Metrics in the unit of the target, of which targets of several units have no mean.
+_IN_UNITS = frozenset({"rmse", "mae", "mse", "deviance"})
+
+
+def shown_metrics(result: Findings) -> tuple[str, ...]:
+    """Return the further metrics that mean something for all tasks together."""
+    names = further_metrics(result)
+    if not _several_units(result):
+        return names
+    return tuple(name for name in names if name not in _IN_UNITS)
+
+
+def _several_units(result: Findings) -> bool:
+    setup = result.setup
+    return setup.form == "targets" and setup.problem != "classification"
+
+
+def within_key(result: Findings) -> str:
+    """Return the key of what R2 within tasks is."""
+    return "models.within.targets" if _several_units(result) else "models.within"
+
+
+def error_table(result: Findings, say: Translator) -> Table | None:
+    """Return the error of every target, of the recommended model and the best of other kinds."""
+    best = says.recommended(result)
+    models = [] if best is None else [best, *says.rivals(result)]
+    if best is None or not best.target_errors or not _several_units(result):
+        return None
+    errors = [dict(row.target_errors) for row in models]
+    names = distinct_names([target for target, _ in best.target_errors])
+    rows = tuple(
+        (own(name), *(_short(found.get(target, math.nan), say) for found in errors))
+        for name, (target, _) in zip(names, best.target_errors, strict=True)
+    )
+    heads = (Column(f"model{k}", clean(row.name), numeric=True) for k, row in enumerate(models))
+    columns = (*columns_of(say, ("task",), ()), *heads)
+    return Table("errors", say("models.errors"), columns, rows, len(rows) > _OPEN_TARGETS)
+
+
 def metric_table(result: Findings, say: Translator) -> Table | None:
     """Return the further metrics of every model; None if there are none."""
-    names = further_metrics(result)
+    names = shown_metrics(result)
     if not names:
         return None
     columns, models = [], tried(result)

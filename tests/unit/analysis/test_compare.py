@@ -37,6 +37,7 @@ from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import Translator
 from polytask.metrics import METRICS
 from polytask.penalties import L2, toward_mean
+from polytask.reporting import markdown
 
 NEAR = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.01), standardize=True))
 FEW = ["separate", "pooled", "pooled + intercepts", NEAR]
@@ -386,6 +387,27 @@ def test_classes_with_rare_ones_and_one_class_tasks() -> None:
     assert {"d2", "accuracy", "majority", "auc", "log_loss"} <= set(metrics)
     shown = {row.name: row.undefined.get("auc", 0) for row in result.models}
     assert all(isinstance(count, int) for count in shown.values())
+
+
+def test_targets_of_unlike_units_are_averaged_by_their_r2_and_told_by_their_own_errors() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 3))
+    Y = X @ rng.standard_normal((3, 2)) + rng.standard_normal((90, 2))
+    table = pd.DataFrame({"small": Y[:, 0], "large": 1000 * Y[:, 1] + 50})
+    result = compare(X, table, models=["separate", "pooled"])
+    plain = compare(X, table / [1.0, 1000.0], models=["separate", "pooled"])
+    mine, same = (next(r for r in one.models if r.name == "separate") for one in (result, plain))
+    # A unit changes neither the mean R2 nor that within tasks; pooled rows would follow "large".
+    assert mine.metrics["r2_within"] == pytest.approx(same.metrics["r2_within"], rel=1e-6)
+    errors, scaled = dict(mine.target_errors), dict(same.target_errors)
+    assert errors == pytest.approx({"small": scaled["small"], "large": 1000 * scaled["large"]})
+    text = result.summary()
+    assert "mean R2 of the targets" in text
+    assert "in the unit of each target" in text
+    document = result.document()
+    assert "targets: large, small" in markdown(document)
+    assert [row[0].text for row in document.table("errors").rows] == ["small", "large"]
+    assert "rmse" not in [column.name for column in document.table("metrics").columns]
 
 
 @pytest.mark.slow

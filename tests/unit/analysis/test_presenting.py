@@ -195,7 +195,7 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
     assert sure_of(examples.inconclusive) == (
         f"Joint models minus {RIVAL}: R2 +0.004 (95% interval -0.012 to "
         "0.020). These data do not show whether there is a gain that matters. If the difference "
-        "stays as it is, about 2,800 more rows in total would decide the verdict."
+        "stays as it is, about 2,800 more rows in total would decide the verdict over all tasks."
     )
     assert "about 1,300 more rows in total would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")
@@ -422,7 +422,7 @@ def test_how_much_more_data_a_task_needs_is_in_its_row():
     tasks = (task("a", "unclear", "collect", 100), task("b", "gain", "share"))
     plain = examples.change(examples.share(), {"tasks": tasks})
     assert [row[7].text for row in plain.document().table("tasks").rows] == ["100", ""]
-    told = "More data needed: how many more rows of the task"
+    told = "More data needed for a statement about this task alone: how many more rows"
     assert told in markdown(plain.document())
     decided = examples.change(examples.share(), {"tasks": tasks[1:]})
     assert told not in markdown(decided.document())

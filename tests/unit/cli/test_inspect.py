@@ -65,6 +65,23 @@ def test_decimals_are_no_identifiers(run, plain):
     assert "--drop" not in done.out.splitlines()[-1]
 
 
+def test_targets_that_are_tasks_are_asked_for_no_task(run, plain):
+    plain["number"] = range(1, 121)
+    plain.drop(columns="g").to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--target", "y", "--target", "z")
+    assert "Each target is a task." in done.out
+    assert "name the task" not in done.out
+    line = "polytask compare a.csv --target y --target z --id number --out comparison --quick"
+    assert done.out.splitlines()[-1].strip() == line
+    # Where nothing is given, both forms are named.
+    lines = [line.strip() for line in run("inspect", "a.csv").out.splitlines()[-3:]]
+    assert lines == [
+        "polytask compare a.csv --task COL --target COL --id number --out comparison --quick",
+        "Or, where each target is a task:",
+        "polytask compare a.csv --targets COL,COL --id number --out comparison --quick",
+    ]
+
+
 def test_the_next_command_works_as_printed(run, plain):
     plain["when"] = pd.date_range("2020-01-01", periods=120)
     plain["pupil"] = [f"p{i}" for i in range(120)]
@@ -73,7 +90,7 @@ def test_the_next_command_works_as_printed(run, plain):
     done = run("inspect", "a.csv", "--task", "g", "--target", "y")
     line = done.out.splitlines()[-1].strip()
     assert line == (
-        "polytask compare a.csv --task g --target y --time when --drop pupil "
+        "polytask compare a.csv --task g --target y --time when --id pupil "
         "--drop-missing-target --out comparison --quick"
     )
     assert "With --time when later rows are held out" in done.out
