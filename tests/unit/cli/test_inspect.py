@@ -71,7 +71,7 @@ def test_targets_that_are_tasks_are_asked_for_no_task(run, plain):
     done = run("inspect", "a.csv", "--target", "y", "--target", "z")
     assert "Each target is a task." in done.out
     assert "name the task" not in done.out
-    line = "polytask compare a.csv --target y --target z --id number --out comparison --quick"
+    line = "polytask compare a.csv --target z --target y --id number --out comparison --quick"
     assert done.out.splitlines()[-1].strip() == line
     # Where nothing is given, both forms are named.
     lines = [line.strip() for line in run("inspect", "a.csv").out.splitlines()[-3:]]
