@@ -95,6 +95,8 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     targets = [named] if isinstance(named, str) else list(named)
     if setup.form == "targets":
         targets = sorted(str(task) for task, _ in result.dominance)
+    shown, rest = say.listed(map(say.name, targets[:_NAMED])), len(targets) - _NAMED
+    shown = say("list.more", {"names": shown, "n": rest}) if rest > 0 else shown
     compared = sum(math.isfinite(row.score.mean) for row in result.models)
     counts = {
         "count.tasks": setup.n_tasks,
@@ -104,17 +106,10 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     }
     return (
         *([say.name(files)] if files else []),
-        *([_named_targets(targets, say)] if targets else []),
+        *([say("fact.target", {"n": len(targets), "names": shown})] if targets else []),
         *(say(key, {"n": n}) for key, n in counts.items()),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
     )  # fmt: skip
-
-
-def _named_targets(targets: Sequence[str], say: Translator) -> str:
-    shown = say.listed(map(say.name, targets[:_NAMED]))
-    rest = len(targets) - _NAMED
-    names = say("list.more", {"names": shown, "n": rest}) if rest > 0 else shown
-    return say("fact.target", {"n": len(targets), "names": names})
 
 
 def _command(lock: dict[str, Any]) -> dict[str, Any]:
