@@ -81,6 +81,12 @@ class LabelLoss:
         """Return the loss of every label at a dispersion of 1, without what that adds."""
         return np.asarray(self.loss.value(y, self._predictor(eta)))
 
+    def total(self, undivided: float, weight: float) -> float:
+        """Return the sum of losses of some weight from that of the undivided ones."""
+        if self.dispersion is None:
+            return undivided
+        return float(undivided / self.dispersion + weight * self._level()[0])
+
     def by_dispersion(self, mean_loss: float) -> float:
         """Return minus the derivative by the log dispersion, for undivided losses of a mean."""
         return float(mean_loss / self.dispersion - self._level()[1])
@@ -163,23 +169,36 @@ class LabelLosses:
         """Return the third derivative of the loss of every label."""
         return self._each(LabelLoss.third_derivative, labels, eta)
 
+    def undivided(self, labels: Labels, eta: Array) -> Array:
+        """Return the weighted loss of every label at dispersions of 1, without what they add."""
+        return self._each(LabelLoss.undivided, labels, eta)
+
+    def total(self, undivided: Array, weight: Array) -> float:
+        """Return the sum of the losses of labels of each kind. Shapes: both (K,)."""
+        sums = zip(self.kinds, undivided.tolist(), weight.tolist(), strict=True)
+        return sum(kind.total(loss, own) for kind, loss, own in sums)
+
     def mean_losses(self, labels: Labels, eta: Array) -> Array:
         """Return the mean undivided loss of the labels of each kind, NaN without any, (K,)."""
-        total = self._sums(labels, self._each(LabelLoss.undivided, labels, eta))
+        total = self._sums(labels, self.undivided(labels, eta))
         return _means(total, self._sums(labels, labels.weight))
 
     def dispersions(self, parts: Sequence[Moved]) -> Dispersions:
         """Return what the evidence says about the dispersions."""
-        weight, expected, implicit = np.zeros((3, len(self.kinds)))
+        weight, undivided, traces, implicit = np.zeros((4, len(self.kinds)))
         for labels, eta, variances, change in parts if self.dispersed else ():
             weight += self._sums(labels, labels.weight)
-            expected += self._sums(labels, self._each(LabelLoss.undivided, labels, eta))
-            spread = 0.5 * self.curvatures(labels, eta) * variances
-            expected += self._sums(labels, spread) * [
-                kind.dispersion or 1.0 for kind in self.kinds
-            ]
+            undivided += self._sums(labels, self.undivided(labels, eta))
+            traces += self._sums(labels, self.curvatures(labels, eta) * variances)
             implicit += self._sums(labels, self.residuals(labels, eta) * change)
-        means = _means(expected, weight)
+        return self.dispersions_of(weight, undivided, traces, implicit)
+
+    def dispersions_of(
+        self, weight: Array, undivided: Array, traces: Array, implicit: Array
+    ) -> Dispersions:
+        """Return the same of sums over the labels of each kind, every one of shape (K,)."""
+        # `traces` are of curvatures times variances, `implicit` of residuals times changes.
+        means = _means(undivided + 0.5 * traces * self.dispersions_by_kind, weight)
         slopes = [
             weight[k] * self.kinds[k].by_dispersion(means[k]) - implicit[k] if weight[k] else 0.0
             for k in self.dispersed

@@ -75,13 +75,16 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     gradient, second, explicit = derivative(mode, beliefs.spread, turned)
     weights = np.sum(mode.point.alpha**2, axis=0) - explicit
     value = -mode.objective - 0.5 * mode.log_determinant
-    moved = []
-    if losses.dispersed:
-        w = Point(shift, turned).coefficients(beliefs.spread)
+    moved, lines = [], mode.lines
+    w = Point(shift, turned).coefficients(beliefs.spread) if losses.dispersed else shift
+    if losses.dispersed and lines is None:
         rows = [posterior.rows for posterior in blocks]
         changes = [own.eta(w[own.tasks]) for own in rows]
         moved = list(zip(rows, mode.etas, variances, changes, strict=True))
-    dispersions = losses.dispersions(moved)
+    if losses.dispersed and lines is not None:
+        dispersions = lines.dispersions(mode.posteriors, mode.inverse_root, losses, w)
+    else:
+        dispersions = losses.dispersions(moved)
     if beliefs.precision is None:
         return Evidence(value, gradient, None, second, weights, dispersions)
     value += 0.5 * float(np.log(beliefs.precision).sum())

@@ -11,8 +11,15 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from polytask.bayes.label_losses import LabelLosses
-from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread, TaskPosterior
+from polytask.bayes.label_losses import Dispersions, LabelLosses
+from polytask.bayes.laplace_rows import (
+    BlockPosterior,
+    GramPosterior,
+    Index,
+    RowBlock,
+    Spread,
+    TaskPosterior,
+)
 
 Array = NDArray[np.float64]
 
@@ -67,12 +74,45 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
+class LineLosses:
+    """What the labels of every line of coefficients, which are elsewhere, lose at a mode."""
+
+    # Shapes: kind, weight, undivided (n_tasks,), gradient (n_tasks, p), curvature (n_tasks, p, p).
+
+    kind: Index
+    weight: Array
+    undivided: Array
+    gradient: Array
+    curvature: Array
+
+    def dispersions(
+        self,
+        posteriors: Sequence[TaskPosterior],
+        root: Array | None,
+        losses: LabelLosses,
+        moves: Array,
+    ) -> Dispersions:
+        """Return what the evidence says about dispersions. Shapes: moves (n_tasks, p)."""
+        traces = np.zeros(len(self.kind))
+        for own in posteriors:
+            assert isinstance(own, GramPosterior)
+            found = self.curvature[own.tasks] * own.covariances(root)
+            traces[own.tasks] = found.sum(axis=(1, 2))
+        implicit = -np.sum(self.gradient * moves, axis=1)
+        known = (self.weight, self.undivided, traces, implicit)
+        sums = np.zeros((4, len(losses.kinds)))
+        for out, values in zip(sums, known, strict=True):
+            np.add.at(out, self.kind, values)
+        return losses.dispersions_of(*sums)
+
+
+@dataclass(frozen=True, eq=False)
 class Mode:
     """The posterior mode, with all that the marginal likelihood needs there."""
 
     # Shapes: inverse_root (p, p), pulls (B, p) of each posterior: by how much the log determinant
     # would raise the log evidence if coefficients moved; None where their rows tell. `etas` are
-    # those of the rows of each posterior, none where the rows are elsewhere.
+    # those of the rows of each posterior, none where the rows are elsewhere; then `lines` tell.
 
     point: Point
     objective: float
@@ -82,6 +122,7 @@ class Mode:
     log_determinant: float
     converged: bool
     pulls: list[Array] | None = None
+    lines: LineLosses | None = None
 
     @property
     def blocks(self) -> list[BlockPosterior]:

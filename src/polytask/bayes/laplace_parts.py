@@ -29,7 +29,7 @@ from polytask.bayes.laplace import (
     found_at,
     learned_at,
 )
-from polytask.bayes.laplace_mode import Array, Beliefs, JointQuadratic, Mode, Point
+from polytask.bayes.laplace_mode import Array, Beliefs, JointQuadratic, LineLosses, Mode, Point
 from polytask.bayes.laplace_rows import GramPosterior, Index, Labelled, Spread, row_blocks
 from polytask.bayes.prior import Model, NoVariation
 from polytask.bayes.search import Evaluation, maximise
@@ -56,9 +56,9 @@ _WIDE = 100
 class TaskSums:
     """What the losses of the rows of tasks sum to at coefficients."""
 
-    # Shapes: gradient, pull (n_tasks, p), curvature (n_tasks, p, p).
+    # Shapes: undivided (n_tasks,), gradient, pull (n_tasks, p), curvature (n_tasks, p, p).
 
-    value: float
+    undivided: Array
     gradient: Array
     curvature: Array
     pull: Array
@@ -66,7 +66,7 @@ class TaskSums:
     def __add__(self, other: TaskSums) -> TaskSums:
         """Return the sums over these rows and others."""
         return TaskSums(
-            self.value + other.value,
+            self.undivided + other.undivided,
             self.gradient + other.gradient,
             self.curvature + other.curvature,
             self.pull + other.pull,
@@ -77,10 +77,11 @@ class TaskSums:
 class Request:
     """Where losses are wanted, and covariances of the coefficients for the pulls, if known."""
 
-    # Shapes: W (n_tasks, p), covariances (n_tasks, p, p).
+    # Shapes: W (n_tasks, p), covariances (n_tasks, p, p). The losses have their dispersions.
 
     W: Array
     covariances: Array | None
+    losses: LabelLosses
 
 
 # Sums over all rows for every problem that asks for some.
@@ -91,53 +92,76 @@ Steps = Generator[Request, TaskSums, LearnedLaplace]
 @np.errstate(over="ignore", invalid="ignore")
 def task_sums(labelled: Labelled, asked: Request) -> TaskSums:
     """Return the sums of the losses of some rows."""
-    W, losses = asked.W, labelled.losses
-    value, gradient, pull = 0.0, np.zeros_like(W), np.zeros_like(W)
+    W, losses = asked.W, asked.losses
+    undivided, gradient, pull = np.zeros(len(W)), np.zeros_like(W), np.zeros_like(W)
     curvature = np.zeros((*W.shape, W.shape[1]))
     for rows in row_blocks(labelled):
         eta, own = rows.eta(W[rows.tasks]), rows.tasks
-        value += losses.value(rows, eta)
+        undivided[own] = losses.undivided(rows, eta).sum(axis=1)
         gradient[own] = -rows.project(losses.residuals(rows, eta))
         curvature[own] = rows.gram(losses.curvatures(rows, eta))
         if asked.covariances is not None:
             variances = rows.forms(asked.covariances[own])
             pull[own] = determinant_pull(rows, losses, eta, variances)
-    return TaskSums(value, gradient, curvature, pull)
+    return TaskSums(undivided, gradient, curvature, pull)
 
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
     """The losses of all tasks about coefficients, as an engine of the evidence."""
 
-    # Shapes: W (n_tasks, p), tasks (n_active,), those that have labels.
+    # Shapes: W (n_tasks, p), tasks (n_active,), those that have labels, kind, weight (n_tasks,):
+    # the position of the loss of their labels, and the weight of these. The sums are those of
+    # `losses`; at other dispersions gradient and curvature are multiples of them.
 
     W: Array
     sums: TaskSums
+    losses: LabelLosses
     tasks: Index
+    kind: Index
+    weight: Array
+
+    def by_kind(self, values: Array) -> Array:
+        """Return sums over the tasks of each kind. Shapes: values (n_tasks,)."""
+        found = np.bincount(self.kind, values, len(self.losses.kinds))
+        return found.astype(np.float64, copy=False)
+
+    def value(self, losses: LabelLosses) -> float:
+        """Return the sum of the losses."""
+        return losses.total(self.by_kind(self.sums.undivided), self.by_kind(self.weight))
 
     @np.errstate(over="ignore", invalid="ignore")
     def mode(self, beliefs: Beliefs) -> Mode:
         """Return the posterior mode."""
-        W, sums, spread = self.W, self.sums, beliefs.spread
-        right = (sums.curvature @ W[:, :, None])[:, :, 0] - sums.gradient
+        W, sums, spread, losses = self.W, self.sums, beliefs.spread, beliefs.losses
+        gradient, curvature = sums.gradient, sums.curvature
+        if losses.dispersed:
+            ratio = self.losses.dispersions_by_kind / losses.dispersions_by_kind
+            gradient = ratio[self.kind, None] * gradient
+            curvature = ratio[self.kind, None, None] * curvature
+        right = (curvature @ W[:, :, None])[:, :, 0] - gradient
         step = max(1, _BLOCK_ENTRIES // W.shape[1] ** 2)
         own = [self.tasks[k : k + step] for k in range(0, len(self.tasks), step)]
-        posteriors = [GramPosterior(t, sums.curvature[t], right[t], spread) for t in own]
+        posteriors = [GramPosterior(t, curvature[t], right[t], spread) for t in own]
         joint = JointQuadratic.of(posteriors, beliefs)
         point = joint.minimum([posterior.right for posterior in posteriors], beliefs, len(W))
         away = point.coefficients(spread) - W
-        bent = 0.5 * (sums.curvature @ away[:, :, None])[:, :, 0]
+        bent = 0.5 * (curvature @ away[:, :, None])[:, :, 0]
+        change = np.sum((gradient + bent) * away, axis=1)
+        lines = None
+        if losses.dispersed:
+            raised = sums.undivided + losses.dispersions_by_kind[self.kind] * change
+            lines = LineLosses(self.kind, self.weight, raised, gradient + 2.0 * bent, curvature)
         return Mode(
             point=point,
-            objective=sums.value
-            + float(np.sum((sums.gradient + bent) * away))
-            + beliefs.cost(point),
+            objective=self.value(losses) + float(change.sum()) + beliefs.cost(point),
             etas=[],
             posteriors=posteriors,
             inverse_root=joint.root,
             log_determinant=joint.log_determinant - 2.0 * float(np.sum(sums.pull * away)),
             converged=True,
             pulls=[sums.pull[t] for t in own],
+            lines=lines,
         )
 
 
@@ -189,17 +213,28 @@ class _Learning:
     def __init__(self, problem: Problem) -> None:
         # Losses are known about zero, and about the mode of the last prior.
         self.problem, self.last = problem, cast(Expansion | None, None)
-        self.tasks = np.flatnonzero(problem.labelled.counts)
+        labelled = problem.labelled
+        self.tasks, first = np.flatnonzero(labelled.counts), labelled.offsets[:-1]
+        self.kind = np.zeros(labelled.n_tasks, dtype=np.intp)
+        if labelled.loss is not None:
+            self.kind[self.tasks] = labelled.loss[first[self.tasks]]
+        owner = np.repeat(np.arange(labelled.n_tasks), labelled.counts)
+        weight = np.bincount(owner, labelled.weight, labelled.n_tasks)
+        self.weight = weight.astype(np.float64, copy=False)
 
     def steps(self, model: Model, limits: tuple[float, int], start: Start) -> Steps:
         """Learn one prior; what is yielded is answered by a pass."""
         began, (tol, max_iter) = time.perf_counter(), limits
         self._near = min(max(tol**2, _NEAREST), _FARTHEST)
         if self.last is None:
-            labelled = self.problem.labelled
+            labelled, losses = self.problem.labelled, self.problem.losses
             nothing = np.zeros((labelled.n_tasks, labelled.width))
-            self.origin = Expansion(nothing, (yield Request(nothing, None)), self.tasks)
-            self.last = self.origin
+            asked = Request(nothing, None, losses)
+            self.last = self.origin = self._expanded(asked, (yield asked))
+            total, weight = map(self.origin.by_kind, (self.last.sums.undivided, self.weight))
+            means = np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
+            # What stands for the labels does not tell what these vary by.
+            self.problem.losses = losses.estimated(0.5 * means)
         marginal = self._marginal(model, self.last)
         if isinstance(start, LearnedLaplace):
             n_iter, expect, first = start.n_iter, False, start.params
@@ -226,6 +261,9 @@ class _Learning:
             marginal, best = better
         ended = Search(best, best.residual <= tol, n_iter, time.perf_counter() - began)
         return learned_at(marginal, ended)
+
+    def _expanded(self, asked: Request, sums: TaskSums) -> Expansion:
+        return Expansion(asked.W, sums, asked.losses, self.tasks, self.kind, self.weight)
 
     def _marginal(self, model: Model, expansion: Expansion) -> LaplaceMarginal:
         return LaplaceMarginal(self.problem, model, ExpandedEngine(expansion, self.problem, model))
@@ -266,12 +304,13 @@ class _Learning:
             raise np.linalg.LinAlgError
         # Whatever the prior is, the objective is known at zero.
         here = Point(np.zeros(last.W.shape[1]), np.zeros((n_tasks, q)))
-        value, slope, share, known = self.origin.sums.value, 0.0, 1.0, self.origin
+        value, slope, share, known = self.origin.value(beliefs.losses), 0.0, 1.0, self.origin
         for _ in range(_MOST_STEPS):
             point = here.towards(mode.point, share)
             W = point.coefficients(beliefs.spread)
-            found = Expansion(W, (yield Request(W, _covariances(mode, n_tasks))), self.tasks)
-            reached = found.sums.value + beliefs.cost(point)
+            asked = Request(W, _covariances(mode, n_tasks), beliefs.losses)
+            found = self._expanded(asked, (yield asked))
+            reached = found.value(beliefs.losses) + beliefs.cost(point)
             if reached <= value - _ARMIJO * share * slope:
                 here, value, known, share = point, reached, found, 1.0
                 mode = found.mode(beliefs)

@@ -23,6 +23,7 @@ from polytask._estimator.classes import (
     has_classes,
 )
 from polytask._estimator.documentation import documented
+from polytask._estimator.outcomes import loss_object
 from polytask._estimator.training import (
     Collected,
     refuse_beside_statistics,
@@ -50,7 +51,7 @@ from polytask.linear.bayes_laplace_tasks import LaplaceTasks, check_classes, upd
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks
-from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
+from polytask.losses import Gamma, Logistic, LogLink, Loss, Multinomial, Poisson, Squared
 from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
@@ -520,6 +521,13 @@ class BayesianMultiTaskModel(LaplaceEstimator, IntervalMixin):
     """
 
     loss: Any = "auto"  # str, Loss or mapping
+
+    def _refuse_parts(self) -> None:
+        owner = type(self).__name__
+        named = isinstance(self.loss, str | Loss) and self.loss != "auto"
+        if not (named and isinstance(loss_object(self.loss, owner), LogLink)):
+            fields = {"owner": owner, "loss": repr(self.loss)}
+            raise IncompatibleError(LazyMessage("linear.refusal.losses_in_parts", fields))
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         owner = type(self).__name__

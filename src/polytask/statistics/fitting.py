@@ -50,10 +50,11 @@ def fit_parts(
     iteration, often hundreds in all, and a penalty with one proximal operator. The answer and its
     certificate are the same.
 
-    :class:`polytask.BayesianMultiTaskClassifier` learns its prior from the same sums: each pass
-    is made where the posterior of the best prior so far has its mode, and the next prior is
-    searched for between passes. Evidence, prior and coefficients are those of all rows; usually
-    that takes 30 to 60 passes for all structures together, more where tasks have few rows.
+    :class:`polytask.BayesianMultiTaskClassifier`, and :class:`polytask.BayesianMultiTaskModel` of
+    counts or amounts, learn their prior from the same sums: each pass is made where the posterior
+    of the best prior so far has its mode, and the next prior is searched for between passes.
+    Evidence, prior, dispersions and coefficients are those of all rows; usually that takes 30 to
+    60 passes for all structures together, more where tasks have few rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The prior of classes that is learned from a table in parts is that of all its rows."""
+"""The prior that is learned from a table in parts is that of all its rows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from sklearn.base import clone
 
 import polytask as pt
-from polytask import BayesianMultiTaskClassifier
+from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskModel
 from polytask.bayes.prior import Diagonal, Full, LowRank, NoVariation, Scalar
 from polytask.data import TableEncoder
-from polytask.exceptions import ConvergenceWarning, DataError
+from polytask.exceptions import ConvergenceWarning, DataError, IncompatibleError
 from polytask.statistics import fit_parts
 
 NAMES = list("abcd")
 CLASSES = np.array(["high", "low", "middle"])
 
 
-def table_of(rows: int, n_tasks: int, seed: int, *, size: float = 1.0, classes: int = 2) -> Any:
+def table_of(rows: int, n_tasks: int, seed: int, *, size: float = 1.0, classes: Any = 2) -> Any:
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(rng.normal(size=(rows, len(NAMES))), columns=NAMES)
     task = rng.integers(n_tasks, size=rows)
@@ -28,7 +28,12 @@ def table_of(rows: int, n_tasks: int, seed: int, *, size: float = 1.0, classes: 
     table["weight"] = rng.uniform(0.5, 2.0, rows)
     W = size * (rng.normal(size=4)[:, None] + 0.6 * rng.normal(size=(4, n_tasks)))
     eta = np.einsum("ij,ji->i", table[NAMES].to_numpy(), W[:, task])
-    if classes == 2:
+    mean = np.exp(1 + 0.3 * eta)
+    if classes == "poisson":
+        table["ill"] = rng.negative_binomial(4, 4 / (4 + mean))
+    elif classes == "gamma":
+        table["ill"] = rng.gamma(2.0, mean / 2) + 1e-9
+    elif classes == 2:
         table["ill"] = rng.random(rows) < 1 / (1 + np.exp(-eta))
     else:
         noisy = np.clip(np.round(0.7 * eta + rng.logistic(size=rows)), -1, 1)
@@ -199,3 +204,93 @@ def test_many_features_have_variances_of_their_own() -> None:
         clone(model), lambda: (table[k::3] for k in range(3)), "ill", encoder=encoder
     )
     assert_same(found, clone(model).fit(table.drop(columns="ill"), table["ill"]), atol=1e-5)
+
+
+def model_of(loss: str, **settings: Any) -> BayesianMultiTaskModel:
+    return BayesianMultiTaskModel(loss=loss, **settings)
+
+
+def assert_same_dispersions(found: Any, other: Any, *, atol: float = 1e-6) -> None:
+    assert_same(found, other, atol=atol)
+    np.testing.assert_allclose(found.dispersion_, other.dispersion_, rtol=atol)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+@pytest.mark.parametrize("structure", [NoVariation(), Scalar(), LowRank(1), Full()], ids=repr)
+def test_counts_and_amounts_have_the_dispersion_of_all_rows(loss: str, structure: Any) -> None:
+    table = table_of(1200, 8, 1, classes=loss)
+    found, other = both(model_of(loss, structure=structure, tol=1e-8), table, 500)
+    assert_same_dispersions(found, other)
+    assert other.dispersion_[0] != pytest.approx(1.0, abs=0.1)
+    assert found.n_passes_ < 40
+    X = table.drop(columns=["ill", "weight"]).assign(town="town 1")
+    np.testing.assert_allclose(found.predict(X), other.predict(X), rtol=1e-6)
+    for ends in zip(found.predict_interval(X), other.predict_interval(X), strict=True):
+        np.testing.assert_allclose(*ends, rtol=1e-6)
+    assert found.score(X, table["ill"]) == pytest.approx(other.score(X, table["ill"]), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_the_structure_of_counts_is_chosen_as_with_all_rows(loss: str) -> None:
+    table = table_of(600, 4, 0, classes=loss)
+    found, other = both(model_of(loss, tol=1e-8), table, 250)
+    assert_same_dispersions(found, other)
+    assert found.structure_ == other.structure_
+    assert found.n_passes_ < 100
+
+
+def test_counts_of_few_rows_and_parts_that_lack_tasks() -> None:
+    table = table_of(300, 40, 3, classes="poisson").sort_values("town").reset_index(drop=True)
+    table["ill"] = np.minimum(table["ill"], 3)
+    assert_same_dispersions(*both(model_of("poisson", structure="scalar", tol=1e-9), table, 120))
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_targets_of_one_design_have_a_dispersion_each(loss: str, tmp_path: Any) -> None:
+    table = table_of(700, 1, 5)[NAMES]
+    rng, names = np.random.default_rng(5), ["fever", "cough", "rash"]
+    for k, name in enumerate(names):
+        mean = np.exp(1 + k + 0.3 * table["a"])
+        spread = rng.gamma(2.0 + k, 1 / (2.0 + k), 700)
+        y = mean * spread if loss == "gamma" else rng.poisson(mean * spread).astype(float)
+        y[rng.random(700) < 0.2] = np.nan
+        y[200 * k : 200 * k + 200] = np.nan
+        table = table.assign(**{name: y})
+    model = model_of(loss, structure="scalar", tol=1e-9)
+    encoder = TableEncoder().fit(table[NAMES])
+    read = clone(model)
+    fit_parts(
+        read, lambda: (table[k : k + 150] for k in range(0, 700, 150)), names, encoder=encoder
+    )
+    other = clone(model).fit(table[NAMES], table[names])
+    assert_same_dispersions(read, other)
+    assert len(np.unique(other.dispersion_)) == 3
+    pt.save(read, tmp_path / "model.polytask")
+    loaded = pt.load(tmp_path / "model.polytask")
+    np.testing.assert_array_equal(loaded.predict(table[NAMES]), read.predict(table[NAMES]))
+
+
+def test_counts_of_partitions_of_dask() -> None:
+    dd = pytest.importorskip("dask.dataframe")
+    table = table_of(500, 5, 10, classes="poisson").drop(columns="weight")
+    encoder = TableEncoder().fit(table[NAMES])
+    model = model_of("poisson", structure="scalar", tol=1e-9, task_column="town")
+    found = fit_parts(clone(model), dd.from_pandas(table, npartitions=3), "ill", encoder=encoder)
+    assert_same_dispersions(found, clone(model).fit(table.drop(columns="ill"), table["ill"]))
+
+
+@pytest.mark.parametrize("loss", ["auto", "squared", "logistic", {"a": "poisson"}])
+def test_other_losses_in_parts_name_what_takes_them(loss: Any) -> None:
+    read: list[int] = []
+    with pytest.raises(IncompatibleError, match="BayesianMultiTaskRegressor from numbers"):
+        fit_parts(model_of(loss), lambda: read.append(1) or iter(()), "y", task_column="town")
+    assert not read
+
+
+def test_a_negative_count_among_many_is_refused() -> None:
+    table = table_of(300, 3, 9, classes="poisson")
+    table["ill"] += 5
+    table.loc[250, "ill"] = -1
+    with pytest.raises(DataError, match=r">= 0 for loss='poisson'; got -1.0"):
+        both(model_of("poisson"), table, 100)
