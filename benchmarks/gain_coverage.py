@@ -19,7 +19,12 @@ import numpy as np
 from false_discovery import SETTINGS, Setting, Truth
 from numpy.typing import NDArray
 
-from polytask.comparison.statistics import Estimate, clustered_mean, mutual_covariance
+from polytask.comparison.statistics import (
+    Estimate,
+    clustered_mean,
+    mean_of_tasks,
+    mutual_covariance,
+)
 from polytask.comparison.verdict import margin_of, verdict
 
 Array = NDArray[np.float64]
@@ -74,11 +79,38 @@ def again_by_fold(rng: np.random.Generator, fold: NDArray[np.intp], k: int) -> N
     return order[fold]
 
 
-def run(setting: Setting, rng: np.random.Generator, collected: bool = False) -> Run:
-    """Simulate one collection and judge it, by its rows or by statistics of its folds."""
+def targets_of_rows(truth: Truth, n: int, common: float, rng: np.random.Generator) -> list[Array]:
+    """Draw rows with a target of every task, that have some of their noise in common."""
+    n_tasks, d = truth.coef.shape
+    X = rng.standard_normal((n, d))
+    noise = np.sqrt(common) * rng.standard_normal(n)
+    noise = noise + np.sqrt(1 - common) * rng.standard_normal((n_tasks, n))
+    y = truth.level[:, None] + truth.coef @ X.T + truth.noise * noise
+    return [np.broadcast_to(X, (n_tasks, n, d)), y]
+
+
+def run(
+    setting: Setting,
+    rng: np.random.Generator,
+    collected: bool = False,
+    common: float | None = None,
+) -> Run:
+    """Simulate one collection and judge it, by its rows or by statistics of its folds.
+
+    Tasks are targets of the same rows if `common` is given, the share of the variance of the noise
+    that targets of a row have in common.
+    """
     truth, shape = Truth.drawn(setting, rng), (setting.n_tasks, setting.n_rows)
-    X, y, _ = truth.rows(setting.n_rows, rng)
-    X, y = X.reshape(*shape, -1), y.reshape(shape)
+    if common is None:
+        X, y, _ = truth.rows(setting.n_rows, rng)
+        X, y = X.reshape(*shape, -1), y.reshape(shape)
+    else:
+        X, y = targets_of_rows(truth, setting.n_rows, common, rng)
+
+    def dealt_rows(able: NDArray[np.bool_], folds: int) -> NDArray[np.intp]:
+        # Rows are held out with all their targets.
+        one = able if common is None else able[:1]
+        return np.array(np.broadcast_to(dealt(rng, one, folds), shape))
 
     def losses(model: tuple[Array, Array]) -> Array:
         return np.asarray((y - model[1][:, None] - np.einsum("tnd,td->tn", X, model[0])) ** 2)
@@ -88,12 +120,12 @@ def run(setting: Setting, rng: np.random.Generator, collected: bool = False) -> 
             (model[1] - truth.level) ** 2 + ((model[0] - truth.coef) ** 2).sum(axis=1)
         )
 
-    fold = dealt(rng, np.ones(shape, dtype=bool), FOLDS)
+    fold = dealt_rows(np.ones(shape, dtype=bool), FOLDS)
     gain, pooling, null, plain = (np.empty(shape) for _ in range(4))
     true, again, chosen = np.zeros((FOLDS, setting.n_tasks)), [], []
     for k in range(FOLDS):
         train, test = fold != k, fold == k
-        inner = again_by_fold(rng, fold, k) if collected else dealt(rng, train, INNER)
+        inner = again_by_fold(rng, fold, k) if collected else dealt_rows(train, INNER)
         held: dict[Name, Array] = {}
         for j in range(HELD):
             for name, model in fitted(X, y, train & (inner != j)).items():
@@ -108,20 +140,25 @@ def run(setting: Setting, rng: np.random.Generator, collected: bool = False) -> 
         lost = {name: losses(model) for name, model in models.items()}
         gain[test] = (lost[theirs] - lost[ours])[test]
         pooling[test] = (lost[best("separate")] - lost[best("pooled")])[test]
-        null[test], plain[test] = ((y - y[train].mean()) ** 2)[test], lost[theirs][test]
+        level = y[train].mean() if common is None else y.mean(axis=1, where=train)[:, None]
+        null[test], plain[test] = ((y - level) ** 2)[test], lost[theirs][test]
         true[k] = (excess(models[theirs]) - excess(models[ours])) * test.sum(axis=1)
         again.append(held)
         chosen.append((ours, theirs, best("pooled"), best("separate")))
-    scale = null.mean()
-    pairs = {0: (gain, 0, 1), 1: (pooling, 2, 3)}
-    # Statistics tell the sum of a cell of task and fold.
+    scale = np.full((setting.n_tasks, 1), null.mean())
+    # Statistics tell the sum of a cell of task and fold; of targets of one design, that of a fold.
     cells = np.arange(setting.n_tasks)[:, None] * FOLDS + fold
-    clusters = (cells if collected else np.arange(gain.size)).ravel()
-    found = [estimates(values / scale, fold, clusters, again, chosen, *at, scale)
+    clusters = cells if collected else np.arange(gain.size).reshape(shape)
+    if common is not None:
+        scale = null.mean(axis=1, keepdims=True)
+        clusters = fold if collected else np.broadcast_to(np.arange(setting.n_rows), shape)
+    pairs = {0: (gain, 0, 1), 1: (pooling, 2, 3)}
+    folds = fold, clusters.ravel()
+    found = [estimates(values / scale, *folds, again, chosen, *at, scale, common is not None)
              for values, *at in pairs.values()]  # fmt: skip
-    margin = margin_of(1 - float(plain.mean()) / scale, share=True)
+    margin = margin_of(1 - float((plain / scale).mean()), share=True)
     said = tuple(verdict(found[0][i], found[1][i], margin, "separate") for i in (0, 1))
-    return Run(true.sum() / gain.size / scale, *found[0], (said[0], said[1]))
+    return Run(float((true / scale.T).sum()) / gain.size, *found[0], (said[0], said[1]))
 
 
 def estimates(
@@ -132,23 +169,31 @@ def estimates(
     chosen: list[tuple[Name, ...]],
     ours: int,
     theirs: int,
-    scale: float,
+    scale: Array,
+    by_task: bool,
 ) -> tuple[Estimate, Estimate]:
     """Return the mean without and with the covariance of folds, as `compare` estimates them."""
     n, tasks = gain.size, np.repeat(np.arange(len(gain)), gain.shape[1])
     ones, flat = np.ones(n), fold.ravel()
-    alone = clustered_mean(gain.ravel(), ones, clusters)
+
+    def mean_of(values: Array, clusters: NDArray[np.intp], owners: NDArray[np.intp]) -> Estimate:
+        equal = np.ones(len(values))
+        if by_task:
+            return mean_of_tasks(values, equal, clusters, owners)
+        return clustered_mean(values, equal, clusters)
+
+    alone = mean_of(gain.ravel(), clusters, tasks)
     at, others, changes = [], [], []
     for other, held in enumerate(again):
         for k in set(range(FOLDS)) - {other}:
-            lost = (held[chosen[k][theirs]] - held[chosen[k][ours]]).ravel() / scale
+            lost = ((held[chosen[k][theirs]] - held[chosen[k][ours]]) / scale).ravel()
             rows = np.flatnonzero((flat == k) & ~np.isnan(lost))
             at.append(rows)
             others.append(np.full(len(rows), other))
             changes.append(gain.ravel()[rows] - lost[rows])
     change = np.concatenate(changes)
     rows, without = np.concatenate(at), np.concatenate(others)
-    most = clustered_mean(change, np.ones(len(change)), clusters[rows] * FOLDS + without)
+    most = mean_of(change, clusters[rows] * FOLDS + without, tasks[rows])
     centred = change - most.mean
     common = (
         mutual_covariance(centred, rows, without, flat, groups, ones / n)

@@ -15,6 +15,8 @@ import argparse
 import platform
 import time
 from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 from _kept import Kept
@@ -34,17 +36,20 @@ DESIGNS = {
     ),
     "noise, 40 rows: nothing to learn": Setting(0, 40, 0.0, signal=0.0, level=0.0),
 }
+# Whether tasks have rows of their own, or are targets of the same rows, which then have this share
+# of their noise in common.
+FORMS = {"": None, "targets, ": 0.0, "targets, half of the noise in common, ": 0.5}
 HEAD = (
     "| collection | tasks | runs | true gain, median | rows: error | stated | covered 90% | 95% "
     "| statistics: error | stated | covered 90% | 95% | false share, rows | statistics |"
 )
 
 
-def batch(setting: Setting, seed: int, collected: bool) -> list[list[float]]:
+def batch(setting: Setting, seed: int, collected: bool, common: float | None) -> list[list[float]]:
     """Return true gain, estimate, error, half of both intervals, and a false share of each run."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(BATCH):
-        one = run(setting, rng, collected)
+        one = run(setting, rng, collected, common)
         reach = [one.whole.interval(level).high - one.whole.mean for level in (0.90, 0.95)]
         false = one.verdicts[1] == "share" and one.true <= 0
         found.append([one.true, one.whole.mean, one.whole.error, *reach, float(false)])
@@ -64,26 +69,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300, help="a multiple of 25")
     parser.add_argument("--tasks", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--forms", type=int, nargs="*", default=range(len(FORMS)))
     parser.add_argument("--kept", default="statistics_coverage.jsonl")
     chosen, started = parser.parse_args(), time.process_time()
     versions = f"numpy {np.__version__}, Python {platform.python_version()}"
     print(f"polytask {polytask.__version__}, {versions}\n")
     print(HEAD + "\n|" + "---|" * (HEAD.count("|") - 1))
-    for n_tasks in chosen.tasks:
-        for design, blank in DESIGNS.items():
-            setting, tables = replace(blank, n_tasks=n_tasks), []
-            for collected in (False, True):
-                kept = Kept(chosen.kept, "statistics" if collected else "rows")
-                label = f"{design}, {n_tasks}"
-                tables.append(np.concatenate([
-                    kept.get(label, seed, lambda s=setting, k=seed, c=collected: batch(s, k, c))
-                    for seed in range(chosen.runs // BATCH)
-                ]))  # fmt: skip
-            rows, sums = tables
-            line = [design, str(n_tasks), str(len(rows)), f"{np.median(rows[:, 0]):+.4f}"]
-            line += [*cells(rows), *cells(sums)]
-            line += [f"{int(table[:, -1].sum())}" for table in tables]
-            print("| " + " | ".join(line) + " |", flush=True)
+    forms = [[*FORMS.items()][k] for k in chosen.forms]
+    for (form, common), n_tasks, (name, blank) in product(forms, chosen.tasks, DESIGNS.items()):
+        setting, design, tables = replace(blank, n_tasks=n_tasks), f"{form}{name}", []
+        for collected in (False, True):
+            kept = Kept(chosen.kept, "statistics" if collected else "rows")
+            found = [
+                kept.get(
+                    f"{design}, {n_tasks}",
+                    seed,
+                    partial(batch, setting, seed, collected, common),
+                )
+                for seed in range(chosen.runs // BATCH)
+            ]
+            tables.append(np.concatenate(found))
+        rows, sums = tables
+        line = [design, str(n_tasks), str(len(rows)), f"{np.median(rows[:, 0]):+.4f}"]
+        line += [*cells(rows), *cells(sums)]
+        line += [f"{int(table[:, -1].sum())}" for table in tables]
+        print("| " + " | ".join(line) + " |", flush=True)
     print(f"\n{time.process_time() - started:.0f} s of processor time")
 
 
