@@ -34,7 +34,7 @@ def tour(dataset: Dataset) -> Path:
     task, (target,) = str(dataset.task_column), dataset.target_names
     run("compare", table, "--task", task, "--target", target, "--quick",
         "--out", out, "--no-resume", "--force")  # fmt: skip
-    run("predict", out / "model" / "model.polytask", table, "--task", task,
+    run("predict", out / "model" / "model.polytask", table,
         "--out", out / "predictions.csv", "--force")  # fmt: skip
     return out
 

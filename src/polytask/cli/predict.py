@@ -83,7 +83,7 @@ def predict(
     if copied.unseen_tasks is not None:
         model.unseen_tasks = copied.unseen_tasks
     if copied.interval is not None:
-        predicted.require_intervals(model)
+        predicted.require_intervals(model, path)
     if source.too_large or cluster.dask:
         found = write_in_parts(model, source, copied, running, target, cluster.dask)
     else:

@@ -159,16 +159,14 @@ def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa
     return [(f"{model.tasks_[t]} {end}", v[:, t]) for t in known for end, v in ends.items()]
 
 
-def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator
+def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any estimator
     """Refuse a model without prediction intervals, naming what has them."""
     from sklearn.base import is_classifier
 
     if hasattr(model, "predict_interval"):
         return
-    kind = type(model).__name__
-    if is_classifier(model):
-        raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"kind": kind}))
-    raise IncompatibleError(LazyMessage("cli.refusal.no_interval", {"kind": kind}))
+    key = "interval_of_classes" if is_classifier(model) else "no_interval"
+    raise IncompatibleError(LazyMessage(f"cli.refusal.{key}", {"path": path}))
 
 
 def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import typer
 from typer.core import TyperCommand
 
-from polytask._checks import listed, nearest
+from polytask._checks import listed, nearest, suggested
 from polytask.exceptions import ParameterError
 from polytask.messages import LANGUAGES, LazyMessage, spoken
 
+# What other programs call the option that says where results are written.
+_WRITES = frozenset({"--report", "--output", "--save"})
 # typer shows the base of its usage errors through this class only.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -37,7 +39,10 @@ def _message(error: Any, context: Any) -> LazyMessage:  # noqa: ANN401 - of type
     parameters = {flag: each for each in context.command.params for flag in each.opts}
     if name is not None and name not in parameters:
         flags = [flag for flag in parameters if flag.startswith("--")]
-        return LazyMessage("usage.no_option", {"option": name, "hint": nearest(name, flags)})
+        hint = nearest(name, flags)
+        if name in _WRITES and "--out" in parameters:
+            hint = suggested(" ".join(filter(None, ("--out", parameters["--out"].metavar))))
+        return LazyMessage("usage.no_option", {"option": name, "hint": hint})
     if name is not None:
         needs = "no_value" if getattr(parameters[name], "is_flag", False) else "value_missing"
         return LazyMessage(f"usage.{needs}", {"option": name})

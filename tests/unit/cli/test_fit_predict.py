@@ -617,6 +617,7 @@ def test_a_model_without_intervals_says_which_has_them(run, plain):
     assert run("fit", "a.csv", *words).status == 0
     done = run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv")
     assert done.status == 2
+    assert "The model in m.polytask has no prediction intervals" in done.err
     assert "polytask fit --model learned-prior" in done.err
 
 

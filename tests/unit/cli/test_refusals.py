@@ -133,6 +133,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--weight", "x"), "Weight 'x' of a.csv must be a finite number"),
         (("a.csv", *FIT, "--folds", "1"), "--folds must be an integer >= 2; got "),
         (("a.csv", *FIT, "--tsak", "g"), "There is no option --tsak. Did you mean '--task'?"),
+        (("a.csv", *FIT, "--output", "m"), "There is no option --output. Did you mean '--out "),
         (("a.csv", "b.csv", *FIT), "must stand in quotes"),
         (("a.csv", *FIT, "--out", "none/m.polytask"), "there is no folder"),
         (("a.csv", *FIT, "--out", "a.csv", "--force"), "a file that is read"),

@@ -82,6 +82,11 @@ def test_what_ended_a_fit_is_kept_as_json_and_said_in_each_language():
             "There is no option --quite. Did you mean '--quiet'?",
             "没有选项 --quite。是否指 '--quiet'？",
         ),
+        (
+            ("compare", "a.csv", "--report", "x"),
+            "There is no option --report. Did you mean '--out DIR'?",
+            "没有选项 --report。是否指 '--out DIR'？",
+        ),
         (("tune", "a.csv", "--prune=1"), "--prune takes no value.", "--prune 不带值。"),
         (("adapt",), "MODEL is missing.", "缺少 MODEL。"),
         (
