@@ -35,11 +35,11 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "sparsity", "parameter_importance", "learning", "ablation"}
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
-        | {"doubts"}
+        | {"doubts", "far_cells", "split_gains"}
     ),
     "Coefficients": frozenset({"model"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
-    "ModelRow": frozenset({"left_out", "behind", "said"}),
+    "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),
 }
 # Fields of files of 0.1 that have another name now.
 _RENAMED: Mapping[str, Mapping[str, str]] = {

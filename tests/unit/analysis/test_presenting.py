@@ -70,7 +70,7 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert chinese[:3] == [
         "结论：联合学习各任务：每个任务一个模型，并相互借鉴",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，并相互借鉴。",
-        "其 R2 为 0.412，最好的分开模型（每个任务一个，各自学习）“separate”为 0.301，"
+        "R2 为 0.412，最好的分开模型（每个任务一个，各自学习）“separate”为 0.301，"
         "相差 +0.111（95% 区间 0.092 至 0.130）。"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]

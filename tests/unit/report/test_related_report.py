@@ -197,3 +197,8 @@ def test_json_of_a_comparison_keeps_it_and_older_files_can_be_read():
     for row in content["models"]:
         del row["behind"]
     assert Comparison.from_json(json.dumps(content)).models[1].behind is None
+    for row in content["models"]:
+        del row["target_errors"]
+    del content["split_gains"], content["far_cells"]
+    read = Comparison.from_json(json.dumps(content))
+    assert (read.split_gains, read.far_cells, read.models[0].target_errors) == ((), False, ())
