@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -200,7 +199,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     setup = result.setup
     better = row.score.mean - best.score.mean
     lead = better if setup.greater_is_better else -better
-    places = 3 if max(abs(row.score.mean), abs(best.score.mean)) < 10 else 1
+    places = _score_places(row, best)
     fields: dict[str, str | int] = {
         "kind": say(f"best.{best.kind}"),
         "other": say.quoted(best.name),
@@ -213,9 +212,9 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
         "picked": best.picked,
         "all": setup.n_splits,
     }
-    same = round(better, places) == 0
-    said = say("benefit.same" if same else "benefit", fields)
-    if lead >= 0 or round(lead, places) == 0:
+    level = _are_level(row, best)
+    said = say("benefit.same" if level else "benefit", fields)
+    if lead >= 0 or level:
         return said
     settled = result.verdict == "no practical difference" or (
         best.kind == "shared" and result.verdict in ("pool", "separate")
@@ -227,6 +226,15 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
         ahead = best.behind is not None and best.behind.below
         why = "luck" if ahead else "chance"
     return say.joined([said, say(f"benefit.{why}", fields)])
+
+
+def _score_places(row: ModelRow, best: ModelRow) -> int:
+    return 3 if max(abs(row.score.mean), abs(best.score.mean)) < 10 else 1
+
+
+def _are_level(row: ModelRow, best: ModelRow) -> bool:
+    """Whether two scores are the same as they are shown."""
+    return round(row.score.mean - best.score.mean, _score_places(row, best)) == 0
 
 
 def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: Translator) -> str:
@@ -277,8 +285,8 @@ def certainty(result: Findings, say: Translator) -> str:
     fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
     swapped = say("sure.swapped", fields) if n else ""
     told = [result.gain, *([result.pooling_gain] if _better_plain(result, say) else [])]
-    shown = rivals(result)
-    anew = shown and any(_told_above(gain, shown) is None for gain in told)
+    other = any(_same_difference(gain, result) is None for gain in told)
+    anew = other and bool(rivals(result))
     said = say("sure", {"said": _certainty(result, say)})
     return say.joined([said, say("sure.anew") if anew else "", swapped])
 
@@ -321,9 +329,9 @@ def _late_mean(result: Findings) -> float | None:
     return late if late < result.margin else None
 
 
-def _told_above(gain: Interval, shown: Sequence[ModelRow]) -> ModelRow | None:
+def _same_difference(gain: Interval, result: Findings) -> ModelRow | None:
     """Return the model from which the recommended one differs by just that, in either sign."""
-    for row in shown:
+    for row in rivals(result):
         behind = (math.nan,) * 3 if row.behind is None else row.behind
         turned = [-value for value in (behind[0], behind[2], behind[1])]
         if any(np.allclose(gain, found, rtol=1e-9, atol=1e-12) for found in (behind, turned)):
@@ -333,10 +341,16 @@ def _told_above(gain: Interval, shown: Sequence[ModelRow]) -> ModelRow | None:
 
 def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
     """Return a difference, or where it stands above, so that no number is turned or repeated."""
-    row = _told_above(gain, rivals(result))
+    row = _told_above(gain, result)
     if row is None:
         return amount(gain, result.setup, say)
     return say("sure.above", {"other": say.quoted(row.name)})
+
+
+def _told_above(gain: Interval, result: Findings) -> ModelRow | None:
+    """Return the model beside which a difference is told with its numbers."""
+    row, best = _same_difference(gain, result), recommended(result)
+    return None if row is None or best is None or _are_level(best, row) else row
 
 
 def _swapped(result: Findings) -> int:
@@ -370,7 +384,7 @@ def _certainty(result: Findings, say: Translator) -> str:
         return say("sure.few_tasks", fields | {"n": setup.n_tasks})
     if said == "share":
         return say("sure.share_small" if gain.low < margin else "sure.share", fields)
-    above = ".above" if _told_above(gain, rivals(result)) else ""
+    above = ".above" if _told_above(gain, result) else ""
     if said == "no practical difference":
         if max(-gain.low, gain.high) >= margin:
             # The rule asks for the shorter interval.
