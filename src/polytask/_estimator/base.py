@@ -32,8 +32,10 @@ from polytask._estimator.scoring import ConstantBaseline, LossTasks, ScoreSums, 
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
     Collected,
+    TaskColumns,
     as_table,
     check_task_column,
+    listed_columns,
     refuse_beside_statistics,
     refused_statistics,
     warn_of_key,
@@ -55,7 +57,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
     # A leaf class says how to fit encoded data and how to predict the rows of one task.
 
-    task_column: str | int | None
+    task_column: TaskColumns
     unseen_tasks: str
     _reading: ClassVar[Reading] = Reading()
     # Comparisons judge networks apart from linear models.
@@ -144,7 +146,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
         # Classes of others may lack the parameter.
         one_of(getattr(self, "date_features", False), "date_features", owner, (True, False))
-        check_task_column(self.task_column, owner)
+        check_task_column(self.task_column, owner, self._reading.groupings)
 
     def _keep_columns(self, read: Given) -> None:
         """Keep tasks, columns and features, and what `predict` must be given."""
@@ -168,6 +170,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             encoder=read.encoder,
             present=read.raw.present,
             dates=read.dates,
+            groupings=levels_of(read.raw),
         )
 
     def _fits_moments(self) -> bool:
@@ -203,12 +206,12 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         owner = type(self).__name__
         tables.refuse_lazy(X, "X", owner)
         X = as_table(X, self.task_column)
-        column = tables.name_at(X, self.task_column)
+        column = self._named_column(X)
         given: Any = X
         dates: DayFirst = {}
         if getattr(self, "date_features", False):
             roles = [*y] if isinstance(y, list | tuple) else [y if isinstance(y, str) else None]
-            roles += [column, task if isinstance(task, str) else None]
+            roles += [*listed_columns(column), task if isinstance(task, str) else None]
             X, dates = with_dates(X, [role for role in roles if isinstance(role, str)])
         raw = self._reading.training(X, y, task, sample_weight, column, owner)
         if task is None and column is None:
@@ -218,6 +221,14 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             dates = dates or dates_of_features(raw.feature_names)
         width, names = given_columns(given, raw, column, dates)
         return Given(data, raw, encoder, width, names, column, dates)
+
+    def _named_column(self, X: Any) -> TaskColumns:  # noqa: ANN401 - what a user gives
+        """Return the task columns by the names that a table has for them."""
+        given: Any = self.task_column
+        if isinstance(given, list | tuple):
+            columns: list[Any] = [tables.name_at(X, column) for column in given]
+            return tuple(columns)
+        return tables.name_at(X, given)
 
     def predict(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides
         """Predict.
@@ -478,26 +489,35 @@ class Given:
     encoder: TableEncoder | None
     width: int
     names: tuple[str, ...] | None
-    column: str | int | None
+    column: TaskColumns
     dates: DayFirst
+
+
+def levels_of(data: TaskData) -> tuple[tuple[Hashable, LabelIndex], ...]:
+    """Return name and levels of each of several groupings."""
+    held = data.groupings
+    if held is None:
+        return ()
+    return tuple(zip(held.names, map(LabelIndex, held.labels), strict=True))
 
 
 def given_columns(
     X: Any,  # noqa: ANN401
     raw: TaskData,
-    task_column: str | int | None,
+    task_column: TaskColumns,
     dates: DayFirst,
 ) -> tuple[int, tuple[str, ...] | None]:
     """Return number and names of the columns that `predict` will be given."""
+    columns = listed_columns(task_column)
     names = raw.feature_names
     given = tables.feature_names(X) if tables.is_table(X) else None
     if names is not None and given is not None:
         # Features that were made of dates stand for these, unless they were given.
         names = names_before(names, {n: day for n, day in dates.items() if n in given})
-        used = {*names, task_column}
+        used = {*names, *columns}
         names = tuple(name for name in given if name in used)
-    elif names is not None and task_column is not None:
-        names = (*names, str(task_column))
+    elif names is not None:
+        names = (*names, *map(str, columns))
     if names is not None:
         return len(names), names
-    return raw.n_features + (task_column is not None), None
+    return raw.n_features + len(columns), None

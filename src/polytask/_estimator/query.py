@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask._estimator.dates import DayFirst
 from polytask._estimator.training import (
-    TaskColumn,
+    TaskColumns,
     check_names,
     encode,
     is_task_mapping,
+    listed_columns,
     refuse_extra,
 )
 from polytask._registry import State, fields_of, saveable
@@ -38,11 +39,13 @@ class InputSchema:
     form: Form
     n_features: int
     names: tuple[str, ...] | None
-    task_column: TaskColumn
+    task_column: TaskColumns
     encoder: TableEncoder | None
     present: NDArray[np.bool_] | None = None
     # Columns of dates that became features.
     dates: DayFirst = field(default_factory=dict)
+    # Name and levels of each of several groupings, that of the tasks first.
+    groupings: tuple[tuple[Hashable, LabelIndex], ...] = ()
 
     def to_state(self) -> State:
         """Return the fields by name, the form as its value."""
@@ -249,7 +252,7 @@ def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
             raise DataError(LazyMessage("estimator.refusal.fitted_on_table", fields))
         return encode(_with_lacking(schema, data), schema.encoder)
     _refuse_width(
-        data.n_features, schema.n_features - (schema.task_column is not None), schema.owner
+        data.n_features, schema.n_features - len(listed_columns(schema.task_column)), schema.owner
     )
     if tables.is_table(data.X):
         return data.with_X(_table_to_array(data.X, schema.owner), data.feature_names)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from polytask._checks import got_shape, nearest, sentence
 from polytask._estimator.query import InputSchema, Query, check_columns, read_query
 from polytask._estimator.training import (
-    TaskColumn,
     encode_training,
     is_task_mapping,
     is_wide,
@@ -99,10 +98,12 @@ class Reading:
     """How an estimator reads what it is given: arrays are complete, gaps of tables are filled."""
 
     # Of X, y, task, sample_weight, the task column and the owner: rows to fit, not encoded yet.
-    training: Callable[[Any, Any, Any, object, TaskColumn, str], TaskData] = training_data
+    training: Callable[[Any, Any, Any, object, Any, str], TaskData] = training_data
     # Of such rows: the same as numbers, and the encoder, None for arrays.
     encoded: Callable[[TaskData], tuple[TaskData, TableEncoder | None]] = encode_training
     # Of X, task and what to do with unseen tasks: rows to predict.
     query: Callable[[InputSchema, Any, Any, str], Query] = read_query
     # Of X, y, task and sample_weight: rows to score, not encoded.
     scored: Callable[[InputSchema, Any, Any, Any, object], TaskData] = scored_data
+    # Whether rows may belong to levels of several groupings.
+    groupings: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -19,6 +19,8 @@ from polytask.exceptions import DataError, DataWarning, IncompatibleError, Param
 from polytask.messages import LazyMessage
 
 TaskColumn = str | int | None
+# Several columns are those of several groupings.
+TaskColumns = TaskColumn | Sequence[str | int]
 
 
 @runtime_checkable
@@ -78,6 +80,29 @@ class Collected(Protocol):
 _CELLS = (str, numbers.Real, np.bool_, type(None))
 
 
+def listed_columns(column: TaskColumns) -> tuple[str | int, ...]:
+    """Return the columns that hold task labels, none, one or those of several groupings."""
+    if column is None or isinstance(column, str | int | np.integer):
+        return () if column is None else (column,)
+    return tuple(column)
+
+
+def is_grouped(task: object) -> bool:
+    """Say whether labels or names of columns are those of several groupings."""
+    if isinstance(task, np.ndarray):
+        return task.ndim == 2
+    return tables.is_table(task)
+
+
+def refuse_groupings(task: object, column: object, owner: str) -> None:
+    """Refuse several groupings where rows can belong to tasks only."""
+    if is_grouped(task) or isinstance(column, list | tuple):
+        name = "task" if is_grouped(task) else "task_column"
+        raise IncompatibleError(
+            LazyMessage("estimator.refusal.groupings", {"owner": owner, "parameter": name})
+        )
+
+
 def refused_statistics(owner: str) -> IncompatibleError:
     """Return what to raise where rows are needed and statistics came."""
     return IncompatibleError(LazyMessage("estimator.refusal.statistics", {"owner": owner}))
@@ -102,16 +127,18 @@ def refuse_other_features(
 
 
 def training_data(
-    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumn, owner: str
+    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumns, owner: str
 ) -> TaskData:
     """Read the three data forms. Shapes: y (n,), task (n,), sample_weight (n,)."""
     if isinstance(X, Collected):
         raise refused_statistics(owner)
+    refuse_groupings(task, task_column, owner)
     for name, value in {"X": X, "y": y, "task": task, "sample_weight": sample_weight}.items():
         # Before anything asks for their values, which would bring all rows here.
         tables.refuse_lazy(value, name, owner)
     if isinstance(X, TaskData):
         refuse_extra(owner, "task_data", y=y, task=task, sample_weight=sample_weight)
+        refuse_groupings(None if X.groupings is None else X.groupings.codes, None, owner)
         data = X
     elif is_task_mapping(X):
         refuse_extra(owner, "task_mapping", y=y, task=task)
@@ -123,15 +150,16 @@ def training_data(
     return _without_weightless(data, owner)
 
 
-def as_table(X: Any, column: TaskColumn) -> Any:  # noqa: ANN401 - what a user gives
+def as_table(X: Any, column: TaskColumns) -> Any:  # noqa: ANN401 - what a user gives
     """Turn an array of objects that holds text beside its task column into a table."""
     # As tools of scikit-learn give it that make arrays of tables: BaggingRegressor, SHAP.
     if not isinstance(X, np.ndarray) or X.dtype != object or X.ndim != 2:
         return X
-    if isinstance(column, str):
+    columns: Any = listed_columns(column)
+    if any(isinstance(name, str) for name in columns):
         return X  # an array has no names: refused where it is read
     try:
-        (X if column is None else np.delete(X, column, axis=1)).astype(float)
+        np.delete(X, columns, axis=1).astype(float)
     except (TypeError, ValueError, IndexError):
         kinds = set(map(type, X.ravel()))
         if str not in kinds or not all(issubclass(kind, _CELLS) for kind in kinds):
@@ -142,11 +170,19 @@ def as_table(X: Any, column: TaskColumn) -> Any:  # noqa: ANN401 - what a user g
     return X
 
 
-def check_task_column(column: object, owner: str) -> None:
-    """Raise ParameterError unless `column` can name a column."""
-    if column is None or isinstance(column, str):
-        return
-    if not isinstance(column, int | np.integer) or isinstance(column, bool):
+def check_task_column(column: object, owner: str, groupings: bool = False) -> None:
+    """Raise ParameterError unless `column` can name a column, or those of several groupings."""
+    if not groupings:
+        refuse_groupings(None, column, owner)
+    several = isinstance(column, list | tuple)
+    named = [column] if not isinstance(column, list | tuple) else column
+    fine = all(
+        isinstance(one, str | int | np.integer) and not isinstance(one, bool) for one in named
+    )
+    if several and (not fine or len(set(named)) < max(len(named), 2)):
+        allowed = LazyMessage("allowed.task_columns")
+        raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
+    if column is not None and not fine:
         allowed = LazyMessage("allowed.task_column")
         raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
 
@@ -157,7 +193,7 @@ def is_task_mapping(X: object) -> TypeGuard[Mapping[Hashable, Any]]:
 
 
 def _from_arrays(
-    X: object, y: object, task: object, sample_weight: object, column: TaskColumn, owner: str
+    X: object, y: object, task: object, sample_weight: object, column: TaskColumns, owner: str
 ) -> TaskData:
     if y is None:
         raise DataError(LazyMessage("estimator.refusal.no_y", {"owner": owner}))

@@ -216,6 +216,29 @@ class LabelIndex:
         return nearest(strangers[0], self.labels)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Groupings:
+    """The level of every row in each of several groupings; the first is that of the tasks.
+
+    Parameters
+    ----------
+    names : tuple
+        The names of the groupings: those of their columns, or positions.
+    labels : tuple of tuple
+        The levels of each.
+    codes : ndarray of shape (n, n_groupings), integers
+        The position of the row's level; -1 is an unknown one.
+    """
+
+    names: tuple[Hashable, ...]
+    labels: tuple[tuple[Hashable, ...], ...]
+    codes: NDArray[np.intp]
+
+    def rows(self, chosen: NDArray[np.intp] | slice) -> Groupings:
+        """Return those of some rows."""
+        return dataclasses.replace(self, codes=self.codes[chosen])
+
+
 def _codes(entries: Sequence[Hashable], distinct: Sequence[Hashable]) -> NDArray[np.intp]:
     positions = dict(zip(distinct, range(len(distinct)), strict=True))
     return np.fromiter(map(positions.__getitem__, entries), np.intp, len(entries))

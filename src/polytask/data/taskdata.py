@@ -20,6 +20,7 @@ from polytask.data.forms import (
     targets_fields,
     task_order,
 )
+from polytask.data.labels import Groupings
 from polytask.data.missing import missing_mask, surely_finite
 from polytask.data.outcomes import check_length
 from polytask.data.separate import separate_fields
@@ -77,6 +78,8 @@ class TaskData:
         The fold of every row, where rows stand for statistics that were collected with folds.
     parts : EncodedParts or None
         What reads the rows that these stand for, a part at a time.
+    groupings : Groupings or None
+        The levels of the rows where they belong to several groupings, in the long form.
     """
 
     X: Design
@@ -91,6 +94,7 @@ class TaskData:
     n_input: int | None = None
     fold: NDArray[np.intp] | None = None
     parts: EncodedParts | None = None
+    groupings: Groupings | None = None
 
     @classmethod
     def from_long(
@@ -264,6 +268,7 @@ class TaskData:
             sample_weight=None if self.sample_weight is None else self.sample_weight[run],
             order=self.order[run],
             fold=None if self.fold is None else self.fold[run],
+            groupings=None if self.groupings is None else self.groupings.rows(run),
         )
 
     def with_X(
@@ -328,7 +333,11 @@ class TaskData:
             return wider
         order = np.argsort(codes, kind="stable")
         held = {name: getattr(self, name) for name in ("y", "sample_weight", "order", "fold")}
-        taken = {name: value[order] for name, value in held.items() if value is not None}
+        taken: dict[str, Any] = {
+            name: value[order] for name, value in held.items() if value is not None
+        }
+        if self.groupings is not None:
+            taken["groupings"] = self.groupings.rows(order)
         return dataclasses.replace(wider, X=designs.take_rows(self.X, order), **taken)
 
     def with_y(self, y: NDArray[Any]) -> TaskData:

@@ -10,7 +10,7 @@ import dask.dataframe as dd
 
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
-from polytask._estimator.training import refused_statistics
+from polytask._estimator.training import refuse_groupings, refused_statistics
 from polytask.data import TableEncoder, tables
 from polytask.distributed.partitions import OWNER, Partitions, Pieces, with_columns
 from polytask.exceptions import DataError, IncompatibleError
@@ -163,13 +163,15 @@ def fit(
     owner = type(model).__name__
     if not isinstance(model, MultiTaskEstimator):
         raise refused_statistics(owner)
+    named: Any = model.task_column
+    refuse_groupings(task, named, OWNER)
     if not model._collects():
         return _fit_in_passes(model, X, y, task, sample_weight, fold, encoder, client)
     if fold is None and hasattr(model, "cv") and getattr(model, "criterion", None) is None:
         raise DataError(LazyMessage("distributed.refusal.no_fold", {"owner": owner}))
     found = collect(
         X, y, task, sample_weight=sample_weight, fold=fold,
-        task_column=model.task_column, encoder=encoder, client=client,
+        task_column=named, encoder=encoder, client=client,
     )  # fmt: skip
     model.fit(found)
     return model
@@ -189,7 +191,8 @@ def _fit_in_passes(
     if fold is not None:
         allowed = LazyMessage("allowed.none_without_search")
         raise DataError(sentence("fold", owner, allowed, LazyMessage("got.a_value")))
-    column: Any = tables.name_at(X._meta, model.task_column)
+    named: Any = model.task_column
+    column: Any = tables.name_at(X._meta, named)
     table, names = with_columns(X, {"y": y, "sample_weight": sample_weight})
     return fit_parts(
         model, Partitions((table,), client), names["y"], task_column=column,

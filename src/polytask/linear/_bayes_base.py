@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from polytask._checks import number, sentence
 from polytask._estimator import MultiTaskEstimator, Outcomes, Query, outputs
 from polytask._estimator.classes import ProbabilityMixin, keep_classes, probabilities
+from polytask._estimator.outputs import RowsFunction
+from polytask._estimator.training import TaskColumns
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.choose import Candidate
 from polytask.bayes.prior import Structure
@@ -90,7 +92,7 @@ default="auto"
     varying: Any = "all"
     mean_prior: str = "auto"
     standardize: bool = True
-    task_column: str | int | None = None
+    task_column: TaskColumns = None
     unseen_tasks: str = "shared"
     tol: float = 1e-6
     max_iter: int = 500
@@ -126,6 +128,10 @@ class IntervalMixin(MultiTaskEstimator, ABC):
     def _quantiles(self, p: float, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401
         """Return the quantile of a new target for every row of a task."""
 
+    def _quantiles_of_rows(self, p: float) -> RowsFunction:
+        """Return what gives the quantiles of rows of several tasks."""
+        return outputs.one_by_one(partial(self._quantiles, p))
+
     def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
         """Return an interval for the target of every row.
 
@@ -154,7 +160,7 @@ class IntervalMixin(MultiTaskEstimator, ABC):
             raise ParameterError(sentence("level", owner, allowed, repr(level)))
         query, n_tasks = self._read(X, task), len(self._schema.index.labels)
         lower, upper = (
-            outputs.predictions(query, n_tasks, outputs.one_by_one(partial(self._quantiles, p)))
+            outputs.predictions(query, n_tasks, self._quantiles_of_rows(p))
             for p in (0.5 - value / 2.0, 0.5 + value / 2.0)
         )
         return lower, upper
@@ -162,6 +168,8 @@ class IntervalMixin(MultiTaskEstimator, ABC):
 
 class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):
     """Base of those with a Laplace approximation: a leaf reads targets and learns priors."""
+
+    task_column: str | int | None
 
     @abstractmethod
     def _outcomes(self, data: TaskData) -> Outcomes:

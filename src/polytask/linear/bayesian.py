@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -23,7 +24,9 @@ from polytask._estimator.classes import (
     has_classes,
 )
 from polytask._estimator.documentation import documented
+from polytask._estimator.groupings import READING_GROUPINGS, refuse_grouped
 from polytask._estimator.outcomes import loss_object
+from polytask._estimator.scored import Reading
 from polytask._estimator.training import (
     Collected,
     refuse_beside_statistics,
@@ -32,11 +35,13 @@ from polytask._estimator.training import (
 from polytask._estimator.weights import label_weights
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
+from polytask.bayes.prior import Prior
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_base import IntervalMixin, LaplaceEstimator, LearnedPriorEstimator
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import fit_bayes, given_prior
+from polytask.linear._bayes_groupings import GroupedTasks, fit_groupings
 from polytask.linear._bayes_intervals import quantiles
 from polytask.linear._bayes_laplace_fit import (
     LaplaceFit,
@@ -72,6 +77,11 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
     alone. This is the linear mixed model; tasks are its groups. Counts, amounts and tasks of
     several kinds have :class:`BayesianMultiTaskModel`.
 
+    Rows may belong to a level of each of several groupings, crossed or nested, such as store and
+    product: ``task_column=["store", "product"]``, or a table or 2-D array as `task`. Coefficients
+    are then mu plus a deviation of each of the row's levels, every grouping with an Omega of its
+    own, and the first grouping is what ``tasks_`` and ``coef_`` are about.
+
     Parameters
     ----------
     mean_prior : {"auto", "flat", "gaussian"}, default="auto"
@@ -87,6 +97,12 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         had uncorrelated noise: as many as the residuals say. With gaps in y no more than 2000
         coefficients may vary, tasks times columns, and patterns of gaps times tasks squared
         are 20 million at most.
+    task_column : str, int, list of these, or None, default=None
+        The column of X that holds the task labels, or those of several groupings. With several
+        groupings `mean_prior` is "flat", `noise` "common", targets are scaled in common, and
+        there are at most 6000 effects beside those of the grouping with the most levels; "auto"
+        tries intercepts, one variance of all slopes, one of each, correlated ones for a few
+        columns, and the best of these without slopes in one grouping after the other.
     prior : BayesianMultiTaskRegressor, Prior or None, default=None
         A prior that is used instead of learning one: that of a fitted model, with its scaling,
         or a Prior for the scaled features and targets at hand. `structure`, `varying`,
@@ -103,8 +119,14 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         Posterior means of the coefficients in original units.
     columns_ : tuple of (task, None)
         The owner of each row of ``coef_``.
-    prior_ : Prior
-        mu, Omega and sigma^2, for scaled features (or coordinates of its `space`) and targets.
+    effects_ : dict of ndarray of shape (n_levels, 1 + n_features), or None
+        With several groupings, by name: posterior means of the deviations of every level in
+        original units, the intercept first. The levels of the first one are ``tasks_``.
+    levels_ : dict of ndarray of shape (n_levels,), or None
+        The levels of every grouping, by name.
+    prior_ : Prior, or dict of Prior
+        mu, Omega and sigma^2, for scaled features (or coordinates of its `space`) and targets;
+        of several groupings that of each, by name.
     noise_ : ndarray of shape (n_tasks,)
         Standard deviation of the noise of each task in original units.
     noise_covariance_ : ndarray of shape (n_tasks, n_tasks) or None
@@ -142,8 +164,15 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
     tol: float = 1e-4
 
     _not_converged: ClassVar[str] = "warn.likelihood"
+    _reading: ClassVar[Reading] = READING_GROUPINGS
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        if data.groupings is not None:
+            self._fit_groupings(data)
+            return
+        self._grouped: GroupedTasks | None = None
+        self.effects_: dict[Hashable, Array] | None = None
+        self.levels_: dict[Hashable, Labels] | None = None
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
         self._given_lines: tuple[AdaptedCoefficients, ...] = ()
         owner = type(self).__name__
@@ -156,6 +185,38 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         self._learned, self._densities = found.learned, found.densities
         structure = None if found.learned is None else found.learned.model.structure
         self._keep_search(structure, found.candidates, found.ended, self._linear)
+
+    def _fit_groupings(self, data: TaskData) -> None:
+        """Learn the prior of each of several groupings."""
+        self._given_lines, self._learned, self._densities = (), None, None
+        owner, settings = type(self).__name__, BayesSettings.of(self)
+        outcomes = regression(data, "squared", owner)
+        with blas_threads(self.n_jobs, owner, usual=1):
+            found = fit_groupings(data, outcomes, settings, self.prior, owner)
+        self._grouped = tasks = found.tasks
+        # What is for tasks of one grouping is refused.
+        if hasattr(self, "_tasks"):
+            del self._tasks
+        self._linear = tasks.linear()
+        self.coef_, self.intercept_ = self._linear.coef, self._linear.intercept
+        self.columns_ = tuple((label, None) for label in self._schema.index.labels)
+        self.task_weight_sums_ = tasks.counts
+        self.prior_: Prior | dict[Hashable, Prior] = tasks.priors()
+        noise = float(np.sqrt(tasks.noise)) * tasks.target_scale
+        self.noise_ = np.full(data.n_tasks, noise)
+        self.noise_covariance_: Array | None = None
+        self.feature_scale_, self.effects_ = tasks.scale, tasks.effects_by_name()
+        self.levels_ = {n: label_array(index.labels) for n, index in self._schema.groupings}
+        self._keep_search(found.structure, found.candidates, found.ended, self._linear)
+
+    @property
+    def _groups(self) -> GroupedTasks | None:
+        # A model of an earlier version knows of none.
+        return getattr(self, "_grouped", None)
+
+    def _linear_model(self) -> LinearTasks:
+        refuse_grouped(self, LazyMessage("what.one_grouping"))
+        return super()._linear_model()
 
     def _fits_moments(self) -> bool:
         return True
@@ -208,6 +269,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
             If `forget` is not in [0, 1).
         """
         kept = 1.0 - below_one(forget, "forget", f"{type(self).__name__}.partial_fit")
+        refuse_grouped(self, "partial_fit")
         if not hasattr(self, "_tasks"):
             return self.fit(X, y, task, sample_weight)
         known = self._tasks if kept == 1.0 else self._tasks.weighted(kept)
@@ -244,6 +306,11 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         )
         new, tasks, rows = updated(given, known, (data, None, None, None))
         return replace(schema, index=new.index, present=new.present), tasks, rows
+
+    def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> Labels:  # noqa: ANN401
+        if self._groups is not None:
+            return self._groups.predict(X)
+        return super()._predict_rows(X, tasks)
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         if task >= 0:
@@ -282,8 +349,23 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         mean = outputs.predictions(query, n_tasks, self._predict_rows)
         if not return_std:
             return mean
-        deviation = partial(deviations, self._tasks, self._given_lines)
-        return mean, outputs.predictions(query, n_tasks, outputs.one_by_one(deviation))
+        return mean, outputs.predictions(query, n_tasks, self._deviations)
+
+    def _deviations(self, X: Any, tasks: NDArray[np.intp]) -> Labels:  # noqa: ANN401
+        """Return the standard deviation of new targets of rows of several tasks."""
+        if self._groups is not None:
+            return self._groups.deviation(X)
+        return outputs.one_by_one(partial(deviations, self._tasks, self._given_lines))(X, tasks)
+
+    def _quantiles_of_rows(self, p: float) -> outputs.RowsFunction:
+        if self._groups is None:
+            return super()._quantiles_of_rows(p)
+
+        def quantiles_of(X: Any, tasks: NDArray[np.intp]) -> Labels:  # noqa: ANN401
+            spread = float(scipy.special.ndtri(p)) * self._deviations(X, tasks)
+            return np.asarray(self._predict_rows(X, tasks) + spread)
+
+        return quantiles_of
 
     def _quantiles(self, p: float, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         deviation = deviations(self._tasks, self._given_lines, X, task)
@@ -316,6 +398,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
             If the prior was given.
         """
         check_is_fitted(self)
+        refuse_grouped(self, "evidence")
         found = (self._tasks, self._learned, self._densities)
         with blas_threads(self.n_jobs, type(self).__name__, usual=1):
             return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)

@@ -269,6 +269,8 @@ def _labels_in(estimator: Any, X: Any) -> list[Hashable] | Labels | None:  # noq
     column = getattr(estimator, "task_column", None)
     if column is None:
         return None
+    if isinstance(column, list | tuple):
+        column = column[0]  # of several groupings the first is that of the tasks
     if tables.is_table(X):
         return tables.get_column(X, tables.name_at(X, column))
     labels: Labels = np.asarray(X)[:, column]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sklearn.base import is_classifier
 
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.training import refuse_groupings
 from polytask.data import TableEncoder
 from polytask.data.readers import Style
 from polytask.statistics.columns import Columns
@@ -117,6 +118,7 @@ def fit_parts(
     >>> model.solution_.status.ok
     True
     """
+    refuse_groupings(None, model.task_column, _OWNER)
     column = model.task_column if task_column is None else task_column
     name = None if column is None else str(column)
     if model._collects():

@@ -19,6 +19,7 @@ from polytask._estimator.training import (
     encode,
     encode_training,
     is_wide,
+    refuse_groupings,
     training_data,
 )
 from polytask._registry import State, saveable
@@ -417,6 +418,7 @@ def collect(
         If the data cannot be used, or tell of fewer rows than `minimum`; the message names row,
         column or task.
     """
+    refuse_groupings(task, task_column, _OWNER)
     X = as_table(X, task_column)
     column = tables.name_at(X, task_column)
     if encoder is not None and task is None and tables.is_table(X) and not is_wide(y):

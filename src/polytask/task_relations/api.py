@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.data_checks import data_warnings
+from polytask._estimator.groupings import refuse_grouped
 from polytask._estimator.problem import read_outcomes
 from polytask._estimator.training import (
     Collected,
@@ -184,6 +185,7 @@ class TaskCoefficients:
 def learned(model: Any) -> TaskCoefficients:  # noqa: ANN401 - any estimator
     """Read the coefficients of a fitted model."""
     check_is_fitted(model)
+    refuse_grouped(model, OWNER)
     if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
         raise IncompatibleError(
             LazyMessage("related.refusal.no_coefficients", {"kind": type(model).__name__})

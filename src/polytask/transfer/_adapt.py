@@ -9,6 +9,7 @@ from typing import Any
 
 from polytask._checks import one_of, sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.groupings import refuse_grouped
 from polytask._estimator.training import Collected, refuse_beside_statistics
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
@@ -131,6 +132,7 @@ def adapt(
     ['a', 'b', 'c', 'd']
     """
     one_of(domain, "domain", OWNER, DOMAINS)
+    refuse_grouped(model, OWNER)
     _refuse_unusable(model)
     _refuse_method(model, method, domain)
     if domain is None and source is not None:

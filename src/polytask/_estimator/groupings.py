@@ -1,0 +1,212 @@
+"""Reading rows that belong to one level of each of several groupings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import got_shape, sentence
+from polytask._estimator.query import InputSchema, Query, check_columns, read_query
+from polytask._estimator.scored import Reading, scored_data
+from polytask._estimator.training import (
+    TaskColumns,
+    is_grouped,
+    is_task_mapping,
+    listed_columns,
+    training_data,
+)
+from polytask.data import TaskData, tables
+from polytask.data.designs import without_column
+from polytask.data.labels import Groupings, factorize, warn_near_misses
+from polytask.data.outcomes import check_length
+from polytask.exceptions import DataError, IncompatibleError
+from polytask.messages import LazyMessage
+
+Labels = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroupedRows:
+    """Rows of features that know the level of each grouping, -1 for an unknown one."""
+
+    # Shapes: values (n, d), dense or sparse, codes (n, n_groupings).
+
+    values: Any
+    codes: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and features."""
+        return tuple(self.values.shape)
+
+    def __getitem__(self, rows: Any) -> GroupedRows:  # noqa: ANN401 - a slice, mask or numbers
+        """Return some of the rows."""
+        return GroupedRows(self.values[rows], self.codes[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Split:
+    """Features, and beside them the name and the labels of every grouping."""
+
+    X: Any
+    names: tuple[Hashable, ...]
+    labels: tuple[Labels, ...]
+
+    @classmethod
+    def of(cls, X: Any, task: Any, column: TaskColumns, owner: str) -> _Split:  # noqa: ANN401
+        """Take the groupings out of the columns of X, or from what was given beside it."""
+        if is_task_mapping(X) or isinstance(X, TaskData):
+            fields = {"owner": owner}
+            raise IncompatibleError(LazyMessage("estimator.refusal.groupings_form", fields))
+        columns = listed_columns(column)
+        if columns and task is not None:
+            fields = {"owner": owner, "column": repr(column)}
+            raise DataError(LazyMessage("estimator.refusal.task_twice", fields))
+        if columns:
+            found = cls._of_columns(X, columns, owner)
+        elif tables.is_table(task):
+            names = tables.column_names(task)
+            found = cls(X, names, tuple(tables.get_column(task, name) for name in names))
+        else:
+            found = cls(X, tuple(range(task.shape[1])), tuple(task.T))
+        if len(found.names) < 2:
+            got = got_shape((len(found.labels[0]) if found.labels else 0, len(found.names)))
+            allowed = LazyMessage("allowed.several_groupings")
+            raise DataError(sentence("task", owner, allowed, got))
+        return found
+
+    @classmethod
+    def _of_columns(cls, X: Any, columns: tuple[str | int, ...], owner: str) -> _Split:  # noqa: ANN401
+        if tables.is_table(X):
+            labels = tuple(tables.get_column(X, name) for name in columns)
+            return cls(tables.drop_columns(X, columns), columns, labels)
+        array = np.asarray(X)
+        if any(isinstance(name, str) for name in columns):
+            got = LazyMessage(
+                "got.name_without_names", {"given": repr(columns), "kind": type(X).__name__}
+            )
+            allowed = LazyMessage("allowed.array_unless_frame")
+            raise DataError(sentence("task_column", owner, allowed, got))
+        d = array.shape[1] if array.ndim == 2 else 0
+        places = [int(k) for k in columns]
+        for k in places:
+            if not -d <= k < d:
+                fields = {"task": k, "kind": type(X).__name__, "d": d}
+                got = LazyMessage("got.position_of", fields)
+                allowed = LazyMessage("allowed.array_position")
+                raise DataError(sentence("task_column", owner, allowed, got))
+        labels = tuple(array[:, k] for k in places)
+        for k in sorted({k % d for k in places}, reverse=True):
+            array = without_column(array, k)
+        return cls(array, columns, labels)
+
+
+def _training(
+    X: Any,  # noqa: ANN401
+    y: object,
+    task: Any,  # noqa: ANN401
+    sample_weight: object,
+    column: TaskColumns,
+    owner: str,
+) -> TaskData:
+    if not (is_grouped(task) or isinstance(column, list | tuple)):
+        assert column is None or isinstance(column, str | int)
+        return training_data(X, y, task, sample_weight, column, owner)
+    tables.refuse_lazy(X, "X", owner)
+    split = _Split.of(X, task, column, owner)
+    data = training_data(split.X, y, split.labels[0], sample_weight, None, owner)
+    levels, codes = [data.tasks], [data.row_tasks()]
+    for name, labels in zip(split.names[1:], split.labels[1:], strict=True):
+        found, own = factorize(labels, str(name), owner)
+        check_length(len(own), len(split.labels[0]), str(name), owner)
+        warn_near_misses(found, str(name))
+        levels.append(found)
+        codes.append(own[data.order])
+    groupings = Groupings(split.names, tuple(levels), np.column_stack(codes))
+    return dataclasses.replace(data, groupings=groupings)
+
+
+def _scored(
+    schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+) -> TaskData:
+    if not schema.groupings:
+        return scored_data(schema, X, y, task, sample_weight)
+    task = _in_order(schema, X, task)
+    check_columns(schema, X, task)
+    return _training(X, y, task, sample_weight, schema.task_column, schema.owner)
+
+
+def _query(schema: InputSchema, X: Any, task: Any, unseen: str) -> Query:  # noqa: ANN401
+    if not schema.groupings:
+        return read_query(schema, X, task, unseen)
+    task = _in_order(schema, X, task)
+    indexes = [index for _, index in schema.groupings]
+    if isinstance(X, TaskData):
+        assert X.groupings is not None
+        held = X.groupings
+        query = read_query(schema, X, None, unseen)
+        pairs = zip(indexes, held.labels, held.codes.T, held.names, strict=True)
+        codes = [
+            index.encode([labels[c] for c in own], unseen, str(name), schema.owner)
+            for index, labels, own, name in pairs
+        ]
+    else:
+        check_columns(schema, X, task)
+        split = _Split.of(X, task, schema.task_column, schema.owner)
+        query = read_query(_without_columns(schema), split.X, split.labels[0], unseen)
+        codes = [
+            index.encode(labels, unseen, str(name), schema.owner)[query.data.order]
+            for (name, index), labels in zip(schema.groupings, split.labels, strict=True)
+        ]
+    data = query.data
+    # A view of the rows that knows their levels: what predicts rows of a task sees those alone.
+    rows: Any = GroupedRows(data.X, np.column_stack(codes))
+    return dataclasses.replace(query, data=dataclasses.replace(data, X=rows))
+
+
+def _without_columns(schema: InputSchema) -> InputSchema:
+    """Return what is expected of the rows once their groupings were taken out."""
+    columns, names = listed_columns(schema.task_column), schema.names
+    if names is not None:
+        names = tuple(name for name in names if name not in columns)
+    n = schema.n_features - len(columns)
+    return dataclasses.replace(schema, task_column=None, n_features=n, names=names)
+
+
+def _in_order(schema: InputSchema, X: object, task: Any) -> Any:  # noqa: ANN401
+    """Return labels in the order of the groupings in fit; refuse those of other groupings."""
+    names = tuple(name for name, _ in schema.groupings)
+    if isinstance(X, TaskData):
+        given = () if X.groupings is None else X.groupings.names
+    elif schema.task_column is not None:
+        return task  # they are columns of X
+    elif tables.is_table(task):
+        given = tables.column_names(task)
+        if set(given) == set(names):
+            return tables.select(task, names)
+    elif isinstance(task, np.ndarray) and task.ndim == 2:
+        # Columns without names are those of fit, by position.
+        given = names if task.shape[1] == len(names) else tuple(range(task.shape[1]))
+    else:
+        given = ()
+    if given != names:
+        fields: dict[str, Any] = {"owner": schema.owner, "names": [*map(repr, names)]}
+        fields["got"] = [*map(repr, given)] if given else LazyMessage("got.nothing")
+        raise DataError(LazyMessage("estimator.refusal.which_levels", fields))
+    return task
+
+
+def refuse_grouped(model: Any, what: str | LazyMessage) -> None:  # noqa: ANN401 - any estimator
+    """Refuse what is for models of one grouping."""
+    schema = getattr(model, "_schema", None)
+    if schema is not None and schema.groupings:
+        names = [repr(name) for name, _ in schema.groupings]
+        fields = {"what": what, "owner": type(model).__name__, "names": names}
+        raise IncompatibleError(LazyMessage("linear.refusal.groupings", fields))
+
+
+READING_GROUPINGS = Reading(training=_training, query=_query, scored=_scored, groupings=True)

@@ -1,0 +1,323 @@
+"""Learn the prior of every one of several groupings by their common marginal likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from polytask._registry import saveable
+from polytask.bayes.blocks import Array
+from polytask.bayes.choose import Candidate, is_informed
+from polytask.bayes.crossed import CrossedSums, MixedEquations
+from polytask.bayes.prior import Diagonal, Full, NoVariation, Scalar, Structure
+from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise, relative_slope
+
+# Effects that are not eliminated are one dense matrix of at most so many columns.
+LARGEST_SYSTEM = 6000
+# The noise is never below this share of the mean square of the targets.
+_NOISE_FLOOR = 1e-10
+# Deviations that are a fifth as large as the noise are where a search begins.
+_FIRST_VARIANCE = 0.05
+# Directions of less curvature than this share of the largest one are stepped along as if of it.
+_LEAST_CURVATURE = 1e-8
+# Candidates are compared at this tolerance; what is chosen is then learned at the user's.
+_ROUGH = 1e-3
+# With more columns no correlations are tried.
+_FEW_COLUMNS = 6
+
+
+@saveable("bayes.structure.by_grouping")
+@dataclass(frozen=True)
+class ByGrouping(Structure):
+    """Independent covariances, one for each of several groupings, all of the same columns."""
+
+    structures: tuple[Structure, ...]
+
+    def each(self, params: Array, q: int) -> list[tuple[Structure, Array]]:
+        """Return every structure with its parameters; q is the sum over the groupings."""
+        own = q // len(self.structures)
+        ends = np.cumsum([structure.n_parameters(own) for structure in self.structures])
+        return list(zip(self.structures, np.split(params, ends[:-1]), strict=True))
+
+    def n_parameters(self, q: int) -> int:
+        """Return the sum over the groupings."""
+        own = q // len(self.structures)
+        return sum(structure.n_parameters(own) for structure in self.structures)
+
+    def start(self, second: Array) -> Array:
+        """Return the parameters nearest to the diagonal blocks."""
+        blocks = _diagonal_blocks(second, len(self.structures))
+        pairs = zip(self.structures, blocks, strict=True)
+        return np.concatenate([structure.start(block) for structure, block in pairs])
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return the factors as diagonal blocks."""
+        own = q // len(self.structures)
+        return np.asarray(
+            scipy.linalg.block_diag(*[s.factor(part, own) for s, part in self.each(params, q)])
+        )
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the parameters of every grouping."""
+        blocks = _diagonal_blocks(gradient, len(self.structures))
+        pairs = zip(self.each(params, q), blocks, strict=True)
+        return np.concatenate([s.pull_back(part, len(block), block) for (s, part), block in pairs])
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weights of the parameters of every grouping."""
+        pairs = zip(self.structures, np.split(weights, len(self.structures)), strict=True)
+        return np.concatenate([structure.curvature(own) for structure, own in pairs])
+
+    def log_prior(self, params: Array, q: int) -> tuple[float, Array]:
+        """Return the sum over the groupings."""
+        own = q // len(self.structures)
+        found = [structure.log_prior(part, own) for structure, part in self.each(params, q)]
+        return sum(value for value, _ in found), np.concatenate([slope for _, slope in found])
+
+    def price(self, q: int, n: float) -> float:
+        """Return the sum over the groupings."""
+        return sum(s.price(q // len(self.structures), n) for s in self.structures)
+
+
+def _diagonal_blocks(values: Array, n: int) -> list[Array]:
+    q = len(values) // n
+    return [values[g * q : (g + 1) * q, g * q : (g + 1) * q] for g in range(n)]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossedDetail:
+    """What the equations say at a point. Shapes: effects, scores (K,), beta (p,)."""
+
+    log_likelihood: float
+    noise: float
+    effects: Array
+    beta: Array
+    scores: Array
+    equations: MixedEquations
+
+
+class CrossedMarginal(Likelihood[CrossedDetail]):
+    """The marginal likelihood of rows of several groupings, with the noise profiled out."""
+
+    structure: ByGrouping
+
+    def __init__(self, sums: CrossedSums, structure: ByGrouping, restricted: bool) -> None:
+        self.sums, self.structure, self.restricted = sums, structure, restricted
+        self.q, self.n_rows = len(sums.levels) * sums.q, sums.count
+        seen = [sums.gram.diagonal()[part][:: sums.q] > 0 for part in sums.slices]
+        self.counts = [int(np.count_nonzero(own)) for own in seen]
+
+    @property
+    def active(self) -> int:
+        """One: slopes and weights are divided by the number of levels of their grouping."""
+        return 1
+
+    @property
+    def degrees(self) -> float:
+        """Rows, less the mean coefficients where these are integrated out."""
+        return self.n_rows - (len(self.sums.fixed) if self.restricted else 0)
+
+    def evaluate(self, params: Array) -> Evaluation[CrossedDetail]:
+        """Return the likelihood and its gradient."""
+        sums, q = self.sums, self.sums.q
+        each = self.structure.each(params, self.q)
+        equations = MixedEquations(sums, [s.covariance(own, q) for s, own in each])
+        effects, beta = equations.solve(sums.cross[:, None], sums.mean_cross[:, None])
+        effects, beta = effects[:, 0], beta[:, 0]
+        misfit = max(sums.square - float(sums.cross @ effects + sums.mean_cross @ beta), 0.0)
+        floor = _NOISE_FLOOR * sums.square + 1e-20 * sums.count
+        noise = (misfit + floor) / self.degrees
+        scores = sums.cross - sums.gram @ effects - sums.mixed @ beta
+        traces = equations.traces(self.restricted)
+        slopes = []
+        for part, trace in zip(sums.slices, traces, strict=True):
+            own = scores[part].reshape(-1, q)
+            slopes.append(0.5 * (trace - own.T @ own / noise))
+        log_determinant = equations.log_determinant
+        if self.restricted:
+            log_determinant += equations.mean_log_determinant
+        log_likelihood = -0.5 * (
+            self.degrees * (np.log(2.0 * np.pi * noise) + 1.0) + log_determinant
+        )
+        log_prior, prior_slope = self.structure.log_prior(params, self.q)
+        slope = np.asarray(scipy.linalg.block_diag(*slopes))
+        gradient = self.structure.pull_back(params, self.q, slope) - prior_slope
+        weights = [np.diagonal(t) / max(n, 1) for t, n in zip(traces, self.counts, strict=True)]
+        return Evaluation(
+            params=params.copy(),
+            value=-log_likelihood - log_prior,
+            gradient=gradient,
+            residual=self._residual(params, gradient),
+            slope=slope,
+            weights=np.maximum(np.concatenate(weights), 0.0),
+            detail=CrossedDetail(log_likelihood, noise, effects, beta, scores, equations),
+        )
+
+    def _residual(self, params: Array, gradient: Array) -> float:
+        """Return the largest derivative for a relative change of a parameter, per level."""
+        inner = inner_slope(params, gradient, self.bounds())
+        pairs = zip(
+            self.structure.each(params, self.q),
+            self.structure.each(inner, self.q),
+            self.counts,
+            strict=True,
+        )
+        found = [
+            np.abs(relative_slope(own, slope, len(own))).max(initial=0.0) / (2.0 * max(n, 1))
+            for (_, own), (_, slope), n in pairs
+        ]
+        return float(max(found))
+
+    def bounds(self) -> Array:
+        """Return lower and upper bounds: the only level of a grouping does not deviate."""
+        each = self.structure.each(np.zeros(self.structure.n_parameters(self.q)), self.q)
+        limit = [np.full(len(own), np.inf if n > 1 else 0.0) for (_, own), n in
+                 zip(each, self.counts, strict=True)]  # fmt: skip
+        return np.array([-np.concatenate(limit), np.concatenate(limit)])
+
+    def expected(self, at: Evaluation[CrossedDetail]) -> Array:
+        """Return the parameters after a Newton step with the average information."""
+        # Gilmour, Thompson and Cullis (1995). The noise is profiled out, and parameters are
+        # factors of covariances: their curvature is added.
+        free = np.flatnonzero(np.diff(self.bounds(), axis=0)[0] > 0)
+        if not len(free):
+            return at.params
+        bend = np.column_stack([
+            self.structure.pull_back(row, self.q, at.slope) for row in np.eye(len(at.params))
+        ])  # fmt: skip
+        H = (self._average_information(at) + 0.5 * (bend + bend.T))[np.ix_(free, free)]
+        values, vectors = np.linalg.eigh(H)
+        size = np.maximum(np.abs(values), _LEAST_CURVATURE * np.abs(values).max(initial=1e-300))
+        params = at.params.copy()
+        params[free] -= vectors @ ((vectors.T @ at.gradient[free]) / size)
+        return params
+
+    def _average_information(self, at: Evaluation[CrossedDetail]) -> Array:
+        """Return half of y' P dV P dV P y over the noise, for all pairs of parameters."""
+        sums, q, detail = self.sums, self.sums.q, at.detail
+        columns = []
+        pairs = zip(self.structure.each(at.params, self.q), sums.slices, strict=True)
+        for (structure, own), part in pairs:
+            scores, factor = detail.scores[part].reshape(-1, q), structure.factor(own, q)
+            for row in np.eye(len(own)):
+                change = structure.factor(row, q) @ factor.T
+                column = np.zeros(len(sums.cross))
+                column[part] = (scores @ (change + change.T)).ravel()
+                columns.append(column)
+        C = np.column_stack(columns)
+        random, fixed = np.asarray(sums.gram @ C), sums.mixed.T @ C
+        effects, beta = detail.equations.solve(random, fixed)
+        squares = C.T @ random - random.T @ effects - fixed.T @ beta
+        sums_of = C.T @ detail.scores
+        along = np.multiply.outer(sums_of, sums_of) / (detail.noise * self.degrees)
+        return np.asarray(0.5 * (squares - along) / detail.noise)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossedLearned:
+    """The maximum. Shapes: covariances (q, q) each, effects (K,), mean (p,)."""
+
+    sums: CrossedSums
+    structure: ByGrouping
+    params: Array
+    covariances: tuple[Array, ...]
+    noise: float
+    effects: Array
+    mean: Array
+    log_likelihood: float
+    value: float
+    residual: float
+    converged: bool
+    n_iter: int
+    seconds: float
+
+
+def learn_crossed(
+    sums: CrossedSums,
+    structure: ByGrouping,
+    *,
+    restricted: bool = True,
+    tol: float = 1e-4,
+    max_iter: int = 500,
+    start: Array | None = None,
+) -> CrossedLearned:
+    """Learn covariances of all groupings from a start, or from deviations that are small."""
+    marginal = CrossedMarginal(sums, structure, restricted)
+    if start is None:
+        first = np.tile(_FIRST_VARIANCE / sums.moments, len(sums.levels))
+        start = structure.start(np.diag(first))
+    found = maximise(marginal, start, tol, max_iter)
+    at, detail = found.at, found.at.detail
+    covariances = tuple(
+        detail.noise * own.covariance(part, sums.q)
+        for own, part in structure.each(at.params, marginal.q)
+    )
+    return CrossedLearned(
+        sums=sums,
+        structure=structure,
+        params=at.params,
+        covariances=covariances,
+        noise=detail.noise,
+        effects=detail.effects,
+        mean=detail.beta,
+        log_likelihood=detail.log_likelihood,
+        value=-at.value,
+        residual=at.residual,
+        converged=found.converged,
+        n_iter=found.n_iter,
+        seconds=found.seconds,
+    )
+
+
+def choose_crossed(
+    sums: CrossedSums, *, restricted: bool = True, tol: float = 1e-4, max_iter: int = 500
+) -> tuple[CrossedLearned, tuple[Candidate, ...]]:
+    """Learn the prior of the structure with the highest evidence less its price."""
+    # The same family for every grouping; then one after the other is tried without slopes.
+    learned: list[tuple[CrossedLearned, Candidate]] = []
+
+    def attempt(structures: Sequence[Structure]) -> float:
+        found = ByGrouping(tuple(structures))
+        plain = all(isinstance(own, NoVariation) for own in structures)
+        own = sums.of_columns(np.zeros(1, dtype=np.intp)) if plain else sums
+        result = learn_crossed(own, found, restricted=restricted, tol=_ROUGH, max_iter=max_iter)
+        size = len(sums.levels) * own.q
+        price = found.price(size, sums.count)
+        learned.append((
+            result,
+            Candidate(found, result.value, found.n_parameters(size), price, max(sums.levels)),
+        ))  # fmt: skip
+        return learned[-1][1].score
+
+    G = len(sums.levels)
+    attempt([NoVariation()] * G)
+    for family in _families(sums):
+        attempt([family] * G)
+    best = max(learned, key=lambda pair: pair[1].score)
+    for g in range(G if best[0].sums.q > 1 else 0):
+        structures = list(best[0].structure.structures)
+        structures[g] = NoVariation()
+        if attempt(structures) > best[1].score:
+            best = learned[-1]
+    chosen = learn_crossed(
+        best[0].sums, best[0].structure, restricted=restricted, tol=tol, max_iter=max_iter,
+        start=best[0].params,
+    )  # fmt: skip
+    return chosen, tuple(candidate for _, candidate in learned)
+
+
+def _families(sums: CrossedSums) -> list[Structure]:
+    """Return the structures with slopes that rows and levels are enough for."""
+    q, left = sums.q, sums.q * sum(sums.levels[g] for g in sums.others)
+    if q == 1 or left > LARGEST_SYSTEM:
+        return []
+    families: list[Structure] = [Scalar()]
+    families += [Diagonal()] * (q > 2) + [Full()] * (q <= _FEW_COLUMNS)
+
+    def informed(structure: Structure) -> bool:
+        return all(is_informed(structure, q, n, sums.count) for n in sums.levels)
+
+    return [family for family in families if informed(family)]
