@@ -253,6 +253,9 @@ def task_column_of(
     source: str,
 ) -> str | None:
     """Return the column of task labels, None if the model needs none."""
+    from polytask._estimator.groupings import refuse_grouped
+
+    refuse_grouped(model, LazyMessage("what.command_line"))
     known = model.task_column
     if is_targets(model):
         if given is not None:

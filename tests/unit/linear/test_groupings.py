@@ -306,7 +306,7 @@ def test_too_many_effects_are_refused_before_work():
     n = 14_000
     task = np.column_stack([np.arange(n) // 2, np.arange(n) % 7000])
     X = np.zeros((n, 1))
-    with pytest.raises(IncompatibleError, match=r"at most 6,000 .* got 7,000 .*0: 7000, 1: 7000"):
+    with pytest.raises(IncompatibleError, match=r"at most 6,000 .* got 7,000.*0: 7000, 1: 7000"):
         BayesianMultiTaskRegressor().fit(X, np.arange(n) % 3.0, task=task)
 
 
