@@ -272,4 +272,4 @@ def test_a_model_of_several_groupings_is_for_python(run, plain):
     for command in (("predict", "m.polytask", "t.csv", "--out", "p.csv"), adapting):
         done = run(*command)
         assert done.status == 2
-        assert "fitted on the groupings 'g' and 'h'. Use it from Python" in done.err
+        assert "fitted on the groupings 'g', 'h'. Use it from Python" in done.err
