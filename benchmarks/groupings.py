@@ -24,18 +24,23 @@ import scipy
 import polytask
 from polytask import BayesianMultiTaskRegressor
 from polytask.bayes import NoVariation
+from polytask.bayes.crossed_left import LARGEST_DENSE
 
 SCALES = [
     (1_000, (200, 50)),
     (10_000, (2_000, 500)),
-    (100_000, (2_000, 500)),
     (100_000, (20_000, 1_000)),
-    (100_000, (20_000, 2_000)),
+    (100_000, (20_000, 2_500)),
     (100_000, (20_000, 5_000)),
-    (1_000_000, (20_000, 5_000)),
+    (100_000, (20_000, 10_000)),
+    (1_000_000, (200_000, 50_000)),
 ]
-SLOPES = [(10_000, (2_000, 500)), (100_000, (20_000, 500)), (100_000, (20_000, 1_000)),
-          (100_000, (20_000, 1_900))]  # fmt: skip
+SLOPES = [
+    (10_000, (2_000, 500)),
+    (100_000, (20_000, 1_000)),
+    (100_000, (20_000, 5_000)),
+    (1_000_000, (200_000, 50_000)),
+]
 
 
 @dataclass(frozen=True)
@@ -94,20 +99,26 @@ def scale(sizes: list[tuple[int, tuple[int, int]]], slopes: bool) -> None:
     """Print times, memory and what was found."""
     spreads = BOTH if slopes else INTERCEPTS
     print(f"\nTrue standard deviations {shown(spreads)}.\n")
-    print("| rows | levels | effects solved together | CPU s | evaluations | MB | found |")
+    print("| rows | levels | effects beside the first | CPU s | evaluations | MB | found |")
     print("|---|---|---|---|---|---|---|")
     points = []
     for n, levels in sizes:
         seconds, n_iter, deviations, ok, memory = apart(fitted, n, levels, slopes)
-        together = min(levels) * spreads.shape[1]
-        points.append((together, seconds))
+        beside = min(levels) * spreads.shape[1]
+        points.append((beside, seconds))
         print(
-            f"| {n:,} | {levels[0]:,} x {levels[1]:,} | {together:,} | {seconds:.1f} | {n_iter} | "
+            f"| {n:,} | {levels[0]:,} x {levels[1]:,} | {beside:,} | {seconds:.1f} | {n_iter} | "
             f"{memory:,.0f} | {shown(deviations)}{'' if ok else ' (not converged)'} |",
             flush=True,
         )
-    (a, s), (b, t) = sorted(points)[-3], sorted(points)[-1]
-    print(f"\nBetween {a:,} and {b:,} effects: exponent {np.log(t / s) / np.log(b / a):.1f}.")
+    both = [
+        [p for p in points if (p[0] <= LARGEST_DENSE) == dense][-2:] for dense in (True, False)
+    ]
+    for told, pair in zip(("dense", "conjugate gradients"), both, strict=True):
+        if len(pair) == 2:
+            (a, s), (b, t) = pair
+            growth = np.log(t / s) / np.log(b / a)
+            print(f"\n{told}: exponent {growth:.1f} between {a:,} and {b:,} effects.")
 
 
 def shown(deviations: np.ndarray | list) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polytask._registry import State, fields_of, saveable
 from polytask.bayes.blocks import Array
-from polytask.bayes.crossed_left import LeftParts, left_system
+from polytask.bayes.crossed_left import LeftParts, block_diagonal, left_system
 from polytask.bayes.normal import ridge_of
 
 Index = NDArray[np.intp]
@@ -178,12 +178,12 @@ class MixedEquations:
         root, q = self.roots[sums.first], sums.q
         lower = np.linalg.cholesky(root.T @ sums.blocks @ root + np.eye(q))
         self._inverse = np.linalg.inv(lower)
-        self._whitened = _block_diagonal(self._inverse @ root.T)
+        self._whitened = block_diagonal(self._inverse @ root.T)
         repeated = [np.broadcast_to(self.roots[g], (sums.levels[g], q, q)) for g in sums.others]
-        self._root = _block_diagonal(np.concatenate([np.zeros((0, q, q)), *repeated]))
+        self._root = block_diagonal(np.concatenate([np.zeros((0, q, q)), *repeated]))
         couplings = sp.csr_array(self._whitened @ sums.couplings @ self._root)
         own = sp.csr_array(self._root.T @ sums.gram[sums.rest][:, sums.rest] @ self._root)
-        turned = sp.csr_array(_block_diagonal(np.swapaxes(self._inverse, 1, 2)) @ couplings)
+        turned = sp.csr_array(block_diagonal(np.swapaxes(self._inverse, 1, 2)) @ couplings)
         levels = [sums.levels[g] for g in sums.others]
         self.left = left_system(LeftParts(own, couplings, turned, levels, q, sums.is_dense))
         self._couplings = couplings
@@ -249,9 +249,3 @@ class MixedEquations:
         fixed = scipy.linalg.solve_triangular(self._mean_lower, mean.T, lower=True)
         spread = self.left.forms(left) + np.sum(a**2, axis=1) + np.sum(fixed**2, axis=0)
         return np.asarray(np.maximum(spread, 0.0))
-
-
-def _block_diagonal(blocks: Array) -> sp.bsr_array:
-    """Return a sparse matrix with these blocks. Shapes: blocks (n, q, q)."""
-    n, q = blocks.shape[:2]
-    return sp.bsr_array((blocks, np.arange(n), np.arange(n + 1)), shape=(n * q, n * q))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,20 +10,29 @@ import numpy as np
 import scipy.linalg
 
 from polytask._registry import saveable
+from polytask.bayes import crossed_left
 from polytask.bayes.blocks import Array
 from polytask.bayes.choose import Candidate, is_informed
 from polytask.bayes.crossed import CrossedSums, MixedEquations
 from polytask.bayes.prior import Diagonal, Full, NoVariation, Scalar, Structure
-from polytask.bayes.search import Evaluation, Likelihood, inner_slope, maximise, relative_slope
+from polytask.bayes.search import (
+    Evaluation,
+    Found,
+    Likelihood,
+    inner_slope,
+    maximise,
+    relative_slope,
+)
 
-# Effects that are not eliminated are one dense matrix of at most so many columns.
-LARGEST_SYSTEM = 6000
 # The noise is never below this share of the mean square of the targets.
 _NOISE_FLOOR = 1e-10
 # Deviations that are a fifth as large as the noise are where a search begins.
 _FIRST_VARIANCE = 0.05
-# Directions of less curvature than this share of the largest one are stepped along as if of it.
-_LEAST_CURVATURE = 1e-8
+# No parameter is less informed than this share of the best one; and no step is longer than two
+# steps by the information alone.
+_LEAST_CURVATURE, _LEAST_BEND = 1e-10, 0.5
+# Where the gradient is estimated the search ends after so many evaluations.
+_NEWTON_STEPS, _HALVINGS = 40, 8
 # Candidates are compared at this tolerance; what is chosen is then learned at the user's.
 _ROUGH = 1e-3
 # With more columns no correlations are tried.
@@ -150,7 +160,7 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
             params=params.copy(),
             value=-log_likelihood - log_prior,
             gradient=gradient,
-            residual=self._residual(params, gradient),
+            residual=max(self._residual(params, gradient), equations.left.residual),
             slope=slope,
             weights=np.maximum(np.concatenate(weights), 0.0),
             detail=CrossedDetail(log_likelihood, noise, effects, beta, scores, equations),
@@ -171,6 +181,10 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
         ]
         return float(max(found))
 
+    def error_of(self, at: Evaluation[CrossedDetail]) -> float:
+        """Return the standard error of the value, zero where it is exact."""
+        return 0.5 * at.detail.equations.left.error
+
     def bounds(self) -> Array:
         """Return lower and upper bounds: the only level of a grouping does not deviate."""
         each = self.structure.each(np.zeros(self.structure.n_parameters(self.q)), self.q)
@@ -180,19 +194,24 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
 
     def expected(self, at: Evaluation[CrossedDetail]) -> Array:
         """Return the parameters after a Newton step with the average information."""
-        # Gilmour, Thompson and Cullis (1995). The noise is profiled out, and parameters are
-        # factors of covariances: their curvature is added.
+        # Gilmour, Thompson and Cullis (1995). Parameters are factors of covariances, which bends
+        # the likelihood too: by no more than doubles a step.
         free = np.flatnonzero(np.diff(self.bounds(), axis=0)[0] > 0)
         if not len(free):
             return at.params
-        bend = np.column_stack([
-            self.structure.pull_back(row, self.q, at.slope) for row in np.eye(len(at.params))
-        ])  # fmt: skip
-        H = (self._average_information(at) + 0.5 * (bend + bend.T))[np.ix_(free, free)]
-        values, vectors = np.linalg.eigh(H)
-        size = np.maximum(np.abs(values), _LEAST_CURVATURE * np.abs(values).max(initial=1e-300))
+        bend = np.column_stack(
+            [self.structure.pull_back(row, self.q, at.slope) for row in np.eye(len(at.params))]
+        )[np.ix_(free, free)]
+        information = self._average_information(at)[np.ix_(free, free)]
+        least = _LEAST_CURVATURE * max(float(np.diagonal(information).max()), 1e-300)
+        lower = np.linalg.cholesky(information + least * np.eye(len(free)))
+        half = scipy.linalg.solve_triangular(lower, 0.5 * (bend + bend.T), lower=True)
+        turned = scipy.linalg.solve_triangular(lower, half.T, lower=True)
+        values, vectors = np.linalg.eigh(turned + np.eye(len(free)))
+        slope = scipy.linalg.solve_triangular(lower, at.gradient[free], lower=True)
+        step = vectors @ ((vectors.T @ slope) / np.maximum(values, _LEAST_BEND))
         params = at.params.copy()
-        params[free] -= vectors @ ((vectors.T @ at.gradient[free]) / size)
+        params[free] -= scipy.linalg.solve_triangular(lower.T, step)
         return params
 
     def _average_information(self, at: Evaluation[CrossedDetail]) -> Array:
@@ -229,6 +248,7 @@ class CrossedLearned:
     mean: Array
     log_likelihood: float
     value: float
+    error: float
     residual: float
     converged: bool
     n_iter: int
@@ -249,7 +269,8 @@ def learn_crossed(
     if start is None:
         first = np.tile(_FIRST_VARIANCE / sums.moments, len(sums.levels))
         start = structure.start(np.diag(first))
-    found = maximise(marginal, start, tol, max_iter)
+    iterative = sums.q * sum(sums.levels[g] for g in sums.others) > crossed_left.LARGEST_DENSE
+    found = (_newton if iterative else maximise)(marginal, start, tol, max_iter)
     at, detail = found.at, found.at.detail
     covariances = tuple(
         detail.noise * own.covariance(part, sums.q)
@@ -265,11 +286,29 @@ def learn_crossed(
         mean=detail.beta,
         log_likelihood=detail.log_likelihood,
         value=-at.value,
+        error=marginal.error_of(at),
         residual=at.residual,
         converged=found.converged,
         n_iter=found.n_iter,
         seconds=found.seconds,
     )
+
+
+def _newton(
+    marginal: CrossedMarginal, start: Array, tol: float, max_iter: int
+) -> Found[CrossedDetail]:
+    """Look for a zero of a gradient that was estimated, which is not that of the values."""
+    started = time.perf_counter()
+    at, n_iter = marginal.evaluate(np.clip(start, *marginal.bounds())), 1
+    while at.residual > tol and n_iter < min(max_iter, _NEWTON_STEPS):
+        step, further = marginal.expected(at) - at.params, None
+        for _ in range(_HALVINGS):
+            further, n_iter = marginal.evaluate(at.params + step), n_iter + 1
+            if further.value <= at.value + marginal.error_of(at):
+                break
+            step *= 0.5
+        at = at if further is None else further
+    return Found(at, at.residual <= tol, n_iter, time.perf_counter() - started)
 
 
 def choose_crossed(
@@ -312,7 +351,7 @@ def choose_crossed(
 def _families(sums: CrossedSums) -> list[Structure]:
     """Return the structures with slopes that rows and levels are enough for."""
     q, left = sums.q, sums.q * sum(sums.levels[g] for g in sums.others)
-    if q == 1 or left > LARGEST_SYSTEM:
+    if q == 1 or left > crossed_left.LARGEST_DENSE:
         return []
     families: list[Structure] = [Scalar()]
     families += [Diagonal()] * (q > 2) + [Full()] * (q <= _FEW_COLUMNS)

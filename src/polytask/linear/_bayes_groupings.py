@@ -24,7 +24,6 @@ from polytask._registry import saveable
 from polytask.bayes.choose import Candidate
 from polytask.bayes.crossed import CrossedSums, MixedEquations
 from polytask.bayes.crossed_prior import (
-    LARGEST_SYSTEM,
     ByGrouping,
     CrossedLearned,
     choose_crossed,
@@ -32,7 +31,7 @@ from polytask.bayes.crossed_prior import (
 )
 from polytask.bayes.prior import NoVariation, Prior
 from polytask.data import TaskData
-from polytask.exceptions import DataError, IncompatibleError
+from polytask.exceptions import DataError
 from polytask.linear._bayes_rows import ScaledRows
 from polytask.linear._bayes_shared import BayesSettings, Ended, varying_columns
 from polytask.linear.heavy_weights import weights_within_reach
@@ -161,6 +160,7 @@ class GroupedFit:
     structure: ByGrouping
     candidates: tuple[Candidate, ...]
     ended: Ended
+    error: float
 
 
 def fit_groupings(
@@ -181,7 +181,6 @@ def fit_groupings(
     if isinstance(fixed, NoVariation):
         varying = varying[:1]
     levels = tuple(map(len, held.labels))
-    _refuse_large(held.names, levels, 1 if fixed is None else len(varying), owner)
     with weights_within_reach(weight, owner):
         y = targets.apply(outcomes.y, data)
         rows = ScaledRows(data.X, features, None)
@@ -204,7 +203,7 @@ def fit_groupings(
     )
     value = _original_units(learned, tasks, settings.method == "reml")
     ended = Ended(value, learned.residual, learned.converged, learned.n_iter, learned.seconds)
-    return GroupedFit(tasks, learned.structure, candidates, ended)
+    return GroupedFit(tasks, learned.structure, candidates, ended, learned.error)
 
 
 def _learned(
@@ -243,15 +242,3 @@ def _refuse_few_rows(n_rows: float, n_features: int, owner: str) -> None:
         allowed = LazyMessage("allowed.rows_for_mean", {"n": n_features + 2})
         got = LazyMessage("got.rows", {"n": f"{n_rows:g}"})
         raise DataError(sentence("X", owner, allowed, got))
-
-
-def _refuse_large(
-    names: tuple[Hashable, ...], levels: tuple[int, ...], q: int, owner: str
-) -> None:
-    """Refuse groupings whose equations do not fit."""
-    left = q * (sum(levels) - max(levels))
-    if left > LARGEST_SYSTEM:
-        sizes = [f"{name}: {n}" for name, n in zip(names, levels, strict=True)]
-        fields = {"owner": owner, "most": f"{LARGEST_SYSTEM:,}", "n": f"{left:,}", "q": q}
-        fields |= {"sizes": sizes}
-        raise IncompatibleError(LazyMessage("linear.refusal.large_groupings", fields))

@@ -99,10 +99,11 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         are 20 million at most.
     task_column : str, int, list of these, or None, default=None
         The column of X that holds the task labels, or those of several groupings. With several
-        groupings `mean_prior` is "flat", `noise` "common", targets are scaled in common, and
-        there are at most 6000 effects beside those of the grouping with the most levels; "auto"
-        tries intercepts, one variance of all slopes, one of each, correlated ones for a few
-        columns, and the best of these without slopes in one grouping after the other.
+        groupings `mean_prior` is "flat", `noise` "common" and targets are scaled in common;
+        "auto" tries intercepts and, with up to 6000 effects beside those of the grouping with the
+        most levels, one variance of all slopes, one of each, correlated ones for a few columns,
+        and the best of these without slopes in one grouping after the other. With more effects
+        the log determinant is estimated by conjugate gradients with probes that stay the same.
     prior : BayesianMultiTaskRegressor, Prior or None, default=None
         A prior that is used instead of learning one: that of a fitted model, with its scaling,
         or a Prior for the scaled features and targets at hand. `structure`, `varying`,
@@ -133,6 +134,8 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         Covariance of the noise of one row in original units; None unless it is correlated.
     log_marginal_likelihood_ : float
         Of the targets in original units; restricted if `method` is. NaN for a given prior.
+    log_marginal_likelihood_error_ : float
+        Its standard error, with several groupings of many levels; 0 where it is exact.
     feature_scale_ : ndarray of shape (n_features,)
         What the features were divided by.
 
@@ -173,6 +176,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         self._grouped: GroupedTasks | None = None
         self.effects_: dict[Hashable, Array] | None = None
         self.levels_: dict[Hashable, Labels] | None = None
+        self.log_marginal_likelihood_error_ = 0.0
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
         self._given_lines: tuple[AdaptedCoefficients, ...] = ()
         owner = type(self).__name__
@@ -208,6 +212,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         self.feature_scale_, self.effects_ = tasks.scale, tasks.effects_by_name()
         self.levels_ = {n: label_array(index.labels) for n, index in self._schema.groupings}
         self._keep_search(found.structure, found.candidates, found.ended, self._linear)
+        self.log_marginal_likelihood_error_ = found.error
 
     @property
     def _groups(self) -> GroupedTasks | None:

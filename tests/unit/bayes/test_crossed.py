@@ -197,6 +197,61 @@ def test_sparse_and_dense_products_agree(dense):
     assert_allclose(at.gradient, other.gradient, rtol=1e-8, atol=1e-8)
 
 
+def both_ways(rows, monkeypatch):
+    """Return the likelihood at a point, solved densely and by conjugate gradients."""
+    exact = evaluated(rows, Full(), True)[2]
+    monkeypatch.setattr("polytask.bayes.crossed_left.LARGEST_DENSE", 0)
+    return exact, evaluated(rows, Full(), True)[2]
+
+
+def test_conjugate_gradients_solve_the_same_equations(monkeypatch):
+    rows = Rows((400, 150, 40), q=2, n=3000)
+    exact, found = both_ways(rows, monkeypatch)
+    assert_allclose(found.detail.effects, exact.detail.effects, atol=1e-7)
+    assert_allclose(found.detail.beta, exact.detail.beta, rtol=1e-7)
+    some = (rows.Z[:50], rows.varying, rows.codes[:50])
+    variances = [at.detail.equations.variances(*some) for at in (exact, found)]
+    assert_allclose(*variances, rtol=1e-7)
+    assert found.detail.equations.left.residual < 1e-8
+
+
+def test_estimated_determinants_are_within_their_standard_error(monkeypatch):
+    rows = Rows((400, 150, 40), q=2, n=3000)
+    exact, found = both_ways(rows, monkeypatch)
+    error = 0.5 * found.detail.equations.left.error
+    assert 0.0 < error < 1.0
+    assert abs(found.value - exact.value) < 4.0 * error
+    # Off by less than a hundredth of what information there is for a standard deviation.
+    assert_allclose(found.gradient, exact.gradient, atol=0.01 * np.abs(exact.gradient).max())
+    assert_allclose(found.weights, exact.weights, rtol=0.01)
+
+
+def test_variances_learned_by_conjugate_gradients(monkeypatch):
+    rows = Rows((300, 200, 100), q=2, n=4000, spread=0.6, weighted=False)
+    structure = ByGrouping((Diagonal(),) * 3)
+    exact = learn_crossed(rows.sums(), structure)
+    monkeypatch.setattr("polytask.bayes.crossed_left.LARGEST_DENSE", 0)
+    found = learn_crossed(rows.sums(), structure)
+    again = learn_crossed(rows.sums(), structure)
+    assert found.converged
+    assert found.n_iter < 15
+    deviations = [np.sqrt([np.diagonal(s) for s in one.covariances]) for one in (exact, found)]
+    # A tenth of the standard error that a hundred levels leave.
+    assert_allclose(*deviations, rtol=0.1 / np.sqrt(200))
+    assert abs(found.log_likelihood - exact.log_likelihood) < 4.0 * found.error
+    assert found.log_likelihood == again.log_likelihood
+    assert exact.error == 0.0
+
+
+def test_a_variance_of_zero_by_conjugate_gradients(monkeypatch):
+    rows = Rows((300, 200), q=1, n=4000, spread=np.array([[0.8], [0.0]]), weighted=False)
+    monkeypatch.setattr("polytask.bayes.crossed_left.LARGEST_DENSE", 0)
+    found = learn_crossed(rows.sums(), ByGrouping((NoVariation(),) * 2))
+    assert found.converged
+    assert found.covariances[1][0, 0] < 1e-4
+    assert_allclose(found.covariances[0][0, 0], 0.64, rtol=0.3)
+
+
 def test_sums_of_some_columns_and_their_state():
     rows = Rows((12, 5))
     sums = rows.sums()

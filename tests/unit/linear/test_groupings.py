@@ -302,12 +302,23 @@ def test_input_that_cannot_be_used(data, model):
             beside.predict(X, task=given)
 
 
-def test_too_many_effects_are_refused_before_work():
-    n = 14_000
-    task = np.column_stack([np.arange(n) // 2, np.arange(n) % 7000])
-    X = np.zeros((n, 1))
-    with pytest.raises(IncompatibleError, match=r"at most 6,000 .* got 7,000.*0: 7000, 1: 7000"):
-        BayesianMultiTaskRegressor().fit(X, np.arange(n) % 3.0, task=task)
+def test_many_levels_are_solved_by_conjugate_gradients(data, monkeypatch):
+    rows = data[[*FEATURES, *NAMES]]
+    exact = BayesianMultiTaskRegressor("scalar", task_column=NAMES).fit(rows, data["y"])
+    monkeypatch.setattr("polytask.bayes.crossed_left.LARGEST_DENSE", 0)
+    found = clone(exact).fit(rows, data["y"])
+    for one, two in zip(
+        found.predict(rows, return_std=True), exact.predict(rows, return_std=True), strict=True
+    ):
+        assert_allclose(one, two, rtol=0.01, atol=0.01)
+    assert exact.log_marginal_likelihood_error_ == 0.0
+    assert found.log_marginal_likelihood_error_ > 0.0
+    apart = found.log_marginal_likelihood_ - exact.log_marginal_likelihood_
+    assert abs(apart) < 4.0 * found.log_marginal_likelihood_error_
+    assert found.solution_.status.ok
+    # Then "auto" is intercepts alone.
+    alone = clone(exact).set_params(structure="auto").fit(rows, data["y"])
+    assert len(alone.evidence_) == 1
 
 
 @pytest.mark.slow
