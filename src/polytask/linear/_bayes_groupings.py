@@ -175,7 +175,10 @@ def fit_groupings(
     targets = unscaled_targets(data.n_tasks)
     if settings.scale_targets is not None:
         targets = TARGET_SCALES["common"](outcomes.y, weight, data, centre=True)
-    _refuse_few_rows(float(weight.sum()), data.n_features, owner)
+    if (total := float(weight.sum())) <= data.n_features + 1:
+        allowed = LazyMessage("allowed.rows_for_mean", {"n": data.n_features + 2})
+        got = LazyMessage("got.rows", {"n": f"{total:g}"})
+        raise DataError(sentence("X", owner, allowed, got))
     held, fixed = data.groupings, settings.fixed_structure
     varying = np.array(varying_columns(settings.varying, data, owner), dtype=np.intp)
     if isinstance(fixed, NoVariation):
@@ -235,10 +238,3 @@ def _refuse_settings(settings: BayesSettings, prior: object, owner: str) -> None
     one_of(settings.mean_prior, "mean_prior", owner, ("auto", "flat"), key)
     one_of(settings.scale_targets, "scale_targets", owner, ("auto", "common", None), key)
     one_of(prior, "prior", owner, (None,), key)
-
-
-def _refuse_few_rows(n_rows: float, n_features: int, owner: str) -> None:
-    if n_rows <= n_features + 1:
-        allowed = LazyMessage("allowed.rows_for_mean", {"n": n_features + 2})
-        got = LazyMessage("got.rows", {"n": f"{n_rows:g}"})
-        raise DataError(sentence("X", owner, allowed, got))
