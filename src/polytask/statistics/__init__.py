@@ -22,3 +22,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a public name
     if name not in _READERS:
         raise AttributeError(f"module 'polytask.statistics' has no attribute {name!r}")
     return getattr(importlib.import_module(f"polytask.statistics.{_READERS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
