@@ -97,10 +97,11 @@ def is_grouped(task: object) -> bool:
 def refuse_groupings(task: object, column: object, owner: str) -> None:
     """Refuse several groupings where rows can belong to tasks only."""
     if is_grouped(task) or isinstance(column, list | tuple):
-        name = "task" if is_grouped(task) else "task_column"
-        raise IncompatibleError(
-            LazyMessage("estimator.refusal.groupings", {"owner": owner, "parameter": name})
+        refusal, name = (
+            (DataError, "task") if is_grouped(task) else (ParameterError, "task_column")
         )
+        fields = {"owner": owner, "parameter": name}
+        raise refusal(LazyMessage("estimator.refusal.groupings", fields))
 
 
 def refused_statistics(owner: str) -> IncompatibleError:
@@ -172,18 +173,17 @@ def as_table(X: Any, column: TaskColumns) -> Any:  # noqa: ANN401 - what a user 
 
 def check_task_column(column: object, owner: str, groupings: bool = False) -> None:
     """Raise ParameterError unless `column` can name a column, or those of several groupings."""
-    if not groupings:
-        refuse_groupings(None, column, owner)
     several = isinstance(column, list | tuple)
-    named = [column] if not isinstance(column, list | tuple) else column
+    named = column if isinstance(column, list | tuple) else [column]
     fine = all(
         isinstance(one, str | int | np.integer) and not isinstance(one, bool) for one in named
     )
-    if several and (not fine or len(set(named)) < max(len(named), 2)):
-        allowed = LazyMessage("allowed.task_columns")
-        raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
+    if several:
+        fine = fine and len(set(named)) == len(named) >= 2
+    if fine and not groupings:
+        refuse_groupings(None, column, owner)
     if column is not None and not fine:
-        allowed = LazyMessage("allowed.task_column")
+        allowed = LazyMessage("allowed.task_columns" if groupings else "allowed.task_column")
         raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
 
 

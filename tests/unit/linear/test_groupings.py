@@ -239,7 +239,8 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
     ],
 )
 def test_everything_else_names_what_takes_several_groupings(data, refused):
-    with pytest.raises(IncompatibleError, match="BayesianMultiTaskRegressor takes rows that"):
+    words = "BayesianMultiTaskRegressor takes rows that belong to several groupings"
+    with pytest.raises((DataError, ParameterError), match=words):
         refused(data[FEATURES], data["y"], data[NAMES])
 
 
