@@ -184,7 +184,7 @@ class IterativeSystem(LeftSystem):
         """Return x' inverse x of every row."""
         found, step = np.empty(rows.shape[0]), max(_DENSE_ENTRIES // max(rows.shape[1], 1), 1)
         for start in range(0, len(found), step):
-            right: Array = (self._half @ rows[start : start + step].T).toarray()
+            right = np.asarray((self._half @ rows[start : start + step].T).toarray(), dtype=float)
             found[start : start + step] = np.sum(right * self._run(right).solution, axis=0)
         return found
 
