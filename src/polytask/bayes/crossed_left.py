@@ -160,7 +160,7 @@ class IterativeSystem(LeftSystem):
         self._own = sp.csr_array(half @ half.T + half @ parts.own @ half.T)
         self.residual = 0.0
         draws = np.random.default_rng(_SEED).integers(0, 2, (parts.size, _PROBES))
-        self._probes = 2.0 * draws - 1.0
+        self._probes: Array = np.where(draws > 0, 1.0, -1.0)
         run = self._run(self._probes)
         logs = run.log_forms()
         self._beyond = run.solution - self._probes
@@ -184,7 +184,7 @@ class IterativeSystem(LeftSystem):
         """Return x' inverse x of every row."""
         found, step = np.empty(rows.shape[0]), max(_DENSE_ENTRIES // max(rows.shape[1], 1), 1)
         for start in range(0, len(found), step):
-            right = np.asarray((self._half @ rows[start : start + step].T).toarray(), dtype=float)
+            right: Array = (self._half @ rows[start : start + step].T).toarray()
             found[start : start + step] = np.sum(right * self._run(right).solution, axis=0)
         return found
 
