@@ -19,20 +19,20 @@ from polytask._checks import one_of
 from polytask.data._csv_text import (
     HEAD,
     Head,
-    RawTable,
     head_of,
     name_of_nameless,
     ragged,
     read_options,
     refuse_open_quote,
 )
-from polytask.data._csv_types import SAMPLE, ColumnSurvey, DecimalMark, decimal_of
+from polytask.data._csv_types import ColumnSurvey, DecimalMark, decimal_of
 from polytask.data.readers import Style, rows_within
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
-# Bytes that are read at a time. A row is not longer.
-_BLOCK = 1 << 23
+# Bytes that are read at a time, at most, and at least where parts may take little memory: some
+# such blocks are in memory at once. A row is not longer.
+_BLOCK, _LEAST_BLOCK, _AT_ONCE = 1 << 23, 1 << 20, 4
 
 
 class Utf8:
@@ -41,8 +41,11 @@ class Utf8:
     # What pyarrow asks of a file.
     closed = False
 
-    def __init__(self, source: str, encoding: str | None, start: int = 0) -> None:
+    def __init__(
+        self, source: str, encoding: str | None, start: int = 0, block: int = _BLOCK
+    ) -> None:
         self.source, self.encoding, self.quotes, self._line = source, encoding, 0, 1
+        self._block = block
         self._held, self._chunks = b"", self._decoded(start)
 
     def read(self, size: int) -> bytes:
@@ -64,11 +67,11 @@ class Utf8:
         """Yield what follows the first characters."""
         try:
             with _opened(self.source) as file:
-                data = file.read(_BLOCK)
+                data = file.read(self._block)
                 decoder = self._decoder(data)
                 text = self._text(decoder, data, final=False).removeprefix("\ufeff")
                 yield text[start:].encode()
-                while data := file.read(_BLOCK):
+                while data := file.read(self._block):
                     yield self._text(decoder, data, final=False).encode()
                 self._text(decoder, b"", final=True)
         except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -145,19 +148,19 @@ class _TextFile:
             for j, name in enumerate(names)
         }
 
-    def words(self) -> Iterator[pa.Table]:
-        """Yield the rows as columns of text."""
-        stream = Utf8(self.source, self.encoding, self.head.start)
+    def words(self, block: int) -> Iterator[pa.Table]:
+        """Yield the rows as columns of text, read so many bytes at a time."""
+        stream = Utf8(self.source, self.encoding, self.head.start, block)
         n_rows, last, bad = 0, "", list[Any]()
         try:
-            options = read_options(self.head.separator, len(self.head.names), _BLOCK, bad)
+            options = read_options(self.head.separator, len(self.head.names), block, bad)
             for batch in arrow.open_csv(pa.PythonFile(stream, mode="r"), *options):
                 if batch.num_rows:
                     n_rows, last = n_rows + batch.num_rows, batch.column(-1)[-1].as_py()
                     yield pa.Table.from_batches([batch]).rename_columns(list(self.columns))
         except pa.ArrowInvalid as error:
             if "straddling" in str(error) and not bad:
-                fields = {"source": self.source, "n": str(n_rows), "size": str(_BLOCK >> 20)}
+                fields = {"source": self.source, "n": str(n_rows), "size": str(block >> 20)}
                 raise DataError(LazyMessage("read.refusal.long_row", fields)) from None
             raise ragged(bad, self.source, str(error), self.head.separator) from None
         finally:
@@ -205,7 +208,7 @@ class TextParts:
     def __call__(self) -> Iterator[tuple[str, pa.Table]]:
         """Read the files, so many rows at a time; yield them with the file."""
         for file in self._files:
-            for words in file.words():
+            for words in file.words(self._block):
                 columns = {}
                 for name, survey in self._surveys.items():
                     columns[name] = survey.read(words.column(name))
@@ -230,17 +233,20 @@ class TextParts:
         if self.style.decimal is not None:
             one_of(self.style.decimal, "decimal", "read_table", (".", ","))
             return DecimalMark(self.style.decimal, given=True), ()
-        raws = []
-        for file in self._files:
-            parts: list[pa.Table] = []
-            for words in file.words():
-                parts.append(words)
-                if sum(part.num_rows for part in parts) >= SAMPLE:
-                    break
-            found = pa.concat_tables(parts) if parts else pa.table({})
-            columns = dict(zip(found.column_names, found.columns, strict=True))
-            raws.append(RawTable(file.source, columns, None, file.head.separator))
-        return decimal_of(raws)
+        return decimal_of(
+            (
+                file.head.separator,
+                (
+                    dict(zip(words.column_names, words.columns, strict=True))
+                    for words in file.words(self._block)
+                ),
+            )
+            for file in self._files
+        )
+
+    @property
+    def _block(self) -> int:
+        return int(min(_BLOCK, max(_LEAST_BLOCK, self.part_bytes / _AT_ONCE)))
 
     @cached_property
     def _surveys(self) -> dict[str, ColumnSurvey]:
@@ -256,7 +262,7 @@ class TextParts:
                 if not file.head.names[int(place)].strip()
             }
             nameless.append(own)
-            for words in file.words():
+            for words in file.words(self._block):
                 for name, survey in surveys.items():
                     survey.add(words.column(name))
                     if name in own:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -286,24 +286,65 @@ def _text_notes(name: str, words: Column, decimal: DecimalMark) -> Notes:
     return () if hint is None else (hint,)
 
 
-def decimal_of(raws: Sequence[RawTable]) -> tuple[DecimalMark, Notes]:
+# The rows of a table as columns of text, a part at a time.
+Blocks = Iterable[Mapping[str, Column]]
+
+
+@dataclass
+class _WordMarks:
+    """Whether all words of a column are numbers, with which marks, and one with a comma."""
+
+    full_stops: bool = True
+    commas: bool = True
+    thousands: bool = True
+    known: bool = False
+    example: str = ""
+
+    def add(self, column: Column) -> None:
+        """Look at one more part."""
+        words = pc.utf8_trim_whitespace(column)
+        words = words.filter(pc.invert(pc.is_in(words, pa.array(["", *MISSING_MARKERS]))))
+        if not len(words):
+            return
+        self.known = True
+        self.full_stops = self.full_stops and _all(words, FLOAT)
+        self.commas = self.commas and _all(words, FLOAT.replace("[.]", "[,]"))
+        self.thousands = self.thousands and _all(words, THOUSANDS)
+        if self.commas and not self.example:
+            found = words.filter(pc.match_substring_regex(words, DECIMALS))
+            self.example = found[0].as_py() if len(found) else ""
+
+
+def _all(words: Column, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(words, pattern)).as_py())
+
+
+def _word_marks(blocks: Blocks) -> Iterable[_WordMarks]:
+    """Return what the first rows tell of every column with words."""
+    found: dict[str, _WordMarks] = {}
+    left = SAMPLE
+    for columns in blocks:
+        for name, column in columns.items():
+            found.setdefault(name, _WordMarks()).add(column.slice(0, left))
+        left -= max(map(len, columns.values()), default=0)
+        if left <= 0:
+            break
+    return [marks for marks in found.values() if marks.known]
+
+
+def decimal_of(tables: Iterable[tuple[str | None, Blocks]]) -> tuple[DecimalMark, Notes]:
     """Find the decimal mark: a comma if semicolons separate columns and numbers have commas."""
-    example, commas = "", FLOAT.replace("[.]", "[,]")
-    shown = False
-    for raw in raws:
-        for column in raw.columns.values():
-            words = pc.utf8_trim_whitespace(column.slice(0, SAMPLE))
-            words = words.filter(pc.invert(pc.is_in(words, pa.array(["", *MISSING_MARKERS]))))
-            fits = [pc.all(pc.match_substring_regex(words, p)).as_py() for p in (FLOAT, commas)]
-            if fits == [True, False]:
-                if pc.all(pc.match_substring_regex(words, THOUSANDS)).as_py():
+    example, shown = "", False
+    for separator, blocks in tables:
+        for marks in _word_marks(blocks):
+            if marks.full_stops and not marks.commas:
+                if marks.thousands:
                     continue
-                if raw.separator == ";":
+                if separator == ";":
                     return DecimalMark(".", shown=True), ()  # numbers with full stops
                 shown = True
-            elif fits == [False, True] and raw.separator == ";":
-                found = words.filter(pc.match_substring_regex(words, DECIMALS))
-                example = example or (found[0].as_py() if len(found) else "")
+            elif marks.commas and not marks.full_stops and separator == ";":
+                example = example or marks.example
     if not example:
         return DecimalMark(".", shown=shown), ()
     mark = DecimalMark(",", shown=True)
@@ -343,7 +384,9 @@ def type_columns(
     """Read the columns of text tables; a column of several tables means the same in all."""
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
-    mark, said = decimal_of(raws) if decimal is None else (DecimalMark(decimal, given=True), ())
+    mark, said = DecimalMark(decimal or ".", given=decimal is not None), Notes()
+    if decimal is None:
+        mark, said = decimal_of((raw.separator, [raw.columns]) for raw in raws)
     holders: dict[str, list[int]] = {}
     for k, raw in enumerate(raws):
         for name in raw.columns:

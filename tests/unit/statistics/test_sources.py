@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -456,3 +458,34 @@ def test_a_reader_that_takes_its_time_is_not_read_ahead_of(tmp_path: Path) -> No
     # The file has 32 MB, a group of rows 0.8.
     assert pa.total_allocated_bytes() - before < 8e6
     assert sum(part.num_rows for part in parts) == 3_900_000
+
+
+def test_a_wide_text_file_is_read_in_few_bytes_at_a_time(tmp_path: Path) -> None:
+    # 14 MB, of which 10,000 rows tell the decimal mark.
+    X = np.random.default_rng(0).uniform(size=(12_000, 150))
+    pd.DataFrame(X).to_csv(tmp_path / "wide.csv", index=False, float_format="%.5f")
+    program = """if True:
+        import sys
+        import pyarrow as pa
+        from polytask.data.file_parts import file_parts
+        parts = file_parts(sys.argv[1], 100_000, part_bytes=1e6)
+        n_rows = sum(part.num_rows for part in parts())
+        print(n_rows, pa.default_memory_pool().max_memory())
+    """
+    words = [sys.executable, "-c", program, str(tmp_path / "wide.csv")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    n_rows, most = map(int, done.stdout.split())
+    assert n_rows == len(X)
+    assert most < 16e6
+
+
+def test_the_decimal_mark_is_told_by_rows_of_many_blocks(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(csv_parts, "_BLOCK", 64)
+    lines = [*["1,234;2"] * 40, "1,2;2"]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b", *lines]), encoding="utf-8")
+    parts = list(file_parts(tmp_path / "t.csv", 7)())
+    assert parts[0].column("a")[0].as_py() == 1.234
+    lines[-1] = "1,x;2"
+    (tmp_path / "t.csv").write_text("\n".join(["a;b", *lines]), encoding="utf-8")
+    parts = list(file_parts(tmp_path / "t.csv", 7)())
+    assert parts[0].column("a")[0].as_py() == "1,234"
