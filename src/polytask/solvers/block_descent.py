@@ -456,7 +456,7 @@ class _Blocks(WorkingSets):
         self.quadratic = QuadraticTerms(ridge, coupling)
         self.kernel = penalty.row_kernel()
         self.memory = datafit.derived(_Memory)
-        self.ahead = 1.0
+        self.early: Array | None = None
         stiff = data.curvature > 0
         super().__init__(
             objective, np.where(stiff, data.curvature + self.quadratic.spectral_bound, 0.0)
@@ -474,7 +474,8 @@ class _Blocks(WorkingSets):
 
     def gap(self, iterate: Iterate) -> float | None:
         """Return the gap, in which rows at zero that do not move count for nothing."""
-        counted = iterate.violation > 0
+        # Rows that do not move under larger gradients do not move now either.
+        counted = (iterate.violation if self.early is None else self.early) > 0
         counted[iterate.used] = True
         return self.objective.gap(iterate.W, iterate.at, np.flatnonzero(counted))
 
@@ -485,16 +486,17 @@ class _Blocks(WorkingSets):
         W = self.objective.first(start)
         # Nothing can move a row without curvature.
         W[~(self.data.curvature > 0)] = 0.0
-        self.ahead = self.memory.ahead(self.objective.penalty.strength)
+        ahead = self.memory.ahead(self.objective.penalty.strength)
         last = self.memory.recall(W) if self.objective.smooth is None else None
-        return self.fitted(W, start.intercept) if last is None else self.judged(W, last)
+        first = self.fitted(W, start.intercept) if last is None else self.judged(W, last)
+        if ahead > 1.0:
+            self.early = self.violation(first, ahead)
+        return first
 
     def scores(self, now: Iterate) -> Array:
         """Return how far rows move; at the start of a problem along a path, how far they will."""
-        ahead, self.ahead = self.ahead, 1.0
-        if ahead > 1.0:
-            return self.violation(now, ahead)
-        return now.violation.copy()
+        early, self.early = self.early, None
+        return now.violation.copy() if early is None else early
 
     def in_use(self, now: Iterate) -> Index:
         """Return the rows that are not zero."""
