@@ -142,10 +142,14 @@ def recommendation(result: Findings, say: Translator) -> str:
         return say("use.better", fields | more)
     if result.perfect or not math.isfinite(result.gain.mean):
         return say("use", fields)
-    reason = {"no practical difference": "use.simplest", "inconclusive": "use.meanwhile"}
-    said = say(reason.get(result.verdict, "use"), fields)
-    simplest = result.verdict == "no practical difference"
-    return say.joined([said, "" if simplest else _chosen_before(row, result, say)])
+    if result.verdict == "no practical difference":
+        return say("use.simplest", fields)
+    chosen = _chosen_before(row, result, say)
+    if result.verdict != "inconclusive":
+        return say.joined([say("use", fields), chosen])
+    counts: dict[str, str | int] = {"picked": row.picked, "all": result.setup.n_splits}
+    chosen = chosen or (say("use.picked", counts) if row.picked else "")
+    return say.joined([say("use.meanwhile", fields), say("use.not_shown"), chosen])
 
 
 def _chosen_before(row: ModelRow, result: Findings, say: Translator) -> str:
@@ -204,28 +208,33 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
         "kind": say(f"best.{best.kind}"),
         "other": say.quoted(best.name),
         "metric": word,
+        "measure": metric_word(setup, say),
         "margin": f"{result.margin:.3g}",
         "score": say.number(row.score.mean, places),
         "other_score": say.number(best.score.mean, places),
         "difference": _difference(best, better, places, setup, say),
-        "units": _in_units(row, best, setup, say),
         "picked": best.picked,
         "all": setup.n_splits,
     }
     level = _are_level(row, best)
     said = say("benefit.same" if level else "benefit", fields)
-    if lead >= 0 or level:
-        return said
+    why = "" if lead >= 0 or level else _why_not_used(best, -lead < result.margin, result)
+    because = say(f"benefit.{why}", fields) if why else ""
+    return say.joined([said, because, _in_units(row, best, setup, say)])
+
+
+def _why_not_used(best: ModelRow, small: bool, result: Findings) -> str:
+    """Return why a model that scores better than the recommended one is not used."""
+    behind = best.behind
+    if behind is None or not math.isfinite(behind.low):
+        return "unknown"
     settled = result.verdict == "no practical difference" or (
         best.kind == "shared" and result.verdict in ("pool", "separate")
     )
-    if settled and -lead < result.margin:
-        why = "small"
-    else:
-        # Where the whole interval is on its side, only the choice on training rows speaks.
-        ahead = best.behind is not None and best.behind.below
-        why = "luck" if ahead else "chance"
-    return say.joined([said, say(f"benefit.{why}", fields)])
+    if settled and small:
+        return "small" if behind.low > -result.margin else "small_found"
+    # Where the whole interval is on its side, only the choice on training rows speaks.
+    return "luck" if behind.below else "chance"
 
 
 def _score_places(row: ModelRow, best: ModelRow) -> int:
@@ -258,7 +267,9 @@ def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> s
             a, b = [f"{100 * (1 - v):.1f}" for v in pair] if name == "accuracy" else texts
             leads = sign * (row.score.mean - best.score.mean) > 0
             more = name == "accuracy" and leads and pair[0] < pair[1]
-            return say("units.although" if more else f"units.{name}", {"a": a, "b": b})
+            names = {"model": say.quoted(row.name), "other": say.quoted(best.name)}
+            fields = names | {"a": a, "b": b}
+            return say("units.although" if more else f"units.{name}", fields)
     return ""
 
 
@@ -274,7 +285,8 @@ def _in_units_of_targets(row: ModelRow, best: ModelRow, say: Translator) -> str:
         )
         for t, a, b in pairs
     ]
-    return say("units.rmse.targets", {"pairs": say.listed(told)})
+    names = {"model": say.quoted(row.name), "other": say.quoted(best.name)}
+    return say("units.rmse.targets", names | {"pairs": say.listed(told)})
 
 
 def certainty(result: Findings, say: Translator) -> str:
@@ -284,7 +296,9 @@ def certainty(result: Findings, say: Translator) -> str:
     n = _swapped(result) if result.gain.above else 0
     fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
     swapped = say("sure.swapped", fields) if n else ""
-    told = [result.gain, *([result.pooling_gain] if _better_plain(result, say) else [])]
+    plain = result.verdict in ("pool", "separate", "no practical difference")
+    plain = plain and bool(_better_plain(result, say))
+    told = [result.gain, *([result.pooling_gain] if plain else [])]
     other = any(_same_difference(gain, result) is None for gain in told)
     anew = other and bool(rivals(result))
     said = say("sure", {"said": _certainty(result, say)})
@@ -340,17 +354,14 @@ def _same_difference(gain: Interval, result: Findings) -> ModelRow | None:
 
 
 def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
-    """Return a difference, or where it stands above, so that no number is turned or repeated."""
-    row = _told_above(gain, result)
-    if row is None:
-        return amount(gain, result.setup, say)
-    return say("sure.above", {"other": say.quoted(row.name)})
-
-
-def _told_above(gain: Interval, result: Findings) -> ModelRow | None:
-    """Return the model beside which a difference is told with its numbers."""
+    """Return a difference, and where it stands above, there perhaps with the other sign."""
+    said = amount(gain, result.setup, say)
     row, best = _same_difference(gain, result), recommended(result)
-    return None if row is None or best is None or _are_level(best, row) else row
+    if row is None or row.behind is None or best is None or _are_level(best, row):
+        return said
+    above = row.behind.mean if result.setup.greater_is_better else -row.behind.mean
+    key = "sure.above.turned" if above * gain.mean < 0 else "sure.above"
+    return say(key, {"amount": said, "other": say.quoted(row.name)})
 
 
 def _swapped(result: Findings) -> int:
@@ -384,14 +395,13 @@ def _certainty(result: Findings, say: Translator) -> str:
         return say("sure.few_tasks", fields | {"n": setup.n_tasks})
     if said == "share":
         return say("sure.share_small" if gain.low < margin else "sure.share", fields)
-    above = ".above" if _told_above(gain, result) else ""
     if said == "no practical difference":
         if max(-gain.low, gain.high) >= margin:
             # The rule asks for the shorter interval.
-            above, fields["amount"] = "", amount(result.gain_90, setup, say, 90)
-        return say.joined([say(f"sure.{said}{above}", fields), _better_plain(result, say)])
+            fields["amount"] = amount(result.gain_90, setup, say, 90)
+        return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
     if said == "inconclusive" and not gain.below:
-        return say.joined([say(f"sure.{said}{above}", fields), _to_decide(result, say)])
+        return say.joined([say(f"sure.{said}", fields), _to_decide(result, say)])
     return _of_plain_models(result, fields, say)
 
 

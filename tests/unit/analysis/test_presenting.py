@@ -56,15 +56,18 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "Use “near the mean, shrunk intercepts”: one model per task, each learning from the "
         "others too.",
         "Its R2 is 0.412; that of the best separate model (one per task, each on its own), "
-        "“separate”, is 0.301: a difference of +0.111 (95% interval 0.092 to 0.130). Its root "
-        "mean squared error is 9.888 instead of 9.999, in units of the target.",
+        "“separate”, is 0.301: a difference of +0.111 (95% interval 0.092 to 0.130). With "
+        "“near the mean, shrunk intercepts” instead of “separate”, the root mean squared error is "
+        "9.888 instead of 9.999, in units of the target.",
         "Its R2 is 0.412; that of the best pooled model (one for all tasks), "
         "“pooled + intercepts”, is 0.381: a difference of +0.031 (95% interval 0.015 to 0.047). "
-        "Its root mean squared error is 9.888 instead of 9.919, in units of the target.",
+        "With “near the mean, shrunk intercepts” instead of “pooled + intercepts”, the root mean "
+        "squared error is 9.888 instead of 9.919, in units of the target.",
         "How sure? Joint models are better than the separate or pooled model that the training "
         "rows chose: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
-        "chance alone hardly explains the gain. The numbers here differ from those above, "
-        "because here the models are chosen anew in each split, on its training rows alone.",
+        "chance alone hardly explains the gain. Where numbers here differ from those above, "
+        "this is because here the models are chosen anew in each split, on its training rows "
+        "alone.",
     ]
     chinese = examples.share().summary("zh").split("\n")
     assert chinese[:3] == [
@@ -72,7 +75,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，并相互借鉴。",
         "R2 为 0.412，最好的分开模型（每个任务一个，各自学习）“separate”为 0.301，"
         "相差 +0.111（95% 区间 0.092 至 0.130）。"
-        "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
+        "均方根误差：“near the mean, shrunk intercepts”为 9.888，“separate”为 9.999"
+        "（以目标的单位计）。",
     ]
 
 
@@ -99,7 +103,8 @@ def test_errors_of_classes_are_told_of_100_rows():
         for place, row in enumerate(result.models)
     ]
     text = dataclasses.replace(result, models=tuple(rows)).summary()
-    assert "It makes 10.0 errors per 100 rows instead of 16.0." in text
+    best, worst = (f"“{result.models[place].name}”" for place in (0, 6))
+    assert f"{best} makes 10.0 errors per 100 rows, {worst} makes 16.0." in text
 
 
 def test_what_comes_next_is_python_or_the_command_that_predicts():
@@ -164,8 +169,9 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
 
 def test_a_difference_within_the_margin_is_called_so():
     assert sure_of(examples.no_difference) == (
-        f"Joint models minus {RIVAL}: R2 +0.0021 (95% interval -0.0031 to 0.0073). The "
-        "interval lies within the margin: between -0.01 and +0.01 a difference does not matter."
+        f"The gain of joint models over {RIVAL} is R2 +0.0021 (95% interval -0.0031 to 0.0073). "
+        "The interval lies within the margin: between -0.01 and +0.01 a difference does not "
+        "matter."
     )
     # The rule asks for the 90% interval, which is shown where the other is too long.
     wide = {"gain": Interval(0.002, -0.0081, 0.0121), "gain_90": Interval(0.002, -0.006, 0.0098)}
@@ -193,7 +199,7 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
         return sure_of(examples.inconclusive, setup=setup, times_more=3.0)
 
     assert sure_of(examples.inconclusive) == (
-        f"Joint models minus {RIVAL}: R2 +0.004 (95% interval -0.012 to "
+        f"The gain of joint models over {RIVAL} is R2 +0.004 (95% interval -0.012 to "
         "0.020). These data do not show whether there is a gain that matters. If the difference "
         "stays as it is, about 2,800 more rows in total would decide the verdict over all tasks."
     )
@@ -264,7 +270,8 @@ def test_a_difference_that_stands_above_is_not_told_again_with_other_numbers():
     pooling = examples.interval(0.001, 0.004)
     text = certainty(result, turned, models=models, pooling_gain=pooling)
     assert text == (
-        f"How sure? Joint models against {RIVAL}: the difference from “{best.name}” above. The "
+        f"How sure? The gain of joint models over {RIVAL} is R2 +0.0021 (95% interval -0.0031 to "
+        f"0.0073); this is the difference from “{best.name}” above, the other way round. The "
         "interval lies within the margin: between -0.01 and +0.01 a difference does not matter."
     )
     other = certainty(result, examples.interval(0.003, 0.005), models=models)
@@ -277,7 +284,7 @@ def test_a_difference_that_stands_above_is_not_told_again_with_other_numbers():
     )
     text = certainty(result, turned, models=level, pooling_gain=pooling)
     assert "R2 +0.0021 (95% interval" in text
-    assert "The numbers here differ" not in text
+    assert "numbers here differ" not in text
     # Where the shorter interval decides, its numbers are given.
     wide = examples.interval(-0.0021, 0.012)
     models = tuple(
@@ -286,7 +293,40 @@ def test_a_difference_that_stands_above_is_not_told_again_with_other_numbers():
     short = examples.interval(0.0021, 0.007)
     text = certainty(result, Interval(0.0021, -wide.high, -wide.low), models=models, gain_90=short)
     assert "(90% interval" in text
-    assert "The numbers here differ" not in text
+    assert "numbers here differ" not in text
+
+
+def test_numbers_are_not_said_to_differ_where_the_one_that_does_is_not_told():
+    result = examples.inconclusive()
+    pooled = next(row for row in result.models if row.name == "pooled + intercepts")
+    joint = next(row for row in result.models if row.kind == "shared")
+    behind = Interval(-result.gain.mean, -result.gain.high, -result.gain.low)
+    models = tuple(
+        dataclasses.replace(row, behind=behind) if row is joint else row for row in result.models
+    )
+    # The difference of pooled and separate models decides nothing here, and no number tells it.
+    changed = dataclasses.replace(
+        result, models=models, recommended=pooled.name, pooling_gain=examples.interval(0.04, 0.01)
+    )
+    text = _sentences.certainty(changed, Translator())
+    assert "is R2 +0.004 (95% interval -0.012 to 0.020); this is the difference" in text
+    assert "numbers here differ" not in text
+    told = dataclasses.replace(changed, verdict="pool")
+    assert "numbers here differ" in _sentences.certainty(told, Translator())
+
+
+def test_an_inconclusive_verdict_says_why_its_model_is_taken():
+    result = examples.inconclusive()
+    rows = tuple(
+        dataclasses.replace(row, picked=4 if row.name == "pooled + intercepts" else 0)
+        for row in result.models
+    )
+    open_ = dataclasses.replace(result, recommended="pooled + intercepts", models=rows)
+    assert (
+        "Nothing shows that joint models help. Of the other models, the training rows chose this "
+        "one in 4 of 5 splits." in open_.summary()
+    )
+    assert "训练行在 5 次划分中有 4 次选出它" in open_.summary("zh")
 
 
 def test_what_is_enough_is_named_where_sharing_makes_no_practical_difference():
@@ -383,14 +423,27 @@ def test_a_better_model_than_the_recommended_one_is_explained():
     # A lead whose interval holds 0 is not said to be selection bias.
     open_ = dataclasses.replace(ahead, behind=examples.interval(-0.031, 0.04), picked=5)
     chance = dataclasses.replace(pooled, models=(open_, *result.models[1:]))
-    assert "That lead may be chance: its interval contains 0." in chance.summary()
+    lead = f"The lead of “{best.name}” in R2 may be chance"
+    assert f"{lead}: its interval contains 0. With “pooled" in chance.summary()
     assert luck not in chance.summary()
-    near = dataclasses.replace(best, score=examples.interval(0.384, 0.012))
+    # Of a lead without an interval nothing is said of one.
+    bare = dataclasses.replace(ahead, behind=NAN_INTERVAL)
+    unknown = dataclasses.replace(pooled, models=(bare, *result.models[1:])).summary()
+    assert f"{lead}: these data give it no interval." in unknown
+    assert "contains 0" not in unknown
+    behind = examples.interval(-0.003, 0.005)
+    near = dataclasses.replace(best, score=examples.interval(0.384, 0.012), behind=behind)
     plain = [row for row in result.models if row.kind != "shared"]
     settled = dataclasses.replace(pooled, models=(near, *plain), verdict="pool")
-    said = "in R2 is less than the margin of 0.01, below which it does not matter, so the simpler"
+    said = "and so is its whole interval, so the simpler model is enough"
     assert said in settled.summary()
     assert "因此较简单的模型已足够" in settled.summary("zh")
+    # An interval that reaches beyond the margin does not show that the simpler one is enough.
+    near = dataclasses.replace(near, behind=examples.interval(-0.003, 0.012))
+    wide = dataclasses.replace(settled, models=(near, *plain))
+    assert "but its interval reaches beyond the margin." in wide.summary()
+    assert "enough" not in wide.summary()
+    assert "足够" not in wide.summary("zh")
 
 
 def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
@@ -529,7 +582,8 @@ def test_more_errors_at_a_better_score_are_said_with_although():
         for row, value in ((first, 0.694), (other, 0.705))
     )
     text = said(models=models)
-    assert "Although its score is better, it makes more errors: 30.6 per 100 rows instead" in text
+    words = f"Although it scores better, “{first.name}” makes more errors: 30.6 per 100 rows"
+    assert words in text
 
 
 def test_shrinkage_that_explains_everything_is_named():
