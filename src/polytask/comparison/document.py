@@ -450,12 +450,15 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
     }  # fmt: skip
     columns, features = result.setup.n_features, found.n_features
     encoded = {"columns": columns, "features": features}
-    model = {"model": say.quoted(found.model)}
-    note = "features.note" if result.setup.problem == "regression" else "features.note.classes"
+    model = {"model": say.quoted(found.model), "positive": say.quoted(found.positive)}
+    kind = "two" if found.positive else "classes"
+    note = "features.note" if result.setup.problem == "regression" else f"features.note.{kind}"
+    equal = len(found.columns) > 1 and all(len(set(row)) == 1 for row in found.values)
     cut = "columns" if found.n_columns == result.setup.n_tasks else "classes"
     caption = say.joined(
         [
             say(note, model) if found.model else "",
+            say("features.equal") if equal else "",
             say("features.which", model) if found.model not in ("", result.recommended) else "",
             say("features.encoded", encoded) if columns != features else "",
             say("features.cut_rows", counts) if counts["rows"] < features else "",

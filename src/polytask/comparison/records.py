@@ -170,6 +170,8 @@ class Coefficients:
     n_features: int
     n_columns: int
     model: str = ""
+    # Of two classes that are the same in all tasks, the one that numbers above 0 make likelier.
+    positive: str = ""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,17 @@ def coefficients(data: TaskData, model: Any, name: str) -> Coefficients | None: 
         n_features=values.shape[1],
         n_columns=values.shape[0],
         model=name,
+        positive=_positive_class(model),
     )
+
+
+def _positive_class(model: Any) -> str:  # noqa: ANN401 - a fitted estimator
+    """Return the second of the two classes that all tasks have; empty where they differ."""
+    known = list(getattr(model, "task_classes_", {}).values())
+    if any(classes is None or len(classes) != 2 for classes in known):
+        return ""
+    seconds = {str(classes[1]) for classes in known}
+    return seconds.pop() if len(seconds) == 1 else ""
 
 
 def _deviations(data: TaskData, model: Any) -> NDArray[np.float64]:  # noqa: ANN401

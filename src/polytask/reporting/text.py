@@ -18,8 +18,6 @@ from polytask.reporting.document import (
     Table,
 )
 
-# Columns of a table of Markdown that fit a screen.
-_COLUMNS = 9
 _ACTIVE = re.compile(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|(?<!\w)#(?=\w))")
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _OWN = re.compile(f"{OPEN}(.*?){CLOSE}", re.DOTALL)
@@ -84,11 +82,10 @@ def _fenced(text: str, language: str) -> str:
 
 def markdown_table(table: Table) -> str:
     """Return a table of Markdown whose columns are also aligned in a terminal."""
-    heads = [escaped(unmarked(column.title)) for column in table.columns[:_COLUMNS]]
+    heads = [escaped(unmarked(column.title)) for column in table.columns]
     rows = [heads]
     for row in table.rows:
-        cells = row[:_COLUMNS]
-        rows.append([escaped(c.text) if c.own else _own(c.text) for c in cells])
+        rows.append([escaped(c.text) if c.own else _own(c.text) for c in row])
     widths = [max(3, *map(width, column)) for column in zip(*rows, strict=True)]
     ends = [":" if column.numeric else "-" for column in table.columns]
     rule = ["-" * (wide - 1) + end for wide, end in zip(widths, ends, strict=False)]

@@ -264,6 +264,20 @@ def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
         assert "Coefficients of “near”, fitted to all rows, on standardized features" in said
 
 
+def test_the_class_that_coefficients_are_about_is_known_where_all_tasks_have_it() -> None:
+    X, y, task = related()
+    models = ["separate", "near the mean"]
+    answer = np.where(y > np.median(y), "yes", "no")
+    found = compare(X, answer, task=task, models=models, cv=2)
+    assert found.coefficients is not None
+    assert found.coefficients.positive == "yes"
+    assert Comparison.from_json(found.to_json()).coefficients == found.coefficients
+    # Numbers are about no class.
+    numbers = compare(X, y, task=task, models=models, cv=2).coefficients
+    assert numbers is not None
+    assert numbers.positive == ""
+
+
 def test_a_comparison_read_again_is_the_one_that_was_written() -> None:
     X, y, task = related()
     result = compare(X, y, task=task, models=["separate", "pooled", NEAR], cv=2)

@@ -221,6 +221,30 @@ def test_the_model_of_the_coefficients_is_named(pages):
     assert "Coefficients of" not in text
 
 
+def test_coefficients_of_two_classes_name_the_class_that_they_raise(pages):
+    base = examples.share()
+    classes = dataclasses.replace(base.setup, problem="classification")
+    shown = dataclasses.replace(base.coefficients, positive="yes")
+
+    def text(coefficients, lang: str = "en") -> str:
+        fields = {"setup": classes, "coefficients": coefficients}
+        return Page(page(examples.change(base, fields).document(lang))).top.text
+
+    assert "Above 0: raises the probability of “yes”; below 0: lowers it." in text(shown)
+    assert "大于 0 提高“yes”的概率" in text(shown, "zh")
+    assert "the class in the name of its column" in text(base.coefficients)
+    assert "Above 0" not in pages("share")[1].top.text
+
+
+def test_coefficients_that_came_out_equal_are_called_so(pages):
+    words = "The coefficients came out equal in all tasks: only the intercepts differ."
+    assert words not in pages("share")[1].top.text
+    base = examples.share()
+    values = tuple((row[0],) * len(row) for row in base.coefficients.values)
+    same = dataclasses.replace(base.coefficients, values=values)
+    assert words in Page(page(examples.change(base, {"coefficients": same}).document())).top.text
+
+
 def test_tasks_are_counted_only_where_one_can_be_told(pages):
     tasks = [dataclasses.replace(one, group="unclear") for one in examples.share().tasks]
     result = examples.change(examples.share(), {"tasks": tuple(tasks)})

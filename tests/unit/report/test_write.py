@@ -132,6 +132,13 @@ def test_markdown_has_every_number_of_the_tasks():
         assert re.search(rf"\| {one.task} +\| +{one.rows} \| +{gain} \|", text)
 
 
+def test_markdown_has_the_coefficients_of_all_tasks_that_it_speaks_of():
+    shown = examples.share().coefficients
+    lines = markdown(examples.share()).split("\n")
+    head = next(line for line in lines if line.startswith("| Feature "))
+    assert [cell.strip() for cell in head.strip("|").split("|")][1:] == list(shown.columns[:60])
+
+
 def test_names_are_text_in_markdown():
     text = markdown(examples.hostile())
     body = text[: text.rindex("```json")]
