@@ -37,7 +37,7 @@ _LATER: Mapping[str, frozenset[str]] = {
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
         | {"doubts", "far_cells", "split_gains"}
     ),
-    "Coefficients": frozenset({"model"}),
+    "Coefficients": frozenset({"model", "positive"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
     "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),
 }

@@ -866,7 +866,8 @@ def test_a_comparison_of_an_older_version_can_be_read():
         del content[name]
     for name in ("quick", "times", "time_gap"):
         del content["setup"][name]
-    del content["coefficients"]["model"]
+    for name in ("model", "positive"):
+        del content["coefficients"][name]
     old = Comparison.from_json(json.dumps(content | {"verdict": "unclear"}))
     assert old.verdict == "inconclusive"
     assert old.margin == 0
