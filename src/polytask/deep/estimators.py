@@ -276,8 +276,9 @@ class DeepEstimator(MultiTaskEstimator):
         Parameters
         ----------
         source : path-like, iterable, callable, or object of another library
-            As in :func:`polytask.statistics.collect_parts`. It must have the same rows in the
-            same order each time.
+            As in :func:`polytask.statistics.collect_parts`; the partitions of a dask DataFrame
+            are brought to this process one after another. It must have the same rows in the same
+            order each time.
         target : str, or list of str
             The column of targets; several columns are the targets of one design, and tasks then.
         task_column, sample_weight : str or None, default=None

@@ -59,7 +59,7 @@ from polytask.losses import PiecewiseLinear
 from polytask.messages import LazyMessage, Text
 from polytask.metrics.scores import best_constant
 from polytask.statistics.columns import Columns
-from polytask.statistics.sources import Parts, source_of
+from polytask.statistics.sources import source_of
 
 Array = NDArray[np.float64]
 
@@ -111,13 +111,10 @@ def open_parts(
     if isinstance(source, Iterator):
         fields = {"kind": type(source).__name__, "owner": owner}
         raise DataError(LazyMessage("deep.refusal.read_once", fields))
-    rows = source_of(source, buffer_rows, once=True, style=style, missing=missing, owner=owner)
-    if not isinstance(rows, Parts):
-        fields = {"kind": type(source).__name__, "owner": owner}
-        raise IncompatibleError(LazyMessage("deep.refusal.parts_elsewhere", fields))
+    found = source_of(source, buffer_rows, once=True, style=style, missing=missing, owner=owner)
     column = model.task_column if task_column is None else task_column
     name = None if column is None else str(column)
-    reader = PartReader(rows, Columns.of(owner, target, name, sample_weight, drop))
+    reader = PartReader(found.in_turn(), Columns.of(owner, target, name, sample_weight, drop))
     summary = SourceSummary.of(reader, encoder, is_regressor(model))
     return OpenParts(reader, summary, settings, buffer_rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, Self, TypeVar
@@ -17,6 +17,7 @@ from polytask._checks import got_shape, nearest, sentence
 from polytask.data.places import Place
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
+from polytask.statistics.sources import Parts
 
 Summary = TypeVar("Summary")
 # The pieces of several arrays, by what they are for.
@@ -56,6 +57,19 @@ class Partitions:
         except KilledWorker as error:
             raise DataError(LazyMessage("distributed.refusal.killed")) from error
         return found
+
+    def in_turn(self) -> Parts:
+        """Return the partitions of the table as they are brought here, one after another."""
+        (table,) = self.collections
+
+        def brought() -> Iterator[Any]:
+            for k in range(table.npartitions):
+                try:
+                    yield table.partitions[k].compute(scheduler=self.client)
+                except KilledWorker as error:
+                    raise DataError(LazyMessage("distributed.refusal.killed")) from error
+
+        return Parts(brought)
 
     def lazily(
         self,

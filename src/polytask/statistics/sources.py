@@ -42,6 +42,9 @@ class Source(Protocol):
         `together` is associative; a part is a table of pandas, polars or pyarrow.
         """
 
+    def in_turn(self) -> Parts:
+        """Return the parts as they are read in this process, one after another."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -65,6 +68,10 @@ class Parts:
             if n_rows:
                 yield Place(first) if place is None else place, part
             first += n_rows
+
+    def in_turn(self) -> Parts:
+        """Return the parts themselves."""
+        return self
 
     def summed(
         self,

@@ -301,6 +301,26 @@ def test_text_is_read_by_its_options(table, tmp_path):
     assert_array_equal(model.predict(rows), same.predict(rows))
 
 
+def test_partitions_of_dask_are_brought_one_after_another(table):
+    dataframe = pytest.importorskip("dask.dataframe", reason="Dask is not installed")
+    whole = DeepMultiTaskRegressor(**QUICK).fit_parts(
+        parts(table), "y", task_column="school", drop=others("y")
+    )
+    brought = []
+    # An empty partition, as a filter leaves it, is no part.
+    pieces = [*parts(table), table[:0]]
+
+    def piece(k):
+        brought.append(k)
+        return pieces[k]
+
+    ddf = dataframe.from_map(piece, range(len(pieces)), meta=table[:0])
+    model = DeepMultiTaskRegressor(**QUICK)
+    found = model.fit_parts(ddf, "y", task_column="school", drop=others("y"))
+    assert_same_fit(found, whole)
+    assert brought == [*range(len(pieces))] * (len(brought) // len(pieces))
+
+
 def test_an_encoder_that_is_given_is_taken(table):
     with pytest.warns(DataWarning, match="3 different values"):
         encoder = TableEncoder(max_levels=2).fit(features(table).drop(columns="school"))
