@@ -15,7 +15,7 @@ from polytask.comparison.records import (
     Setup,
     TaskGain,
 )
-from polytask.comparison.verdict import dominant_task
+from polytask.comparison.verdict import dominant_task, narrowed, ruled
 from polytask.messages import Translator, plain_number
 from polytask.selection.candidates import compared_models
 from polytask.task_relations import sentences as relations
@@ -218,12 +218,18 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     }
     level = _are_level(row, best)
     said = say("benefit.same" if level else "benefit", fields)
-    why = "" if lead >= 0 or level else _why_not_used(best, -lead < result.margin, result)
+    why = "" if level else _why_used(best) if lead >= 0 else _why_not_used(best, -lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
     return say.joined([said, because, _in_units(row, best, setup, say)])
 
 
-def _why_not_used(best: ModelRow, small: bool, result: Findings) -> str:
+def _why_used(best: ModelRow) -> str:
+    """Return what to say of a model that scores worse than the recommended one."""
+    behind = best.behind
+    return "alone" if behind is not None and behind.low <= 0 <= behind.high else ""
+
+
+def _why_not_used(best: ModelRow, lead: float, result: Findings) -> str:
     """Return why a model that scores better than the recommended one is not used."""
     behind = best.behind
     if behind is None or not math.isfinite(behind.low):
@@ -231,7 +237,7 @@ def _why_not_used(best: ModelRow, small: bool, result: Findings) -> str:
     settled = result.verdict == "no practical difference" or (
         best.kind == "shared" and result.verdict in ("pool", "separate")
     )
-    if settled and small:
+    if settled and lead < result.margin:
         return "small" if behind.low > -result.margin else "small_found"
     # Where the whole interval is on its side, only the choice on training rows speaks.
     return "luck" if behind.below else "chance"
@@ -449,7 +455,13 @@ def _to_decide(result: Findings, say: Translator) -> str:
         more = say("more.tasks", {"n": about(times * setup.n_tasks)})
     else:
         more = more_data(times, times * setup.n_rows, setup, say)
-    return say("sure.more", {"more": more})
+    # A little more than the least that decides.
+    intervals = (result.gain, result.gain_90, result.pooling_gain)
+    later = (narrowed(interval, 1.001 * result.times_more) for interval in intervals)
+    towards = ruled(*later, result.margin, result.plain)
+    if towards == "inconclusive":
+        return say("sure.more", {"more": more})
+    return say("sure.more.towards", {"more": more, "verdict": say(f"towards.{towards}")})
 
 
 # Seconds of what durations are told in, the longest first.

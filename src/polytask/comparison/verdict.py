@@ -72,8 +72,12 @@ def margin_of(score: float, share: bool) -> float:
 
 def verdict(gain: Estimate, pooling: Estimate, margin: float, plain: str) -> str:
     """Apply the rule that was fixed beforehand."""
-    wide, narrow, pooled = gain.interval(), gain.interval(0.90), pooling.interval()
-    alone = math.isnan(pooling.mean)
+    return ruled(gain.interval(), gain.interval(0.90), pooling.interval(), margin, plain)
+
+
+def ruled(wide: Interval, narrow: Interval, pooled: Interval, margin: float, plain: str) -> str:
+    """Apply the rule to the intervals of the gain, of 95% and 90%, and to that of pooling."""
+    alone = math.isnan(pooled.mean)
     only = {"pooled": 1, "separate": -1}[plain] if alone else 0
     if -margin < narrow.low and narrow.high < margin:
         beyond = only or int(pooled.low > margin) - int(pooled.high < -margin)
@@ -87,6 +91,13 @@ def verdict(gain: Estimate, pooling: Estimate, margin: float, plain: str) -> str
 
 
 _BY_SIDE = {1: "pool", -1: "separate"}
+
+
+def narrowed(interval: Interval, times: float) -> Interval:
+    """Return the interval that `times` as many rows would give, if the mean stays as it is."""
+    mean, low, high = interval
+    share = 1 / math.sqrt(times)
+    return Interval(mean, mean - share * (mean - low), mean + share * (high - mean))
 
 
 def rows_to_decide(gain: Estimate, pooling: Estimate, margin: float) -> float | None:

@@ -18,7 +18,7 @@ from unit.report import examples
 
 from polytask.comparison import Comparison, frames
 from polytask.comparison import sentences as _sentences
-from polytask.comparison.records import Interval, SplitGain, TaskGain
+from polytask.comparison.records import UNKNOWN, Interval, SplitGain, TaskGain
 from polytask.comparison.tables import task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
@@ -200,8 +200,8 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
 
     assert sure_of(examples.inconclusive) == (
         f"The gain of joint models over {RIVAL} is R2 +0.004 (95% interval -0.012 to "
-        "0.020). These data do not show whether there is a gain that matters. If the difference "
-        "stays as it is, about 2,800 more rows in total would decide the verdict over all tasks."
+        "0.020). These data do not show whether there is a gain that matters. If the differences "
+        "stay as they are, about 2,800 more rows in total would decide the verdict over all tasks."
     )
     assert "about 1,300 more rows in total would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")
@@ -211,6 +211,23 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
     # More than two years are told in years.
     assert "more years of data would decide" in more(**weeks | {"times": 400})
     assert "about 50 more points in time" in more(**weeks | {"times": 24, "time_gap": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("gain", "pooling", "times", "verdict", "said"),
+    [
+        # Half the width of the interval, .04, is to fall to .03.
+        (Interval(0.03, -0.01, 0.07), UNKNOWN, 1.78, "fit the tasks jointly", "联合拟合各任务"),
+        # That of pooled against separate models, .033, to .028.
+        (Interval(0.015, -0.009, 0.038), Interval(0.038, 0.006, 0.071), 1.39,
+         "one model for all tasks", "所有任务共用一个模型"),
+    ],
+)  # fmt: skip
+def test_which_verdict_more_data_would_bring_is_said(gain, pooling, times, verdict, said):
+    shorter = Interval(gain.mean, *(0.84 * np.subtract(gain[1:], gain.mean) + gain.mean))
+    changes = {"gain": gain, "gain_90": shorter, "pooling_gain": pooling, "times_more": times}
+    assert f"the verdict over all tasks: {verdict}." in sure_of(examples.inconclusive, **changes)
+    assert f"就全部任务得出结论：{said}。" in sure_of(examples.inconclusive, "zh", **changes)
 
 
 def test_no_number_is_given_where_ten_times_as_much_would_not_do():
@@ -592,12 +609,14 @@ def test_shrinkage_that_explains_everything_is_named():
         for high in (0.009, 0.12)
     )
     shrinks = "So the gain comes from shrinkage, not from sharing."
-    open_ = "So it is not clear whether sharing helps beyond shrinkage."
+    open_ = (
+        "So it is not clear whether joint models are better than separate ones beyond shrinkage."
+    )
     assert shrinks in said(two_by_two=small, margin=0.01)
     text = said(two_by_two=wide, margin=0.01)
     assert shrinks not in text
     assert open_ in text
-    assert "因此，除收缩之外，共享是否有益尚不清楚。" in said("zh", two_by_two=wide, margin=0.01)
+    assert "因此，除收缩之外，联合模型是否优于分开模型尚不清楚。" in said("zh", two_by_two=wide, margin=0.01)
     assert "So the gain" not in said()
     assert open_ not in said()
 
