@@ -218,26 +218,22 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     }
     level = _are_level(row, best)
     said = say("benefit.same" if level else "benefit", fields)
-    why = "" if level else _why_used(best) if lead >= 0 else _why_not_used(best, -lead, result)
+    why = "" if level else _doubt(best, lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
     return say.joined([said, because, _in_units(row, best, setup, say)])
 
 
-def _why_used(best: ModelRow) -> str:
-    """Return what to say of a model that scores worse than the recommended one."""
+def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
+    """Return whether a lead of the recommended model may be chance, or why the better is not used."""
     behind = best.behind
-    return "alone" if behind is not None and behind.low <= 0 <= behind.high else ""
-
-
-def _why_not_used(best: ModelRow, lead: float, result: Findings) -> str:
-    """Return why a model that scores better than the recommended one is not used."""
-    behind = best.behind
+    if lead >= 0:
+        return "alone" if behind is not None and behind.low <= 0 <= behind.high else ""
     if behind is None or not math.isfinite(behind.low):
         return "unknown"
     settled = result.verdict == "no practical difference" or (
         best.kind == "shared" and result.verdict in ("pool", "separate")
     )
-    if settled and lead < result.margin:
+    if settled and -lead < result.margin:
         return "small" if behind.low > -result.margin else "small_found"
     # Where the whole interval is on its side, only the choice on training rows speaks.
     return "luck" if behind.below else "chance"
@@ -456,9 +452,11 @@ def _to_decide(result: Findings, say: Translator) -> str:
     else:
         more = more_data(times, times * setup.n_rows, setup, say)
     # A little more than the least that decides.
-    intervals = (result.gain, result.gain_90, result.pooling_gain)
-    later = (narrowed(interval, 1.001 * result.times_more) for interval in intervals)
-    towards = ruled(*later, result.margin, result.plain)
+    wide, narrow, pooled = (
+        narrowed(interval, 1.001 * result.times_more)
+        for interval in (result.gain, result.gain_90, result.pooling_gain)
+    )
+    towards = ruled(wide, narrow, pooled, result.margin, result.plain)
     if towards == "inconclusive":
         return say("sure.more", {"more": more})
     return say("sure.more.towards", {"more": more, "verdict": say(f"towards.{towards}")})

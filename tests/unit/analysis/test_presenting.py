@@ -616,7 +616,9 @@ def test_shrinkage_that_explains_everything_is_named():
     text = said(two_by_two=wide, margin=0.01)
     assert shrinks not in text
     assert open_ in text
-    assert "因此，除收缩之外，联合模型是否优于分开模型尚不清楚。" in said("zh", two_by_two=wide, margin=0.01)
+    assert "因此，除收缩之外，联合模型是否优于分开模型尚不清楚。" in said(
+        "zh", two_by_two=wide, margin=0.01
+    )
     assert "So the gain" not in said()
     assert open_ not in said()
 
