@@ -224,7 +224,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
 
 
 def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
-    """Return whether a lead of the recommended model may be chance, or why the better is not used."""
+    """Return whether the lead may be chance, or why a better model is not used."""
     behind = best.behind
     if lead >= 0:
         return "alone" if behind is not None and behind.low <= 0 <= behind.high else ""
