@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -145,7 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("POLYTASK_DEBUG", "") not in ("", "0")
     arguments = [word for word in arguments if word != "--debug"]
-    return status_of(
+    # The language is that of this run, and not of what the process does next.
+    return copy_context().run(
+        status_of,
         lambda: typer.main.get_command(app()).main(arguments, "polytask", standalone_mode=False),
         arguments,
         lang=asked_language(arguments),

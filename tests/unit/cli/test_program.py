@@ -16,6 +16,7 @@ from polytask import DataWarning
 from polytask.cli import predicted, training_data
 from polytask.cli import program as _main
 from polytask.cli.fit import EXAMPLES
+from polytask.messages import Translator, spoken
 
 QUICK = ("--model", "multitask")
 
@@ -49,6 +50,11 @@ def test_runner_of_typer_sees_the_examples():
     for line in EXAMPLES.splitlines():
         if line.startswith("  polytask"):
             assert line.strip() in done.output
+
+
+def test_the_language_of_a_run_ends_with_it(run):
+    assert "没有命令" in run("nothing", "--lang", "zh").err
+    assert spoken()("cli.error", {"text": "x"}) == Translator("en")("cli.error", {"text": "x"})
 
 
 def test_unknown_command(run):

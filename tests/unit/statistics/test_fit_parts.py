@@ -440,7 +440,9 @@ def test_refusals_are_sentences() -> None:
         fit_parts(MultiTaskModel(), parts(table, 300), "y", **given)
     with pytest.raises(IncompatibleError, match=r"loss='quantile' needs all rows in memory"):
         fit_parts(MultiTaskRegressor(loss="quantile"), parts(table, 300), "y", **given)
-    with pytest.raises(IncompatibleError, match="BayesianMultiTaskModel needs all rows"):
+    with pytest.raises(
+        IncompatibleError, match="BayesianMultiTaskModel with loss='auto' needs all rows"
+    ):
         fit_parts(pt.BayesianMultiTaskModel(), parts(table, 300), "y", **given)
     read: list[int] = []
     prior = pt.BayesianMultiTaskClassifier(prior=pt.BayesianMultiTaskClassifier())
