@@ -22,7 +22,7 @@ CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 # These fit and search for more than a few seconds.
 LONG = (
     *("README", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
-    *("regularising_nets", "which_penalty"),
+    *("large_data", "regularising_nets", "tour", "which_penalty"),
 )
 
 

@@ -408,7 +408,10 @@ def wide_table(d: int) -> pd.DataFrame:
     return table
 
 
-@pytest.mark.parametrize("target", ["squared", "logistic", "poisson"])
+@pytest.mark.parametrize(
+    "target",
+    ["squared", *(pytest.param(name, marks=pytest.mark.slow) for name in ("logistic", "poisson"))],
+)
 def test_passes_of_gradients_alone_over_partitions(target: str) -> None:
     d, n_tasks = 30, 3
     table = wide_table(d)
