@@ -474,7 +474,15 @@ def test_the_recommended_model_is_fitted_on_all_rows() -> None:
 
 
 @pytest.mark.parametrize("position", [False, True])
-@pytest.mark.parametrize("name", ["separate", "pooled", "near the mean", "learned prior"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "separate",
+        "pooled",
+        pytest.param("near the mean", marks=pytest.mark.slow),
+        "learned prior",
+    ],
+)
 def test_the_recommended_model_knows_the_task_column(
     name: str, position: bool, tmp_path: Path
 ) -> None:

@@ -264,6 +264,7 @@ def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
         assert "Coefficients of “near”, fitted to all rows, on standardized features" in said
 
 
+@pytest.mark.slow
 def test_the_class_that_coefficients_are_about_is_known_where_all_tasks_have_it() -> None:
     X, y, task = related()
     models = ["separate", "near the mean"]
