@@ -183,25 +183,33 @@ def predicted(address: str | None, source: str, *words: str, out: str = "p.csv")
     return main(["predict", "m.polytask", source, *more, *words, *where, "--out", out])
 
 
+def with_a_model() -> pd.DataFrame:
+    """Return rows with a number, beside a model of them in the folder."""
+    rows = table().drop(columns="fold")
+    model = BayesianMultiTaskRegressor(task_column="site")
+    save(model.fit(rows.drop(columns="y"), rows["y"]), "m.polytask")
+    return rows.assign(number=np.arange(N))
+
+
+def in_files(rows: pd.DataFrame) -> None:
+    """Write rows as a folder of files with several groups of rows each."""
+    Path("rows").mkdir()
+    for k in range(4):
+        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=70)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_command_line_predicts_on_a_cluster(
     client, tmp_path, monkeypatch, capsys, lang, suffix
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = table().drop(columns="fold")
-    save(
-        BayesianMultiTaskRegressor(task_column="site").fit(rows.drop(columns="y"), rows["y"]), "m"
-    )
-    Path("m").rename("m.polytask")
-    rows["number"] = np.arange(N)
+    rows = with_a_model()
     rows.loc[700:, "site"] = "elsewhere"
     rows.loc[::90, "p"] = np.nan
     rows.loc[1000, "q"] = 1e6
     rows.loc[900:1100, "colour"] = None
-    Path("rows").mkdir()
-    for k in range(4):
-        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=70)
+    in_files(rows)
     rows[:0].to_parquet("rows/9.parquet")
     address = client.scheduler_info()["address"]
     words = ("--interval", "0.9", "--lang", lang)
@@ -223,15 +231,8 @@ def test_a_failed_prediction_on_a_cluster_leaves_no_file(
     client, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = table().drop(columns="fold")
-    save(
-        BayesianMultiTaskRegressor(task_column="site").fit(rows.drop(columns="y"), rows["y"]), "m"
-    )
-    Path("m").rename("m.polytask")
-    rows["number"] = np.arange(N)
-    Path("rows").mkdir()
-    for k in range(4):
-        rows[k * 300 : (k + 1) * 300].to_parquet(f"rows/{k}.parquet", row_group_size=70)
+    rows = with_a_model()
+    in_files(rows)
     address = client.scheduler_info()["address"]
     before = sorted(Path().iterdir())
     bad = rows[900:1200].copy()
