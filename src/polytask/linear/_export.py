@@ -10,19 +10,6 @@ from numpy.typing import NDArray
 
 from polytask.exceptions import IncompatibleError
 from polytask.linear.prediction import LinearTasks
-from polytask.losses import (
-    Gamma,
-    Huber,
-    Logistic,
-    LogLink,
-    Loss,
-    Multinomial,
-    Poisson,
-    Quantile,
-    Squared,
-    SquaredHinge,
-    SquareRoot,
-)
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -35,19 +22,17 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
     coef, intercept = linear.coef[columns], linear.intercept[columns]
     coef = coef.copy() if features is None else coef[:, features]
     loss, classes = linear.losses[task], linear.classes[task]
-    if classes is None and isinstance(loss, Squared | Huber | Quantile | SquareRoot):
+    if loss.plain_model == "LinearRegression":
         return _regression(coef[0], intercept[0])
-    if classes is None and isinstance(loss, LogLink):
-        return _of_means(loss, coef[0], intercept[0])
-    if classes is not None and isinstance(loss, Logistic | Multinomial):
+    if loss.plain_model in ("PoissonRegressor", "GammaRegressor"):
+        return _of_means(loss.plain_model, coef[0], intercept[0])
+    if loss.plain_model == "LogisticRegression":
         return _classification(coef, intercept, np.asarray(classes))
-    if classes is not None and isinstance(loss, SquaredHinge):
+    if loss.plain_model == "LinearSVC":
         return _machine(coef, intercept, np.asarray(classes))
-    raise IncompatibleError(_no_plain(loss))
-
-
-def _no_plain(loss: Loss) -> LazyMessage:
-    return LazyMessage("linear.refusal.no_plain_model", {"loss": repr(loss.name)})
+    raise IncompatibleError(
+        LazyMessage("linear.refusal.no_plain_model", {"loss": repr(loss.name)})
+    )
 
 
 def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - untyped package
@@ -58,14 +43,13 @@ def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - un
     return model
 
 
-def _of_means(loss: Loss, coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401
-    from sklearn.linear_model import GammaRegressor, PoissonRegressor
+def _of_means(name: str, coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401
+    from sklearn import linear_model
 
-    known: dict[type[Loss], Any] = {Poisson: PoissonRegressor, Gamma: GammaRegressor}
-    if type(loss) not in known:
-        raise IncompatibleError(_no_plain(loss))
     # Fitted to nothing, because fit also sets what the link of its predictions is.
-    model = known[type(loss)]().fit(np.zeros((2, len(coef)), dtype=coef.dtype), np.ones(2))
+    model = getattr(linear_model, name)().fit(
+        np.zeros((2, len(coef)), dtype=coef.dtype), np.ones(2)
+    )
     model.coef_, model.intercept_, model.n_iter_ = coef, intercept, 0
     return model
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self, final
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Self, final
 
 from polytask._linalg import Array, namespace
 from polytask._registry import State
@@ -74,9 +76,26 @@ class Loss(ABC):
             The conjugate; finite on the boundary of the domain, inf outside it.
         """
 
-    @abstractmethod
     def n_outputs(self, n_classes: int) -> int:
         """Return the number of columns that a task with `n_classes` classes owns."""
+        return 1
+
+    @property
+    def plain_model(self) -> str:
+        """The linear model of scikit-learn with the same predictions, for ``to_sklearn``.
+
+        One of LinearRegression, PoissonRegressor, GammaRegressor, LogisticRegression and
+        LinearSVC; empty if there is none.
+        """
+        return ""
+
+    @property
+    def boosting(self) -> Mapping[str, Any]:
+        """The parameters that give histogram gradient boosting of numbers the loss.
+
+        Empty for its usual one, squared errors.
+        """
+        return {}
 
     @property
     def has_linear_parts(self) -> bool:
@@ -126,13 +145,13 @@ class Loss(ABC):
         """Whether the targets are two classes, with one column for the second of them."""
         return self.is_classifier and self.n_outputs(3) == 1
 
-    @abstractmethod
     def inverse_link(self, eta: Array) -> Array:
-        """Return what eta predicts: the mean, P(y = 1), or the class probabilities."""
+        """Return what eta predicts: eta itself, a mean, P(y = 1), or the class probabilities."""
+        return eta
 
-    @abstractmethod
     def to_state(self) -> State:
-        """Return the parameters of the loss as a dictionary."""
+        """Return the parameters of the loss, the fields of its dataclass, as a dictionary."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     @final

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polytask._linalg import Array, clip, counting, elementary, identity, namespace
-from polytask._registry import State, saveable
+from polytask._registry import saveable
 from polytask.losses.base import (
     Loss,
     as_eta,
@@ -35,6 +35,7 @@ class Logistic(Loss):
 
     name = "logistic"
     is_classifier = True
+    plain_model = "LogisticRegression"
     curvature_bound = 0.25
 
     def value(self, y: Array, eta: Array) -> Array:
@@ -59,17 +60,9 @@ class Logistic(Loss):
         p = clip(p, 0.0, 1.0)
         return infinite_outside(inside, entropy_terms(p) + entropy_terms(1 - p))
 
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1: the column of the positive class."""
-        return 1
-
     def inverse_link(self, eta: Array) -> Array:
         """Return the probability of the positive class."""
         return _sigmoid(eta)
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}
 
 
 # With no more classes than this, columns are added one by one.
@@ -128,6 +121,7 @@ class Multinomial(Loss):
 
     name = "multinomial"
     is_classifier = True
+    plain_model = "LogisticRegression"
     curvature_bound = 0.5
 
     def value(self, y: Array, eta: Array) -> Array:
@@ -169,10 +163,6 @@ class Multinomial(Loss):
         """Return the class probabilities, (..., K)."""
         return _softmax(eta)
 
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}
-
 
 def _margin(y: Array, eta: Array) -> tuple[Array, Array]:
     """Return the side of each target, -1 or 1, and how far its margin is below 1."""
@@ -197,6 +187,7 @@ class SquaredHinge(Loss):
 
     name = "squared_hinge"
     is_classifier = True
+    plain_model = "LinearSVC"
     curvature_bound = 2.0
 
     def value(self, y: Array, eta: Array) -> Array:
@@ -220,14 +211,6 @@ class SquaredHinge(Loss):
         clamped = clip(turned, None, 0.0)
         return infinite_outside(inside, clamped * (1 + 0.25 * clamped))
 
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1: the column of the positive class."""
-        return 1
-
     def inverse_link(self, eta: Array) -> Array:
         """Return the probability of the positive class, (1 + eta) / 2 within [0, 1]."""
         return clip(0.5 * (1 + eta), 0.0, 1.0)
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}

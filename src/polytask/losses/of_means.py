@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import final
 
 from polytask._linalg import Array, clip, elementary, namespace
-from polytask._registry import State, saveable
+from polytask._registry import saveable
 from polytask.losses.base import Loss, as_eta, domain_tolerance, entropy_terms, infinite_outside
 from polytask.messages import LazyMessage
 
@@ -19,7 +21,15 @@ class LogLink(Loss):
     over rows, ``exp(side c) = sum multiple(y) / sum exp(side eta + log_factor(y))``.
     """
 
+    is_classifier = False
+    curvature_bound = float("inf")
+    follows_units = False
     judges_predictions = True
+
+    @final
+    def inverse_link(self, eta: Array) -> Array:
+        """Return the mean, exp(eta)."""
+        return elementary(eta).exp(eta)
 
     @property
     @abstractmethod
@@ -79,9 +89,8 @@ class Poisson(LogLink):
     """
 
     name = "poisson"
-    is_classifier = False
-    curvature_bound = float("inf")
-    follows_units = False
+    plain_model = "PoissonRegressor"
+    boosting = MappingProxyType({"loss": "poisson"})
     allowed = LazyMessage("allowed.number_from_zero")
     side = 1.0
     has_dispersion = False
@@ -120,14 +129,6 @@ class Poisson(LogLink):
         entropy = xp.where(seen, near, entropy_terms(share)) + one - share
         return infinite_outside(inside, y * entropy + u * xp.log(y))
 
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    def inverse_link(self, eta: Array) -> Array:
-        """Return the mean, exp(eta)."""
-        return elementary(eta).exp(eta)
-
     def log_factor(self, y: Array) -> Array:
         """Return 0."""
         return 0.0 * y
@@ -135,10 +136,6 @@ class Poisson(LogLink):
     def multiple(self, y: Array) -> Array:
         """Return y."""
         return y
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}
 
 
 @saveable("loss.gamma")
@@ -169,9 +166,8 @@ class Gamma(LogLink):
     """
 
     name = "gamma"
-    is_classifier = False
-    curvature_bound = float("inf")
-    follows_units = False
+    plain_model = "GammaRegressor"
+    boosting = MappingProxyType({"loss": "gamma"})
     allowed = LazyMessage("allowed.number_above_zero")
     side = -1.0
     has_dispersion = True
@@ -204,14 +200,6 @@ class Gamma(LogLink):
         rest = clip(rest, 0.0, None)
         return infinite_outside(inside, entropy_terms(rest) + u + u * xp.log(as_eta(y, u)))
 
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    def inverse_link(self, eta: Array) -> Array:
-        """Return the mean, exp(eta)."""
-        return elementary(eta).exp(eta)
-
     def log_factor(self, y: Array) -> Array:
         """Return log y."""
         return namespace(y).log(y)
@@ -219,7 +207,3 @@ class Gamma(LogLink):
     def multiple(self, y: Array) -> Array:
         """Return 1."""
         return namespace(y).ones_like(y)
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}

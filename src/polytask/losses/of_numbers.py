@@ -3,56 +3,55 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from polytask._checks import positive, sentence
 from polytask._linalg import Array, clip, namespace
-from polytask._registry import State, saveable
+from polytask._registry import saveable
 from polytask.exceptions import ParameterError
 from polytask.losses.base import Loss, as_eta, domain_tolerance, infinite_outside
 from polytask.messages import LazyMessage
 
 
+class SquaredErrors(Loss):
+    """1/2 (y - eta)^2, whose conjugate at u is u y + u^2 / 2."""
+
+    is_classifier = False
+    curvature_bound = 1.0
+    plain_model = "LinearRegression"
+
+    @final
+    def value(self, y: Array, eta: Array) -> Array:
+        """Return 1/2 (y - eta)^2 elementwise."""
+        return 0.5 * (eta - as_eta(y, eta)) ** 2
+
+    @final
+    def gradient(self, y: Array, eta: Array) -> Array:
+        """Return eta - y elementwise."""
+        return eta - as_eta(y, eta)
+
+    @final
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Return ones of the shape of eta."""
+        return namespace(eta).ones_like(eta)
+
+    @final
+    def conjugate(self, y: Array, u: Array) -> Array:
+        """Return u y + u^2 / 2 elementwise."""
+        return u * (as_eta(y, u) + 0.5 * u)
+
+
 @saveable("loss.squared")
 @dataclass(frozen=True)
-class Squared(Loss):
+class Squared(SquaredErrors):
     """1/2 (y - eta)^2, for targets that are numbers.
 
     Its conjugate at u is u y + u^2 / 2.
     """
 
     name = "squared"
-    is_classifier = False
-    curvature_bound = 1.0
-
-    def value(self, y: Array, eta: Array) -> Array:
-        """Return 1/2 (y - eta)^2 elementwise."""
-        return 0.5 * (eta - as_eta(y, eta)) ** 2
-
-    def gradient(self, y: Array, eta: Array) -> Array:
-        """Return eta - y elementwise."""
-        return eta - as_eta(y, eta)
-
-    def curvature(self, y: Array, eta: Array) -> Array:
-        """Return ones of the shape of eta."""
-        return namespace(eta).ones_like(eta)
-
-    def conjugate(self, y: Array, u: Array) -> Array:
-        """Return u y + u^2 / 2 elementwise."""
-        return u * (as_eta(y, u) + 0.5 * u)
-
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    def inverse_link(self, eta: Array) -> Array:
-        """Return eta: it is the mean."""
-        return eta
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}
 
 
 @saveable("loss.huber")
@@ -93,6 +92,7 @@ class Huber(Loss):
 
     name = "huber"
     is_classifier = False
+    plain_model = "LinearRegression"
     curvature_bound = 1.0
     has_linear_parts = True
 
@@ -122,27 +122,15 @@ class Huber(Loss):
         clamped = clip(u, -self.delta, self.delta)
         return infinite_outside(inside, clamped * (as_eta(y, u) + 0.5 * clamped))
 
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    def inverse_link(self, eta: Array) -> Array:
-        """Return eta: it is the centre of the targets."""
-        return eta
-
     def at_scale(self, unit: float) -> Huber:
         """Return the loss that turns `unit` times as far off."""
         return Huber(self.delta * unit)
-
-    def to_state(self) -> State:
-        """Return delta."""
-        return {"delta": self.delta}
 
 
 @final
 @saveable("loss.square_root")
 @dataclass(frozen=True)
-class SquareRoot(Loss):
+class SquareRoot(SquaredErrors):
     """The root of a task's mean square in place of its half: strengths need no noise level.
 
     A task counts in the objective as ``s_t sqrt(mean over its rows of (y - eta)^2)``, that is
@@ -187,37 +175,7 @@ class SquareRoot(Loss):
     """
 
     name = "square_root"
-    is_classifier = False
-    curvature_bound = 1.0
     takes_root = True
-
-    def value(self, y: Array, eta: Array) -> Array:
-        """Return 1/2 (y - eta)^2 elementwise."""
-        return 0.5 * (eta - as_eta(y, eta)) ** 2
-
-    def gradient(self, y: Array, eta: Array) -> Array:
-        """Return eta - y elementwise."""
-        return eta - as_eta(y, eta)
-
-    def curvature(self, y: Array, eta: Array) -> Array:
-        """Return ones of the shape of eta."""
-        return namespace(eta).ones_like(eta)
-
-    def conjugate(self, y: Array, u: Array) -> Array:
-        """Return u y + u^2 / 2 elementwise."""
-        return u * (as_eta(y, u) + 0.5 * u)
-
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    def inverse_link(self, eta: Array) -> Array:
-        """Return eta: it is the mean."""
-        return eta
-
-    def to_state(self) -> State:
-        """Return an empty dictionary: there are no parameters."""
-        return {}
 
 
 class PiecewiseLinear(Loss):
@@ -231,6 +189,7 @@ class PiecewiseLinear(Loss):
     curvature_bound = float("inf")
     has_linear_parts = True
     judges_predictions = True
+    plain_model = "LinearRegression"
 
     @property
     @abstractmethod
@@ -267,16 +226,6 @@ class PiecewiseLinear(Loss):
         slack = domain_tolerance(u)
         inside = (u >= self.lower * (1 + slack)) & (u <= self.upper * (1 + slack))
         return infinite_outside(inside, clip(u, self.lower, self.upper) * as_eta(y, u))
-
-    @final
-    def n_outputs(self, n_classes: int) -> int:
-        """Return 1."""
-        return 1
-
-    @final
-    def inverse_link(self, eta: Array) -> Array:
-        """Return eta."""
-        return eta
 
 
 @final
@@ -320,6 +269,11 @@ class Quantile(PiecewiseLinear):
 
     name = "quantile"
 
+    @property
+    def boosting(self) -> Mapping[str, Any]:
+        """The same loss."""
+        return {"loss": "quantile", "quantile": self.q}
+
     def __post_init__(self) -> None:
         q: object = self.q
         if not isinstance(q, int | float) or not 0 < q < 1:
@@ -335,7 +289,3 @@ class Quantile(PiecewiseLinear):
     def upper(self) -> float:
         """1 - q."""
         return 1.0 - float(self.q)
-
-    def to_state(self) -> State:
-        """Return q."""
-        return {"q": self.q}

@@ -122,6 +122,9 @@ class Term(
             can -= set() if self.function.is_norm else {Mergeable}
         if self.bounds is not None:
             can -= {Smooth, Quadratic}
+            # Bounds other than 0 cut the conjugate off where the shares say.
+            beyond = any(map(is_finite_beyond_zero, self.bounds))
+            can -= {Conjugate} if beyond and self.function.shares is None else set()
         if self.by is not None:
             can -= {CompiledRows}
             can &= {NullStrength, Nonconvex} if Nonconvex in can else can
@@ -595,8 +598,7 @@ def _admitted(Z: Array, low: Array, high: Array, sign: float = 1.0) -> Array:
 def _is_beyond(penalty: Any, bounds: tuple[Bound, Bound]) -> bool:  # noqa: ANN401
     """Say whether bounds other than 0 meet a penalty that is no sum over entries."""
     function = penalty.function if isinstance(penalty, Term) else penalty
-    of_entries = function.shares is not None and function.shares[1] == 0
-    return any(map(is_finite_beyond_zero, bounds)) and not of_entries
+    return any(map(is_finite_beyond_zero, bounds)) and not function.by_entry
 
 
 def refuse_finite_bounds(penalty: Penalty, bounds: tuple[Bound, Bound]) -> None:

@@ -168,6 +168,11 @@ class Valued(metaclass=Capability):
         # None for any other function.
         return None
 
+    @property
+    def by_entry(self) -> bool:
+        """Whether it is a sum of convex functions of single entries, so that any bounds do."""
+        return self.shares is not None and self.shares[1] == 0
+
     # How it shares rows with an L1 beside it in closed form, if it is a norm that does.
     division_with_l1: Any = None
 

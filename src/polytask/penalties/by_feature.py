@@ -8,7 +8,6 @@ from polytask.exceptions import IncompatibleError
 from polytask.penalties.adapted import Term, adapted, refuse_finite_bounds
 from polytask.penalties.base import (
     Conjugate,
-    Nonconvex,
     Penalty,
     RowSeparable,
     Shifted,
@@ -165,9 +164,8 @@ def _bounded(penalty: Penalty, bounds: tuple[Bound, Bound]) -> Penalty:
 
 def _takes_bounds(penalty: Penalty) -> bool:
     """Say whether the prox with bounds follows from that without, by their signs."""
-    able = isinstance(penalty, RowSeparable) and isinstance(penalty, Conjugate | Nonconvex)
     free = not penalty.binds_signs and not isinstance(penalty, Shifted)
-    return able and free and _function(penalty).ignores_signs
+    return free and isinstance(penalty, RowSeparable) and _function(penalty).ignores_signs
 
 
 def _bounded_sum(penalty: Sum, bounds: tuple[Bound, Bound]) -> Penalty:

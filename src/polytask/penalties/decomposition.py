@@ -201,18 +201,12 @@ def decompose(penalty: Penalty) -> Split:
 
 
 def _decomposed(penalty: Penalty) -> Split:
-    for member in penalty.members if isinstance(penalty, Sum) else (penalty,):
-        # The solvers of convex problems would claim more than they find.
-        if isinstance(member, Nonconvex):
-            raise IncompatibleError(about(member, "penalty.refusal.nonconvex"))
-    if not isinstance(penalty, Sum) and isinstance(penalty, Proximable):
+    if not isinstance(penalty, Sum | Nonconvex) and isinstance(penalty, Proximable):
         return Split(smooth=None, proximable=penalty)
     prox, ridges, smooth = _sorted(penalty)
     for term in prox:
         if isinstance(term, Composed):
             raise IncompatibleError(about(term, "penalty.refusal.composed"))
-        if not isinstance(term, Proximable):
-            raise IncompatibleError(about(term, "penalty.refusal.no_prox"))
     return _joined(prox, ridges, smooth)
 
 
@@ -222,6 +216,11 @@ def _sorted(penalty: Penalty) -> tuple[list[Penalty], list[Penalty], list[Penalt
     terms = [part for member in members for part in parts_of(member)]
     found: tuple[list[Penalty], list[Penalty], list[Penalty]] = [], [], []
     for term in terms:
+        # The solvers of convex problems would claim more than they find.
+        if isinstance(term, Nonconvex):
+            raise IncompatibleError(about(term, "penalty.refusal.nonconvex"))
+        if not isinstance(term, Smooth | Proximable | Composed):
+            raise IncompatibleError(about(term, "penalty.refusal.no_prox"))
         kind = 1 if ridge_of(term) is not None else 2 if isinstance(term, Smooth) else 0
         found[kind].append(term)
     return found
@@ -238,12 +237,9 @@ def separate(penalty: Penalty) -> Split:
 
 
 def _separated(penalty: Penalty) -> Split:
-    if not isinstance(penalty, Sum) and isinstance(penalty, Conjugate):
+    if not isinstance(penalty, Sum | Nonconvex) and isinstance(penalty, Proximable):
         return Split(smooth=None, proximable=penalty)
     terms, ridges, smooth = _sorted(penalty)
-    for term in terms:
-        if not isinstance(term, Conjugate | Composed):
-            raise IncompatibleError(about(term, "penalty.refusal.not_convex"))
     composed = [term for term in terms if isinstance(term, Composed)]
     plain = [term for term in terms if not isinstance(term, Composed)]
     active = [term for term in plain if term.strength != 0 or term.forbids]

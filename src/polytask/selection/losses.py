@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polytask._estimator.outcomes import loss_object
-from polytask.losses import LogLink, Loss, Quantile
+from polytask.losses import LogLink, Loss
 
 # The losses of scikit-learn's ridge and logistic regression.
 _USUAL = frozenset({"auto", "squared", "logistic", "multinomial"})
@@ -42,7 +42,4 @@ def boosting_loss(loss: object) -> dict[str, Any]:
     """Return the parameters that give histogram gradient boosting for numbers a loss."""
     if isinstance(loss, Mapping):
         return {}
-    found = loss_object(loss, "compare")
-    if isinstance(found, LogLink):
-        return {"loss": found.name}
-    return {"loss": "quantile", "quantile": found.q} if isinstance(found, Quantile) else {}
+    return dict(loss_object(loss, "compare").boosting)

@@ -17,7 +17,7 @@ from polytask.datafits import (
 )
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.messages import LazyMessage, Text, message_of
+from polytask.messages import Text, message_of
 from polytask.penalties import Composed, Conjugate, Penalty, Quadratic, RowSeparable
 from polytask.penalties.base import NO_ROWS, about
 from polytask.penalties.decomposition import Ridged, separate
@@ -53,7 +53,8 @@ class SplitObjective(Minimand):
         self.is_trivial = nothing or self.is_flat
         self.free = self._free_features()
         quadratic = self.split.smooth is None or isinstance(self.split.smooth, Quadratic)
-        self.certifiable = quadratic and isinstance(self.first, Conjugate)
+        known = (isinstance(term, Conjugate | Composed) for term in (self.first, *self.others))
+        self.certifiable = quadratic and self.first is not None and all(known)
 
     @property
     def free_rows(self) -> Index:
@@ -229,7 +230,7 @@ class Splitting(Solver):
         try:
             split = separate(penalty)
         except IncompatibleError as error:
-            return LazyMessage("solver.refusal.convex_terms", {"reason": message_of(error)})
+            return message_of(error)
         if split.others or not datafit.is_smooth:
             return ""
         return about(penalty, "solver.refusal.not_split")

@@ -18,6 +18,8 @@ def check_flags(case: PenaltyCase) -> None:
         _norm(case)
     if subject.ignores_signs:
         _sizes(case)
+    if isinstance(subject, Penalty) and subject.by_entry:
+        _entries(case)
     if isinstance(subject, Penalty) and subject.shares is not None and not subject.by_feature:
         _shares(case)
 
@@ -42,6 +44,17 @@ def _sizes(case: PenaltyCase) -> None:
             j, t = (int(case.rng.integers(n)) for n in W.shape)
             larger[j, t] += 0.5
             require_at_least(subject.value(larger), value, subject, law)
+
+
+def _entries(case: PenaltyCase) -> None:
+    subject: Any = case.subject
+    for W in case.points:
+        alone = []
+        for at in np.ndindex(W.shape):
+            alone.append(np.zeros_like(W))
+            alone[-1][at] = W[at]
+        law = "by_entry: value(W) is the sum of the values of its entries alone"
+        require_close(subject.value(W), sum(map(subject.value, alone)), subject, law)
 
 
 def _shares(case: PenaltyCase) -> None:

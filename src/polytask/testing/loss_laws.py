@@ -163,6 +163,9 @@ def _prediction(case: _LossCase) -> None:
     """Require probabilities of classifiers."""
     mean = case.loss.inverse_link(case.eta)
     require(mean.shape == case.eta.shape, case.loss, "inverse_link keeps the shape of eta")
+    if case.loss.plain_model == "LinearRegression":
+        law = "plain_model: LinearRegression predicts eta itself"
+        require_close(mean, case.eta, case.loss, law)
     if not case.loss.is_classifier:
         return
     within = ((mean >= 0) & (mean <= 1)).all()

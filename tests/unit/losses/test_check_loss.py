@@ -84,6 +84,7 @@ WRONG = {
     "sum to one": [
         altered(Multinomial, inverse_link=lambda self, eta: 0.5 * MULTINOMIAL.inverse_link(eta)),
     ],
+    "LinearRegression predicts eta": [altered(Logistic, plain_model="LinearRegression")],
     "name is not empty": [altered(Squared, name="")],
 }
 

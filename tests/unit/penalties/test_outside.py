@@ -17,11 +17,14 @@ from polytask import MultiTaskClassifier, MultiTaskRegressor, MultiTaskRegressor
 from polytask import solvers as solver_names
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import (
+    L1,
     L2,
     L21,
     MCP,
     CompiledRows,
     Conjugate,
+    ElasticNet,
+    LatentTasks,
     OutlierTasks,
     Parts,
     Proximable,
@@ -38,7 +41,7 @@ from polytask.penalties.row_kernels import row_prox
 from polytask.penalties.terms import ALPHA, FRACTION, AbsoluteTerm, RelativeTerm, Unbound
 from polytask.selection import regularization_path
 from polytask.selection.ablation import ablations
-from polytask.solvers import Solver, Status
+from polytask.solvers import Solver, Splitting, Status
 from polytask.testing import check_penalty
 
 
@@ -231,8 +234,10 @@ def test_weights_and_signs_of_rows(kind):
     free = fitted(weighted(kind(0.2), [0.0, 1, 1, 1, 1, 1]))
     wanted = least(0.2, weights=np.array([0.0, 1, 1, 1, 1, 1]))
     assert free.solution_.objective == pytest.approx(wanted, rel=1e-7)
-    with pytest.raises(IncompatibleError, match="bounds other than 0"):
+    with pytest.raises(IncompatibleError, match=r"bounds other than 0.*\+ bounded\(L1\(0\)"):
         bounded(kind(0.2), upper=1.0)
+    beside = fitted(kind(0.2) + bounded(L1(0), upper=0.3), tol=1e-8)
+    assert beside.coef_.max() == pytest.approx(0.3)
 
 
 def test_columns_take_no_weights_of_rows():
@@ -403,3 +408,59 @@ def test_a_ridge_from_elsewhere_is_one(more):
 def test_what_it_claims():
     assert isinstance(ExclusiveColumns(), Proximable)
     assert not isinstance(ExclusiveColumns(), RowSeparable)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProxAlone(AbsoluteTerm, Unbound, RowSeparable):
+    """The exclusive lasso of somebody who has no conjugate."""
+
+    label = "ProxAlone"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    value, prox_rows = ExclusiveRows.value, ExclusiveRows.prox_rows
+
+
+@pytest.mark.parametrize("loss", ["squared", "quantile"])
+@pytest.mark.parametrize("more", [L21(0.1), TraceNorm(0.1)], ids=repr)
+def test_a_prox_is_enough_for_sums_but_gives_no_gap(more, loss):
+    known, found = (
+        MultiTaskRegressor(kind(0.2) + more, loss=loss, tol=1e-7).fit(X, Y).solution_
+        for kind in (ExclusiveRows, ProxAlone)
+    )
+    assert found.status is Status.CONVERGED
+    assert found.certificate.gap is None
+    assert found.certificate.residual <= 1e-7
+    assert found.objective == pytest.approx(known.objective, rel=1e-5)
+
+
+def test_sums_that_splitting_cannot_solve_say_why():
+    for other, reason in ((MCP(0.1), "not convex"), (LatentTasks(2), "neither a gradient nor")):
+        with pytest.raises(IncompatibleError, match=reason):
+            MultiTaskRegressor(L21(0.1) + other, solver=Splitting()).fit(X, Y)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OwnEntries(AbsoluteTerm, Unbound, RowSeparable):
+    """alpha * sum of |w| + w^2 / 2 over entries, which says that it is a sum over them."""
+
+    label = "OwnEntries"
+    by_entry = True
+    ignores_signs = True
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+
+    def value(self, W):
+        return self.weight * float(np.sum(np.abs(W) + 0.5 * W**2))
+
+    def prox_rows(self, rows, index, step):
+        step = self.weight * np.reshape(np.asarray(step, dtype=rows.dtype), (-1, 1))
+        return soft(rows, step) / (1 + step)
+
+
+def test_bounds_of_a_sum_over_entries_from_elsewhere():
+    check_penalty(OwnEntries(0.1))
+    own = MultiTaskRegressor(bounded(OwnEntries(0.1), -0.5, 0.4), tol=1e-9).fit(X, Y)
+    ours = fitted(bounded(ElasticNet(0.2, 0.5), -0.5, 0.4))
+    np.testing.assert_allclose(own.coef_, ours.coef_, atol=1e-6)
+    assert own.solution_.certificate.gap is None
+    assert (own.coef_.min(), own.coef_.max()) == (-0.5, 0.4)
