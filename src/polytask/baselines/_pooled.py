@@ -13,7 +13,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import (
     ARDRegression,
     BayesianRidge,
@@ -133,6 +140,11 @@ _NEWTON = (LogisticRegression, PoissonRegressor, GammaRegressor, TweedieRegresso
 _STEADY = (*_NEWTON, TunedLogistic, TunedMeans, TunedRidge)
 _SEARCHES = (GridSearchCV, RandomizedSearchCV)
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_FORESTS = (
+    ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
+)  # fmt: skip
+# A column for each of more tasks is seldom drawn at a cut of a forest, and parts few rows.
+_FEW_TASKS = 10
 
 # A column this many times as long as the longest feature makes the penalty on its coefficient
 # the square of it smaller.
@@ -295,17 +307,20 @@ def task_category(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: 
     """Make the task a feature."""
     if rows.n_tasks == 1:
         return _one_task(estimator, rows)
-    if not isinstance(estimator, _BOOSTING):
+    forest = isinstance(estimator, _FORESTS) and rows.n_tasks > _FEW_TASKS
+    if not (forest or isinstance(estimator, _BOOSTING)):
         return _with_indicators(estimator, rows, 1.0, _said("columns"))
-    if rows.n_tasks <= min(estimator.max_bins, 255):
+    codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
+    if not forest and rows.n_tasks <= min(estimator.max_bins, 255):
         mask = category_mask(estimator.categorical_features, rows.X.shape[1])
         copy = clone(estimator).set_params(categorical_features=mask)
         sentence = _said("category", {"kind": type(estimator).__name__})
-        codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
         effect = TaskColumns(codes, sentence)
         return PreparedRows(effect, copy, effect.apply(rows.X, rows.tasks), rows.y)
     values, crossed = mean_targets(rows, not is_classifier(estimator))
-    sentence = _said("means", {"n": rows.n_tasks})
+    if forest:
+        values, crossed = np.hstack([values, codes]), np.hstack([crossed, codes[rows.tasks]])
+    sentence = _said("mean_and_number" if forest else "means", {"n": rows.n_tasks})
     return PreparedRows(TaskColumns(values, sentence), estimator, beside(rows.X, crossed), rows.y)
 
 
@@ -419,7 +434,9 @@ class Pooled(Baseline):
           other estimator gets plain 0/1 columns.
         - "category": the task is one more feature: a category of histogram gradient boosting
           up to 255 tasks, beyond that the mean target of the task (cross-fitted
-          ``TargetEncoder``); 0/1 columns for any other estimator. Linear models that take
+          ``TargetEncoder``); this mean and the number of the task for random forests and
+          extremely randomised trees of more than ten tasks; 0/1 columns for any other
+          estimator. Linear models that take
           sparse rows get the columns of many tasks (ten million numbers) without their zeros,
           as does "intercept" where their solver bears long columns.
 

@@ -14,6 +14,7 @@ from polytask.selection.facts import DataFacts
 from polytask.selection.learners import (
     boosting,
     class_of,
+    extra_trees,
     forest,
     joint_forest,
     linear,
@@ -186,6 +187,18 @@ def _needs_gaps(facts: DataFacts) -> LazyMessage | None:
     return _needs_dense(facts) if facts.gaps else LazyMessage("left_out.forest_whole")
 
 
+def _needs_long_rows(facts: DataFacts) -> LazyMessage | None:
+    """Leave targets of the same rows to the forests above, and few rows to models that shrink."""
+    if facts.targets:
+        return LazyMessage("left_out.forest_matrix")
+    if facts.median_rows < _ROWS_FOR_BOOSTING:
+        sizes = {"least": _ROWS_FOR_BOOSTING, "rows": f"{facts.median_rows:,.6g}"}
+        return LazyMessage("left_out.forest_rows", sizes)
+    if is_unusual(facts.losses):
+        return LazyMessage("left_out.forest_loss")
+    return _needs_dense(facts)
+
+
 def _needs_learnable(facts: DataFacts) -> LazyMessage | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
@@ -250,6 +263,24 @@ _CANDIDATES = (
         _needs_gaps,
         compared=False,
         cost=1,
+    ),
+    CandidateModel(
+        "forest pooled",
+        "pooled",
+        "trees",
+        _pooled(forest, "category"),
+        _needs_long_rows,
+        compared=False,
+        cost=2,
+    ),
+    CandidateModel(
+        "extra trees pooled",
+        "pooled",
+        "trees",
+        _pooled(extra_trees, "category"),
+        _needs_long_rows,
+        compared=False,
+        cost=2,
     ),
     CandidateModel(
         "pooled, corrected",

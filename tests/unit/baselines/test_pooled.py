@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
@@ -140,6 +141,26 @@ def test_logistic_task_of_one_class_stays_finite():
     own = model.predict_proba(X[task == 2], task[task == 2])
     assert np.all(own[:, 0] > 0.9)
     assert np.all(np.isfinite(model.decision_function(X, task)))
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_forest_gets_many_tasks_as_their_mean_and_number(classes):
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(40), 15)
+    X, level = rng.standard_normal((600, 2)), 3.0 * rng.standard_normal(40)[task]
+    y = level + X[:, 0] + 0.3 * rng.standard_normal(600)
+    kind = ExtraTreesClassifier if classes else RandomForestRegressor
+    model = Pooled(kind(30, random_state=0), "category", unseen_tasks="shared")
+    model.fit(X, y > 0 if classes else y, task)
+    assert model.n_task_columns_ == 2
+    assert "mean target" in model.task_effect_
+    assert "a number" in model.task_effect_
+    assert model.score(X, y > 0 if classes else y, task) > 0.9
+    # Nothing is known about a new task: it is in the middle of the others.
+    strange = model.predict(X[:20], task=["new"] * 20)
+    assert np.all(np.isin(strange, [False, True]) if classes else np.abs(strange) < 6.0)
+    few = Pooled(kind(5, random_state=0), "category").fit(X, y > 0 if classes else y, task % 4)
+    assert few.n_task_columns_ == 4
 
 
 def test_lasso_intercepts_are_free():

@@ -47,8 +47,9 @@ def test_every_model_fits_and_predicts(name, problem):
     if model.family == DEEP:
         pytest.importorskip("torch")
     if model.unfit(facts):
-        # The one for its few rows, the others because this is no target matrix.
-        assert name in ("boosting per task", "joint forest", "forest per task")
+        # Some for the few rows, the others because this is no target matrix.
+        few = ("boosting per task", "forest pooled", "extra trees pooled")
+        assert name in (*few, "joint forest", "forest per task")
         return
     X, y, task = rows(classes)
     made = model.make(facts)
@@ -75,6 +76,10 @@ def test_what_cannot_be_tried_says_why():
     assert not MODELS["separate"].unfit(mixed)
     assert not MODELS["near the mean"].unfit(mixed)
     assert "100 rows" in str(MODELS["boosting per task"].unfit(FACTS))
+    assert "100 rows" in str(MODELS["forest pooled"].unfit(FACTS))
+    assert "all targets" in str(MODELS["extra trees pooled"].unfit(matrix))
+    quantile = dataclasses.replace(FACTS, median_rows=500.0, losses="quantile")
+    assert "squared" in str(MODELS["forest pooled"].unfit(quantile))
     assert not MODELS["learned prior"].unfit(mixed)
     assert "one kind" in str(MODELS["pooled, corrected"].unfit(mixed))
     # Not left to the joint forest, which takes targets of one kind.
