@@ -8,6 +8,9 @@ Two tables at the end have Auto beside the best of each set, and the ranks.
 A set is a name, or NAME:SPLITS, or NAME:SPLITS:SECONDS with a time budget for Auto.
 ``--keep FILE`` goes on with a run that was stopped.
 statsmodels, where it is installed, adds a mixed model with an intercept per task.
+``--peers`` adds LightGBM and CatBoost (the task as a category, settings by held-out rows), the
+linear models and the trees of GPBoost, and AutoGluon without networks for as many seconds as
+Auto has, 60 where it has no limit; each is installed in an environment of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from _auto_peers import peers
 from _kept import Kept
 from _sets import RealSet, load_table
 from learned_prior_classes import interval
@@ -183,11 +187,13 @@ def measure(make: Make, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> t
         started = time.process_time()
         try:
             model = make().fit(take(data.X, train), data.y[train], **labels)
+            seconds = time.process_time() - started
+            value = score(model, data, test)
         except ValueError as error:
             print(f"<!-- {data.name}: {error} -->", file=sys.stderr)
             return float("nan"), float("nan")
-        seconds = time.process_time() - started
-        return score(model, data, test), seconds
+    # Peers in environments of their own fit when they predict.
+    return value, getattr(model, "cpu", seconds)
 
 
 @dataclass(frozen=True)
@@ -208,16 +214,17 @@ class Plan:
         return cls(name, n_splits, float(more[1]) if len(more) == 2 else None)
 
 
-def run(plan: Plan, keep: str | None) -> Scores:
+def run(plan: Plan, keep: str | None, more: bool) -> Scores:
     """Print the table of one set; return the scores of every model that could be fitted."""
     data = load_table(plan.name)
     pairs = splits(data, plan.n_splits)
     kept = Kept(keep, plan.name)
+    makes = models(data, plan.budget) | (peers(data, plan.budget) if more else {})
     found = {
         label: np.array(
             [kept.get(label, k, partial(measure, make, data, p)) for k, p in enumerate(pairs)]
         )
-        for label, make in models(data, plan.budget).items()
+        for label, make in makes.items()
     }
     found = {label: own for label, own in found.items() if not np.isnan(own).any()}
     metric = "AUC" if data.classes else "R2"
@@ -276,6 +283,7 @@ def main() -> None:
     everything = tuple(Plan(name, 10, None) for name in SETS)
     parser.add_argument("sets", nargs="*", type=Plan.read, default=everything)
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
+    parser.add_argument("--peers", action="store_true", help="boosting libraries and AutoGluon")
     chosen = parser.parse_args()
     print(
         f"`python benchmarks/auto.py {shlex.join(sys.argv[1:])}`, "
@@ -283,7 +291,7 @@ def main() -> None:
         f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}"
     )
-    found = {plan.name: run(plan, chosen.keep) for plan in chosen.sets}
+    found = {plan.name: run(plan, chosen.keep, chosen.peers) for plan in chosen.sets}
     print_bests(found)
     print_ranks(found)
 
