@@ -34,6 +34,7 @@ T = TypeVar("T", bound=type)
 HOMES: Mapping[str, str] = {
     "baseline.": "polytask.baselines",
     "bayes.": "polytask.linear",
+    "boosting.": "polytask.boosting",
     "data.": "polytask.data",
     "deep.": "polytask.deep.estimators",
     "deep.balancer.": "polytask.deep.balancing",

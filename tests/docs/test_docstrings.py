@@ -17,6 +17,7 @@ EXTRAS = {
     "polytask.deep": "torch",
     "polytask.transfer._deep": "torch",
     "polytask.distributed": "dask",
+    "polytask.boosting": "lightgbm",
 }
 OPTIONAL = tuple(
     name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None

@@ -105,12 +105,13 @@ PUBLIC = {
         "load_wages",
     },
     "polytask.testing": {"check_loss", "check_penalty"},
+    "polytask.boosting": {"MixedBoostingRegressor"},
 }
 
 # What neither `import polytask` nor anything it imports may bring in.
 HEAVY = {
-    "accelerate", "dask", "jinja2", "matplotlib", "numba", "optuna", "pandas", "polars",
-    "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
+    "accelerate", "dask", "jinja2", "lightgbm", "matplotlib", "numba", "optuna", "pandas",
+    "polars", "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
 }  # fmt: skip
 
 # Packages that are there with an extra only.
@@ -119,6 +120,7 @@ EXTRAS = {
     "polytask.deep": "torch",
     "polytask.transfer._deep": "torch",
     "polytask.distributed": "dask",
+    "polytask.boosting": "lightgbm",
 }
 OPTIONAL = tuple(
     name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None

@@ -5,26 +5,23 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import number, sentence
-from polytask._estimator import MultiTaskEstimator, Outcomes, Query, outputs
+from polytask._estimator import Outcomes, Query
 from polytask._estimator.classes import ProbabilityMixin, keep_classes, probabilities
-from polytask._estimator.outputs import RowsFunction
 from polytask._estimator.training import TaskColumns
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.choose import Candidate
 from polytask.bayes.prior import Structure
 from polytask.data import TaskData
-from polytask.exceptions import ConvergenceWarning, ParameterError
+from polytask.exceptions import ConvergenceWarning
 from polytask.linear._bayes_laplace_fit import LaplaceFit, LinkedUnits
-from polytask.linear._bayes_shared import Ended
 from polytask.linear.base import LinearModel
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
+from polytask.linear.bayes_settings import Ended
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks
 from polytask.messages import LazyMessage
@@ -119,51 +116,6 @@ default="auto"
             fields |= {"value": f"{ended.residual:.2e}", "status": status.node}
             message = LazyMessage(self._not_converged, fields)
             warnings.warn(ConvergenceWarning(message), stacklevel=5)
-
-
-class IntervalMixin(MultiTaskEstimator, ABC):
-    """``predict_interval`` of models that know the quantiles of new targets."""
-
-    @abstractmethod
-    def _quantiles(self, p: float, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401
-        """Return the quantile of a new target for every row of a task."""
-
-    def _quantiles_of_rows(self, p: float) -> RowsFunction:
-        """Return what gives the quantiles of rows of several tasks."""
-        return outputs.one_by_one(partial(self._quantiles, p))
-
-    def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
-        """Return an interval for the target of every row.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-        level : float, default=0.9
-            Probability that a new target lies inside, in (0, 1); of counts, which are whole
-            numbers, at least this.
-
-        Returns
-        -------
-        lower, upper
-            As :meth:`predict` returns predictions; NaN for tasks of classes.
-
-        Raises
-        ------
-        ParameterError
-            If `level` is no probability.
-        """
-        owner = f"{type(self).__name__}.predict_interval"
-        allowed = LazyMessage("allowed.between_0_and_1")
-        value = number(level, "level", owner, allowed)
-        if not 0 < value < 1:
-            raise ParameterError(sentence("level", owner, allowed, repr(level)))
-        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
-        lower, upper = (
-            outputs.predictions(query, n_tasks, self._quantiles_of_rows(p))
-            for p in (0.5 - value / 2.0, 0.5 + value / 2.0)
-        )
-        return lower, upper
 
 
 class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):

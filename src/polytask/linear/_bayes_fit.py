@@ -11,7 +11,6 @@ from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.scaling import (
     TARGET_SCALES,
-    FeatureScaling,
     TargetScaling,
     feature_scaling,
     refuse_huge,
@@ -37,7 +36,13 @@ from polytask.linear._bayes_rows import (
     joint_rows,
     refuse_large,
 )
-from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
+from polytask.linear.bayes_settings import (
+    BayesSettings,
+    Ended,
+    is_wide,
+    original_units,
+    varying_columns,
+)
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.linear.heavy_weights import refuse_heavy, weights_within_reach
 from polytask.messages import LazyMessage
@@ -95,7 +100,7 @@ def fit_bayes(
     counts = sum_by_task(weight, data)
     ended, learned = Ended(float("nan")), found.learned
     if learned is not None:
-        value = _original_units(learned, features, targets, counts)
+        value = original_units(learned, features, targets, counts)
         how = (learned.residual, learned.converged, learned.n_iter, learned.seconds)
         ended = Ended(value, *how)
     tasks = BayesTasks(
@@ -257,27 +262,6 @@ def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
         allowed = LazyMessage("allowed.features_as_x", {"n": data.n_features})
         got = LazyMessage("got.one_of", {"value": str(prior.n_features)})
         raise DataError(sentence("prior", owner, allowed, got))
-
-
-def _original_units(
-    learned: Learned | JointLearned,
-    features: FeatureScaling,
-    targets: TargetScaling,
-    counts: Array,
-) -> float:
-    """Return the log-likelihood of the targets before scaling."""
-    # The restricted likelihood is that of contrasts of the targets; its level depends on the
-    # units of the features whose coefficients are integrated out without a prior.
-    model = learned.model
-    logs = np.log(targets.scale)
-    value = learned.log_likelihood - float(counts @ logs)
-    if model.restricted:
-        flat = 1 if model.gaussian_mean else 1 + len(features.scale)
-        mean_log = float(np.average(logs, weights=counts)) if counts.any() else 0.0
-        value += flat * mean_log
-        if not model.gaussian_mean:
-            value -= float(np.log(features.scale).sum())
-    return value
 
 
 def given_prior(prior: object, owner: str) -> BayesTasks | Prior | None:

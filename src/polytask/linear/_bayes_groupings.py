@@ -33,7 +33,7 @@ from polytask.bayes.prior import NoVariation, Prior
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._bayes_rows import ScaledRows
-from polytask.linear._bayes_shared import BayesSettings, Ended, varying_columns
+from polytask.linear.bayes_settings import BayesSettings, Ended, varying_columns
 from polytask.linear.heavy_weights import weights_within_reach
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared

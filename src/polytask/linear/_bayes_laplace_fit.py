@@ -41,8 +41,8 @@ from polytask.bayes.prior import Prior, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_rows import with_ones
-from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskUnits
+from polytask.linear.bayes_settings import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear.heavy_weights import weights_within_reach
 from polytask.linear.in_parts import aligned, refuse_large
 from polytask.losses import Logistic, LogLink, Multinomial

@@ -25,6 +25,7 @@ from polytask._estimator.classes import (
 )
 from polytask._estimator.documentation import documented
 from polytask._estimator.groupings import READING_GROUPINGS, refuse_grouped
+from polytask._estimator.intervals import IntervalMixin
 from polytask._estimator.outcomes import loss_object
 from polytask._estimator.scored import Reading
 from polytask._estimator.training import (
@@ -38,7 +39,7 @@ from polytask.bayes.evidence import Evidence
 from polytask.bayes.prior import Prior
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
-from polytask.linear._bayes_base import IntervalMixin, LaplaceEstimator, LearnedPriorEstimator
+from polytask.linear._bayes_base import LaplaceEstimator, LearnedPriorEstimator
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import fit_bayes, given_prior
 from polytask.linear._bayes_groupings import GroupedTasks, fit_groupings
@@ -50,9 +51,9 @@ from polytask.linear._bayes_laplace_fit import (
     fit_laplace,
     given_priors,
 )
-from polytask.linear._bayes_shared import BayesSettings
 from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, check_classes, updated_state
+from polytask.linear.bayes_settings import BayesSettings
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 
-import polytask.linear._bayes_shared as structures
+import polytask.linear.bayes_settings as structures
 from polytask import (
     BayesianMultiTaskClassifier,
     BayesianMultiTaskRegressor,

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from polytask._checks import nearest, one_of, positive, positive_integer, sentence
+from polytask._estimator.scaling import FeatureScaling, TargetScaling
+from polytask.bayes.blocks import Array
+from polytask.bayes.correlated import JointLearned
+from polytask.bayes.normal import Learned
 from polytask.bayes.prior import (
     Diagonal,
     Full,
@@ -155,3 +159,24 @@ def is_wide(
 def _position(entry: Any, d: int) -> int:  # noqa: ANN401
     whole = isinstance(entry, int | np.integer) and not isinstance(entry, bool)
     return int(entry) % d if whole and -d <= entry < d else -1
+
+
+def original_units(
+    learned: Learned | JointLearned,
+    features: FeatureScaling,
+    targets: TargetScaling,
+    counts: Array,
+) -> float:
+    """Return the log-likelihood of the targets before scaling."""
+    # The restricted likelihood is that of contrasts of the targets; its level depends on the
+    # units of the features whose coefficients are integrated out without a prior.
+    model = learned.model
+    logs = np.log(targets.scale)
+    value = learned.log_likelihood - float(counts @ logs)
+    if model.restricted:
+        flat = 1 if model.gaussian_mean else 1 + len(features.scale)
+        mean_log = float(np.average(logs, weights=counts)) if counts.any() else 0.0
+        value += flat * mean_log
+        if not model.gaussian_mean:
+            value -= float(np.log(features.scale).sum())
+    return value

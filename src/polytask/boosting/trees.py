@@ -1,0 +1,117 @@
+"""Trees of LightGBM: the one place that knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import lightgbm
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._linalg import is_sparse
+from polytask._registry import saveable
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """How trees are grown."""
+
+    learning_rate: float
+    max_leaf_nodes: int
+    min_samples_leaf: int
+    l2_regularization: float
+    threads: int
+    seed: int
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the names that LightGBM has for them; gradients come from outside."""
+        return {
+            "objective": "none",
+            "metric": "none",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.max_leaf_nodes,
+            "min_data_in_leaf": self.min_samples_leaf,
+            "lambda_l2": self.l2_regularization,
+            "num_threads": self.threads,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
+
+
+class BinnedRows:
+    """Features in bins, which are found once for all parts of the rows."""
+
+    def __init__(self, X: Any, settings: TreeSettings) -> None:  # noqa: ANN401 - dense or sparse
+        self._parameters = settings.parameters()
+        self._all = lightgbm.Dataset(_matrix(X), params=self._parameters).construct()
+
+    @cached_property
+    def can_split(self) -> bool:
+        """Say whether there is a feature with a cut that leaves enough rows on both sides."""
+        data = self._all
+        return any(data.feature_num_bin(j) > 1 for j in range(data.num_feature()))
+
+    def growing(self, train: Index, held: Index | None = None) -> GrowingTrees:
+        """Return trees, none yet, for some of the rows, to be known of others too."""
+        sides = [part.tolist() for part in (train, held) if part is not None]
+        parts = [self._all.subset(side).construct() for side in sides]
+        booster = lightgbm.Booster(self._parameters, parts[0])
+        for part in parts[1:]:
+            booster.add_valid(part, "held out")
+        return GrowingTrees(booster)
+
+
+class GrowingTrees:
+    """Trees that grow by one at a time."""
+
+    def __init__(self, booster: lightgbm.Booster) -> None:
+        self._booster = booster
+
+    def values(self, *, held: bool = False) -> Array:
+        """Return the sums of the trees in the rows that they grow on, or in those held out."""
+        found: list[Array] = []
+
+        def keep(values: Array, _: object) -> tuple[str, float, bool]:
+            found.append(np.array(values))
+            return "values", 0.0, False
+
+        (self._booster.eval_valid if held else self._booster.eval_train)(keep)
+        return found[0]
+
+    def grow(self, gradient: Array, hessian: Array) -> None:
+        """Add the tree of these derivatives."""
+        self._booster.update(fobj=lambda *_: (gradient, hessian))
+
+    def trees(self, n: int) -> Trees:
+        """Return the first n."""
+        return Trees(self._booster.model_to_string(num_iteration=n) if n else "")
+
+
+@saveable("boosting.trees")
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """A sum of trees, as the text in which LightGBM keeps them; empty without any."""
+
+    text: str
+
+    def values(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the sums for rows, shape (n,)."""
+        if not self.text or not X.shape[0]:
+            return np.zeros(X.shape[0])
+        return np.asarray(self._booster.predict(_matrix(X)), dtype=np.float64)
+
+    @cached_property
+    def _booster(self) -> lightgbm.Booster:
+        return lightgbm.Booster(model_str=self.text)
+
+
+def _matrix(X: Any) -> Any:  # noqa: ANN401 - dense or sparse
+    return sp.csr_matrix(X) if is_sparse(X) else np.asarray(X)
