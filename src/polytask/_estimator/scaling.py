@@ -14,7 +14,6 @@ from polytask._checks import sentence
 from polytask._estimator.far_cells import place_of_largest
 from polytask._estimator.feature_moments import dense_moments, sparse_moments
 from polytask._estimator.outcomes import Outcomes
-from polytask._estimator.robust_scale import robust_moments
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import sum_by_task
 from polytask._linalg import is_sparse
@@ -295,3 +294,33 @@ def task_moments(y: Array, weight: Array, data: TaskData) -> tuple[Array, Array]
     mean = np.bincount(task, weight * seen, minlength=n) / total
     away = weight * (seen - mean[task]) ** 2
     return mean, np.bincount(task, away, minlength=n) / total
+
+
+# Of normal data, the standard deviation over the median, and over the mean, distance.
+_OF_MEDIAN = 1.4826022185056018
+_OF_MEAN = 1.2533141373155001
+
+
+def robust_moments(y: Array, weight: Array) -> tuple[float, float]:
+    """Return the median, and the squared spread that a few targets cannot change."""
+    # Shapes: y, weight (n,).
+    seen = weight > 0
+    y, weight = y[seen], weight[seen]
+    if not len(y):
+        return 0.0, 0.0
+    centre = _median(y, weight)
+    away = np.abs(y - centre)
+    spread = _OF_MEDIAN * _median(away, weight)
+    if spread <= 10 * np.finfo(float).eps * abs(centre):
+        spread = _OF_MEAN * float(np.average(away, weights=weight))
+    return centre, spread**2
+
+
+def _median(values: Array, weight: Array) -> float:
+    """Return the weighted median, the mean of the middle two where the weights tie."""
+    order = np.argsort(values, kind="stable")
+    values, reached = values[order], np.cumsum(weight[order])
+    half = 0.5 * reached[-1]
+    low = int(np.searchsorted(reached, half * (1 - 1e-12)))
+    high = int(np.searchsorted(reached, half * (1 + 1e-12), side="right"))
+    return float(0.5 * (values[low] + values[min(high, len(values) - 1)]))

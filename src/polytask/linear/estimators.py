@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from polytask._checks import below_one, one_of
 from polytask._estimator.documentation import documented
 from polytask._estimator.outcomes import loss_object
 from polytask._estimator.query import check_columns
+from polytask._estimator.training import TaskColumn, is_wide, refuse_beside_statistics
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear.base import LinearClasses, LinearEstimator, LinearMixed, LinearNumbers
 from polytask.linear.fitting import (
     blas_threads,
@@ -22,14 +25,13 @@ from polytask.linear.fitting import (
     check_solver_settings,
     fit_problem,
 )
-from polytask.linear.further import further_statistics, placed, refuse_nameless
 from polytask.linear.problem import build_problem, parts_term
 from polytask.losses import PiecewiseLinear
 from polytask.messages import LazyMessage
 from polytask.penalties import Penalty, decompose
 from polytask.solvers import Solution, Solver
 from polytask.statistics import TaskStatistics
-from polytask.statistics.one_part import of_all_parts
+from polytask.statistics.one_part import collect_part, of_all_parts
 
 
 @dataclass(eq=False, repr=False)
@@ -293,8 +295,8 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
                 )
             if earlier is not None:
                 check_columns(self._schema, X, task)
-                refuse_nameless(earlier, X, y, task, self.task_column, owner)
-        total = further_statistics(X, y, task, sample_weight, self.task_column, owner)
+                _refuse_nameless(earlier, X, y, task, self.task_column, owner)
+        total = _further_statistics(X, y, task, sample_weight, self.task_column, owner)
         start = None
         if earlier is not None:
             total = kept * earlier + total
@@ -394,3 +396,51 @@ class MultiTaskModel(PenalisedEstimator, LinearMixed):
 
     scale_targets: str | None = None
     class_weight: Any = None
+
+
+def _further_statistics(
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    sample_weight: Any,  # noqa: ANN401
+    task_column: TaskColumn,
+    owner: str,
+) -> TaskStatistics:
+    """Return the statistics of rows, or those that were given."""
+    if isinstance(X, TaskStatistics):
+        refuse_beside_statistics(owner, y, task, sample_weight)
+        return X
+    found = collect_part(X, y, task, sample_weight, None, task_column, None)
+    if found is None:
+        raise DataError(LazyMessage("statistics.refusal.no_rows", {"owner": owner}))
+    return found
+
+
+def _refuse_nameless(
+    earlier: TaskStatistics,
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    task_column: TaskColumn,
+    owner: str,
+) -> None:
+    """Refuse rows of which it is not said which of several tasks they belong to."""
+    named = task is not None or task_column is not None or isinstance(X, TaskData | Mapping)
+    if named or is_wide(y) or len(earlier.tasks) < 2:
+        return
+    fields = {"owner": owner, "n": len(earlier.tasks)}
+    raise DataError(LazyMessage("estimator.refusal.which_task", fields))
+
+
+def placed(solution: Solution, before: TaskStatistics, now: TaskStatistics) -> Solution:
+    """Return a solution for statistics that may know more tasks and features than it does."""
+    if (before.tasks, before.feature_names) == (now.tasks, now.feature_names):
+        return solution
+    columns = [now.tasks.index(task) for task in before.tasks]
+    names = now.feature_names
+    rows = [*range(now.n_features)]
+    if names is not None and before.feature_names is not None:
+        rows = [names.index(name) for name in before.feature_names]
+    W, b = np.zeros((now.n_features, len(now.tasks))), np.zeros(len(now.tasks))
+    W[np.ix_(rows, columns)], b[columns] = solution.W, solution.intercept
+    return replace(solution, W=W, intercept=b, memory=(), parts=None, factors=None)

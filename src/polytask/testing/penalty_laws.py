@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from polytask.penalties import Columns, Conjugate, Penalty, Proximable, Smooth
-from polytask.testing import algebra_laws, flag_laws, prox_laws, smooth_laws
+import numpy as np
+
+from polytask.penalties import Columns, Conjugate, Penalty, Proximable, Quadratic, Smooth
+from polytask.testing import algebra_laws, prox_laws
 from polytask.testing._points import PenaltyCase, resolved_case
-from polytask.testing._tools import back, moved, require_close
+from polytask.testing._tools import (
+    back,
+    moved,
+    require,
+    require_at_least,
+    require_close,
+    require_dtype,
+)
 
 
 def _capabilities(case: PenaltyCase) -> None:
     """Check what a penalty, or a part of one, can do."""
-    smooth_laws.values(case)
-    smooth_laws.gradients(case)
-    smooth_laws.quadratics(case)
+    _values(case)
+    _gradients(case)
+    _quadratics(case)
     prox_laws.check_prox(case)
     prox_laws.touching(case)
-    flag_laws.check_flags(case)
+    check_flags(case)
 
 
 def _algebra(case: PenaltyCase) -> None:
@@ -121,3 +130,132 @@ def check_penalty(
         ridge = algebra_laws.together_with_a_ridge(shifted)
         for part in (shifted, *algebra_laws.parts(case.of(ridge))):
             _namespace(case.of(part), xp)
+
+
+def check_flags(case: PenaltyCase) -> None:
+    """Check the flags of `Valued` that are set."""
+    subject: Any = case.subject
+    if subject.is_norm:
+        _norm(case)
+    if subject.ignores_signs:
+        _sizes(case)
+    if isinstance(subject, Penalty) and subject.by_entry:
+        _entries(case)
+    if isinstance(subject, Penalty) and subject.shares is not None and not subject.by_feature:
+        _shares(case)
+
+
+def _norm(case: PenaltyCase) -> None:
+    subject: Any = case.subject
+    for W in case.points:
+        for c in (0.5, 3.0):
+            law = "is_norm: value(c W) is c value(W) for c > 0"
+            require_close(subject.value(c * W), c * subject.value(W), subject, law)
+
+
+def _sizes(case: PenaltyCase) -> None:
+    subject: Any = case.subject
+    for W in case.points:
+        value = subject.value(W)
+        law = "ignores_signs: value(|W|) is value(W)"
+        require_close(subject.value(np.abs(W)), value, subject, law)
+        law = "ignores_signs: value grows with the size of each entry"
+        for _ in range(5):
+            larger = np.abs(W)
+            j, t = (int(case.rng.integers(n)) for n in W.shape)
+            larger[j, t] += 0.5
+            require_at_least(subject.value(larger), value, subject, law)
+
+
+def _entries(case: PenaltyCase) -> None:
+    subject: Any = case.subject
+    for W in case.points:
+        alone = []
+        for at in np.ndindex(W.shape):
+            alone.append(np.zeros_like(W))
+            alone[-1][at] = W[at]
+        law = "by_entry: value(W) is the sum of the values of its entries alone"
+        require_close(subject.value(W), sum(map(subject.value, alone)), subject, law)
+
+
+def _shares(case: PenaltyCase) -> None:
+    subject: Any = case.subject
+    if subject.strength is None:
+        return
+    a, b, c = (subject.strength * share for share in subject.shares)
+    law = "shares: value(W) is a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2 of the rows, times strength"
+    for W in case.points:
+        lengths = np.linalg.norm(W, axis=1)
+        wanted = a * np.abs(W).sum() + b * lengths.sum() + c / 2 * (lengths**2).sum()
+        require_close(subject.value(W), wanted, subject, law)
+
+
+_STEP = 1e-5
+
+
+def _values(case: PenaltyCase) -> None:
+    """Check that values are numbers >= 0, and convex where the capabilities say so."""
+    subject: Any = case.subject
+    for W in case.points:
+        value = subject.value(W)
+        require(isinstance(value, float), subject, "value returns a float")
+        require_at_least(value, 0.0, subject, "value is at least 0")
+        single = subject.value(W.astype(np.float32))
+        require_close(single, value, subject, "value in float32 is near", rtol=1e-4)
+        for V in case.points if case.convex else ():
+            chord = 0.5 * (value + subject.value(V))
+            require_at_least(chord, subject.value(0.5 * (W + V)), subject, "value is convex")
+
+
+def _gradients(case: PenaltyCase) -> None:
+    """Compare the gradient with differences of the value, and its slope with the curvature."""
+    subject: Any = case.subject
+    if not isinstance(subject, Smooth):
+        return
+    for W in case.points:
+        gradient = subject.gradient(W)
+        require(gradient.shape == W.shape, subject, "the gradient has the shape of W")
+        for _ in range(3):
+            way = case.random()
+            ahead, behind = subject.value(W + _STEP * way), subject.value(W - _STEP * way)
+            law = "the gradient is the derivative of the value"
+            slope, scale = (ahead - behind) / (2 * _STEP), 1 + abs(ahead)
+            require_close(np.sum(gradient * way) / scale, slope / scale, subject, law, rtol=1e-6)
+    single = subject.gradient(case.points[0].astype(np.float32))
+    require_dtype(single, np.float32, subject, "gradient keeps float32")
+    _curvature(case)
+
+
+def _curvature(case: PenaltyCase) -> None:
+    """Look for the largest curvature by power iteration; it must not exceed the bound."""
+    subject: Any = case.subject
+    origin = case.points[0]
+    way = case.random()
+    for _ in range(30):
+        way = subject.gradient(origin + way) - subject.gradient(origin)
+        size = np.linalg.norm(way)
+        if size == 0:
+            return
+        way = way / size
+    found = np.linalg.norm(subject.gradient(origin + way) - subject.gradient(origin))
+    law = "curvature() bounds the curvature"
+    require_at_least(subject.curvature(), found, subject, law, slack=1e-7)
+
+
+def _quadratics(case: PenaltyCase) -> None:
+    """Check that the gradient is affine, and the diagonal that of the Hessian."""
+    subject: Any = case.subject
+    if not isinstance(subject, Quadratic):
+        return
+    origin = case.points[-1]
+    for W in case.points:
+        wanted = subject.gradient(W) - subject.gradient(origin)
+        require_close(subject.apply(W), wanted, subject, "apply(W) is gradient(W) - gradient(0)")
+    n_columns = origin.shape[1]
+    diagonal = subject.diagonal(n_columns)
+    require(diagonal.shape == (n_columns,), subject, "diagonal has an entry for each column")
+    for column in range(n_columns):
+        unit = np.zeros_like(origin)
+        unit[0, column] = 1.0
+        found = subject.apply(unit)[0, column]
+        require_close(diagonal[column], found, subject, "diagonal is that of the Hessian")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskRegressor
-from polytask._estimator.robust_scale import robust_moments
+from polytask._estimator.scaling import robust_moments
 from polytask.penalties import L2
 
 

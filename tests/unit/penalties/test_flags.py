@@ -9,7 +9,7 @@ import pytest
 from polytask.penalties import L2, L21, AlongTime, ElasticNet
 from polytask.testing import check_penalty
 from polytask.testing._points import resolved_case
-from polytask.testing.flag_laws import check_flags
+from polytask.testing.penalty_laws import check_flags
 
 
 @dataclass(frozen=True, eq=False, repr=False)

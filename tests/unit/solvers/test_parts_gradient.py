@@ -45,7 +45,7 @@ from polytask.solvers import (
     Status,
     choose,
 )
-from polytask.solvers.parts_splitting import PartsSplitting
+from polytask.solvers.parts_gradient import PartsSplitting
 
 RNG = np.random.default_rng(4)
 N, D, T = 40, 9, 5

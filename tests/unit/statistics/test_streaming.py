@@ -20,7 +20,7 @@ from polytask import (
     ParameterError,
     adapt,
 )
-from polytask.linear.further import placed
+from polytask.linear.estimators import placed
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.statistics import collect
 
