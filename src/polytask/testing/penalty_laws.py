@@ -139,10 +139,10 @@ def check_flags(case: PenaltyCase) -> None:
         _norm(case)
     if subject.ignores_signs:
         _sizes(case)
-    if isinstance(subject, Penalty) and subject.by_entry:
-        _entries(case)
     if isinstance(subject, Penalty) and subject.shares is not None and not subject.by_feature:
         _shares(case)
+    elif isinstance(subject, Penalty) and subject.by_entry:
+        _entries(case)
 
 
 def _norm(case: PenaltyCase) -> None:
