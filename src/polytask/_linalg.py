@@ -157,7 +157,10 @@ def simplex_levels(rows: Array, radius: float | Array) -> Array:
 def per_row(step: float | Array, rows: Array) -> Array:
     """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
     # A NumPy scalar would turn float32 rows into float64.
-    return float(step) if getattr(step, "ndim", 0) == 0 else like(step, rows)
+    if getattr(step, "ndim", 0) == 0:
+        return float(step)
+    fits = type(step) is type(rows) is np.ndarray and step.dtype == rows.dtype
+    return step if fits else like(step, rows)
 
 
 def per_entry(amount: Array) -> Array:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,17 +154,18 @@ class Intercepts(ABC):
     def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
         """Return what solves for a block-diagonal H: a list of (columns, block)."""
 
-    @abstractmethod
     def penalty(self, b: Array) -> float:
-        """Value of the penalty on b."""
+        """Value of the penalty on b; 0 where nothing pulls."""
+        return 0.0
 
-    @abstractmethod
     def gradient(self, b: Array) -> Array:
         """Gradient of the penalty on b."""
+        return np.zeros_like(b)
 
-    @abstractmethod
     def conjugate(self, gradient: Array) -> float:
         """Conjugate of the penalty at minus `gradient`, that of the losses in b."""
+        # Where nothing pulls the gradient sums to zero in every group at the optimum.
+        return 0.0
 
     @abstractmethod
     def project(self, b: Array) -> Array:
@@ -207,25 +208,31 @@ class NoIntercepts(Intercepts):
         """Return what gives zeros."""
         return np.zeros_like
 
-    def penalty(self, b: Array) -> float:
-        """Return 0."""
-        return 0.0
-
-    def gradient(self, b: Array) -> Array:
-        """Return zeros."""
-        return np.zeros_like(b)
-
-    def conjugate(self, gradient: Array) -> float:
-        """Return 0."""
-        return 0.0
-
     def project(self, b: Array) -> Array:
         """Return zeros."""
         return np.zeros_like(b)
 
 
+class GroupedIntercepts(Intercepts):
+    """Intercepts of columns in groups. Shapes: groups (n_columns,), numbered from 0."""
+
+    groups: Groups
+
+    @final
+    @property
+    def centres(self) -> bool:
+        """Whether every group has one member."""
+        return int(self.groups.max(initial=-1)) + 1 == self.groups.size
+
+    @final
+    @property
+    def couples(self) -> bool:
+        """Whether a group has several members."""
+        return not self.centres
+
+
 @dataclass(frozen=True, eq=False)
-class TiedIntercepts(Intercepts):
+class TiedIntercepts(GroupedIntercepts):
     """One free intercept per group of columns.
 
     Parameters
@@ -235,16 +242,6 @@ class TiedIntercepts(Intercepts):
     """
 
     groups: Groups
-
-    @property
-    def centres(self) -> bool:
-        """Whether every group has one member."""
-        return int(self.groups.max(initial=-1)) + 1 == self.groups.size
-
-    @property
-    def couples(self) -> bool:
-        """Whether a group has several members."""
-        return not self.centres
 
     @property
     def own_curvature(self) -> float:
@@ -285,18 +282,6 @@ class TiedIntercepts(Intercepts):
 
         return solve
 
-    def penalty(self, b: Array) -> float:
-        """Return 0."""
-        return 0.0
-
-    def gradient(self, b: Array) -> Array:
-        """Return zeros."""
-        return np.zeros_like(b)
-
-    def conjugate(self, gradient: Array) -> float:
-        """Return 0: at the optimum the gradient sums to zero in every group."""
-        return 0.0
-
     def project(self, b: Array) -> Array:
         """Average within each group."""
         if not b.size:
@@ -306,7 +291,7 @@ class TiedIntercepts(Intercepts):
 
 
 @dataclass(frozen=True, eq=False)
-class PulledIntercepts(Intercepts):
+class PulledIntercepts(GroupedIntercepts):
     """Intercepts pulled to the unpenalised mean of their group.
 
     The penalty is ``strength / 2 * sum over groups of sum_c (b_c - mean)^2``.
@@ -321,16 +306,6 @@ class PulledIntercepts(Intercepts):
 
     groups: Groups
     strength: float
-
-    @property
-    def centres(self) -> bool:
-        """Whether every group has one member, which nothing pulls."""
-        return int(self.groups.max(initial=-1)) + 1 == self.groups.size
-
-    @property
-    def couples(self) -> bool:
-        """Whether a group has several members."""
-        return not self.centres
 
     @property
     def own_curvature(self) -> float:
