@@ -364,6 +364,17 @@ def _tones(tasks: Sequence[TaskGain]) -> list[str]:
     return [task.group if task.group in ("gain", "lose") else "unclear" for task in tasks]
 
 
+def _mean_words(result: Findings, say: Translator) -> str:
+    """Return the mean that the gains of tasks are shrunk to, which may depend on their rows."""
+    centres = [task.centre for task in result.tasks if task.centre is not None]
+    places = tables.task_places(result)
+    ends = [say.number(end(centres), places, signed=True) for end in (min, max) if centres]
+    if not ends:
+        return say("tasks.mean.untold")
+    low, high = ends
+    return say("tasks.mean" if low == high else "tasks.mean.of_size", {"low": low, "high": high})
+
+
 def _tasks_figure(result: Findings, say: Translator) -> Figure:
     n, half = len(result.tasks), _DRAWN // 2
     cut = n > _DRAWN
@@ -376,6 +387,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     caption = say.joined(
         [
             say("tasks.note", fields),
+            say("tasks.shrunk", {"mean": _mean_words(result, say)}) if n > 1 else "",
             say("tasks.baseline", fields) if alike else "",
             say("tasks.cut", {"half": half, "n": n}) if cut else "",
         ]

@@ -137,6 +137,8 @@ class TaskGain:
     group: str
     action: str
     more_rows: int | None = None
+    #: What the gain is shrunk to: the mean gain of tasks with as many rows.
+    centre: float | None = None
 
 
 @dataclass(frozen=True)

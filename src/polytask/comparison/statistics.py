@@ -242,19 +242,21 @@ _EXPONENTS = (0.0, 0.5, 1.0, 1.5)
 class Conditional(NamedTuple):
     """What is known of the true values for each of k spreads of the population."""
 
-    # Shapes: means, variances (k, T), log_density (k,).
+    # Shapes: means, variances (k, T), log_density, centres (k,).
 
     means: Floats
     variances: Floats
     log_density: Floats
+    centres: Floats
 
 
 class Population(NamedTuple):
-    """Shrunken values. Shapes: mean, variance (T,), spread (T,)."""
+    """Shrunken values, and what they are shrunk to. Shapes: all (T,)."""
 
     mean: Floats
     variance: Floats
     spread: Floats
+    centre: Floats
 
 
 class _MixedModel(NamedTuple):
@@ -288,7 +290,7 @@ def posterior(
     variances = (1 - pull) * wide2 + pull**2 * mean_variance + pull * beyond
     squares = (precision * (raw - centre) ** 2).sum(axis=1)
     log_density = 0.5 * (np.log(precision).sum(axis=1) - np.log(total[:, 0]) - squares)
-    return Conditional(pull * centre + (1 - pull) * raw, variances, log_density)
+    return Conditional(pull * centre + (1 - pull) * raw, variances, log_density, centre[:, 0])
 
 
 def shrink(
@@ -307,7 +309,7 @@ def shrink(
     # It is proper (two tasks are enough), moves with the unit of measurement, and holds tau below
     # and above the typical error equally likely. One task is returned as it is.
     if len(raw) == 1:
-        return Population(raw.copy(), np.maximum(widened, common) ** 2, np.zeros(1))
+        return Population(raw.copy(), np.maximum(widened, common) ** 2, np.zeros(1), raw.copy())
     alike = bool(np.ptp(size) == 0)
     runs = [
         _shrink_at(a, raw, error, widened, size, common)
@@ -320,7 +322,9 @@ def shrink(
     variances = np.array([run.population.variance for run in runs])
     spreads = np.array([run.population.spread for run in runs])
     mean = weight @ means
-    return Population(mean, weight @ variances + weight @ (means - mean) ** 2, weight @ spreads)
+    centre = weight @ np.array([run.population.centre for run in runs])
+    variance = weight @ variances + weight @ (means - mean) ** 2
+    return Population(mean, variance, weight @ spreads, centre)
 
 
 def _shrink_at(
@@ -332,9 +336,10 @@ def _shrink_at(
     unit = unit / np.exp(np.log(unit).mean())
     common_unit = float(size @ unit / size.sum())
     inner = _integrate(raw / unit, error / unit, widened / unit, common / common_unit)
-    mean, variance, spread = inner.population
+    mean, variance, spread, centre = inner.population
     return _MixedModel(
-        Population(mean * unit, variance * unit**2, spread * unit), inner.log_evidence
+        Population(mean * unit, variance * unit**2, spread * unit, centre * unit),
+        inner.log_evidence,
     )
 
 
@@ -342,7 +347,8 @@ def _integrate(raw: Floats, error: Floats, widened: Floats, common: float) -> _M
     """Average over the posterior of the spread."""
     scale = float(max(np.ptp(raw), error.max()))
     if scale == 0:  # equal numbers without error
-        return _MixedModel(Population(raw, np.full(len(raw), common**2), np.zeros(len(raw))), 0.0)
+        alike = Population(raw, np.full(len(raw), common**2), np.zeros(len(raw)), raw)
+        return _MixedModel(alike, 0.0)
     # An error of 0 would divide by 0; a billionth of the scale is as good.
     error = np.maximum(error, 1e-9 * scale)
     typical = 1 / np.sqrt((1 / error**2).mean())
@@ -355,4 +361,5 @@ def _integrate(raw: Floats, error: Floats, widened: Floats, common: float) -> _M
     mean = weight @ given.means
     variance = weight @ given.variances + weight @ (given.means - mean) ** 2
     median = tau[min(int(np.searchsorted(weight.cumsum(), 0.5)), len(tau) - 1)]
-    return _MixedModel(Population(mean, variance, np.full(len(raw), median)), evidence)
+    centre = np.full(len(raw), float(weight @ given.centres))
+    return _MixedModel(Population(mean, variance, np.full(len(raw), median), centre), evidence)

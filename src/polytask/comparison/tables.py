@@ -52,6 +52,12 @@ def task_names(result: Findings) -> list[str]:
     return distinct_names([task.task for task in result.tasks])
 
 
+def task_places(result: Findings) -> int:
+    """Return the digits of the gains of tasks."""
+    places = common_places(Interval(task.gain, task.low, task.high) for task in result.tasks)
+    return max(places, _TASK_PLACES) if says.is_bounded(result.setup) else places
+
+
 def _count(value: int | None, say: Translator) -> Cell:
     return Cell(say("number.missing") if value is None else f"{value:,}", value)
 
@@ -227,10 +233,7 @@ def _bytes(size: int | None, say: Translator) -> str:
 
 def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
     """Return the gain of every task, largest first."""
-    tasks = result.tasks
-    places = common_places(Interval(task.gain, task.low, task.high) for task in tasks)
-    if says.is_bounded(result.setup):
-        places = max(places, _TASK_PLACES)
+    tasks, places = result.tasks, task_places(result)
     named, timed = zip(task_names(result), tasks, strict=True), bool(result.setup.times)
     rows = tuple(_task_row(name, task, places, result, say) for name, task in named)
     more = say("column.more_rows" if timed else "column.more_rows.rows")
@@ -257,11 +260,21 @@ def _task_row(
         own(name),
         _count(task.rows, say),
         *_interval_cells(gain, places, say, signed=True),
-        Cell(say.word("group", task.group), task.group),
+        Cell(_group_word(task, result, say), task.group),
         Cell(say.word("verb", task.action), task.action),
         Cell(words, more),
         Cell(say.number(task.raw, places, signed=True), float(task.raw)),
     )
+
+
+def _group_word(task: TaskGain, result: Findings, say: Translator) -> str:
+    """Return what is found of a task, and why it is undecided although its interval is not."""
+    if task.group != "unclear" or task.low <= 0 <= task.high or math.isnan(task.low + task.high):
+        return say.word("group", task.group)
+    if abs(task.gain) <= result.margin:
+        return say("group.unclear.small")
+    tested = sum(math.isfinite(one.gain) for one in result.tasks)
+    return say("group.unclear.chance", {"n": tested})
 
 
 def difference_table(

@@ -195,7 +195,7 @@ _DECIDING = 0.36
 
 
 class TaskGains(NamedTuple):
-    """Gains of all tasks. Shapes: raw (T,), gain, low, high (T,), error (T,), spread (T,)."""
+    """Gains of all tasks, shrunk to a centre. Shapes: all but `common` (T,)."""
 
     raw: Floats
     gain: Floats
@@ -204,6 +204,7 @@ class TaskGains(NamedTuple):
     error: Floats
     spread: Floats
     common: float
+    centre: Floats
 
 
 def task_gains(
@@ -231,7 +232,8 @@ def task_gains(
     size = np.ones(n_tasks) if rows is None else np.maximum(rows, 1).astype(np.float64)
     common = normal_error(overall, level)
     low, high, error = (np.full(n_tasks, np.nan) for _ in range(3))
-    out = TaskGains(raw, raw.copy(), low, high, error, np.zeros(n_tasks), common)
+    centre = np.full(n_tasks, np.nan)
+    out = TaskGains(raw, raw.copy(), low, high, error, np.zeros(n_tasks), common, centre)
     told = ~np.isnan(table.variance)
     freedom = np.where(told, table.freedom, 0.0)
     variance, freedom = moderate(np.where(told, table.variance, 0.0), freedom, size)
@@ -249,6 +251,7 @@ def task_gains(
     )
     half = normal * np.sqrt(population.variance)
     out.gain[known], out.spread[known] = population.mean, population.spread
+    out.centre[known] = population.centre
     out.low[known], out.high[known] = population.mean - half, population.mean + half
     return out
 
@@ -300,4 +303,5 @@ def _row(found: TaskGains, t: int, task: Hashable, rows: int, margin: float) -> 
         group="unclear",
         action="any",
         more_rows=more,
+        centre=None if np.isnan(found.centre[t]) else float(found.centre[t]),
     )

@@ -39,6 +39,7 @@ _LATER: Mapping[str, frozenset[str]] = {
     ),
     "Coefficients": frozenset({"model", "positive"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
+    "TaskGain": frozenset({"centre"}),
     "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),
 }
 # Fields of files of 0.1 that have another name now.

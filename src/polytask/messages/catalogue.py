@@ -147,6 +147,7 @@ class Translator:
         if template is None:
             raise KeyError(key)
         shown = {name: f"{v:,}" if isinstance(v, int) else v for name, v in fields.items()}
+        template = _without_gaps(template, shown) if self.lang == "zh" else template
         return template.format_map(shown)
 
     def _template(self, key: str, number: Any = None) -> str | None:  # noqa: ANN401
@@ -248,6 +249,23 @@ _LACKING = re.compile(
     f"(?<={_HAN}){_WORDS}(?={_OTHER}?{_LATIN})"
     f"|(?:(?<={_LATIN})|(?<={_LATIN}{_OTHER})){_WORDS}(?={_HAN})"
 )
+
+# What begins or ends so stands beside Chinese without a space.
+_BEGINS, _ENDS = (
+    re.compile(f"{OPEN}?[\u201c\u4e00-\u9fff]"),
+    re.compile(f"[\u201d\u4e00-\u9fff]{CLOSE}?$"),
+)
+
+
+def _without_gaps(template: str, fields: Mapping[str, Any]) -> str:
+    """Return a Chinese sentence without its spaces beside fields that are Chinese themselves."""
+    for name, value in fields.items():
+        if _BEGINS.match(str(value)):
+            template = re.sub(f"(?<={_HAN}) (?={{{name}}})", "", template)
+        if _ENDS.search(str(value)):
+            template = re.sub(f"(?<={{{name}}}) (?={_HAN})", "", template)
+    return template
+
 
 # Fields of messages that hold names of users.
 _NAMES = frozenset({"name", "column", "task"})

@@ -18,6 +18,7 @@ from polytask.linear import BayesianMultiTaskModel, BayesianMultiTaskRegressor
 from polytask.linear.base import LinearEstimator
 from polytask.messages import LazyMessage
 from polytask.selection.auto import AutoEstimator
+from polytask.selection.shared_base import SharedBase
 from polytask.transfer._learned import (
     has_learned_prior,
     learned_domain,
@@ -202,8 +203,8 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
     got = LazyMessage("got.kind", {"kind": name})
     if isinstance(model, SingleTask):
         raise IncompatibleError(LazyMessage("transfer.refusal.single_task"))
-    if isinstance(model, Pooled):
-        raise IncompatibleError(LazyMessage("transfer.refusal.pooled"))
+    if isinstance(model, Pooled | SharedBase):
+        raise IncompatibleError(LazyMessage("transfer.refusal.pooled", {"kind": name}))
     if isinstance(model, BayesianMultiTaskModel):
         raise IncompatibleError(LazyMessage("transfer.refusal.mixed_prior", {"kind": name}))
     if not isinstance(model, MultiTaskEstimator):

@@ -758,6 +758,38 @@ def test_every_picture_can_be_drawn(name, kind):
         pyplot.close(ax.figure)
 
 
+@pytest.mark.parametrize(
+    ("centres", "words"),
+    [
+        ((0.1234, 0.1234), "the mean of all tasks, +0.123, more"),
+        ((0.05, 0.2), "the mean of tasks with as many rows (from +0.050 to +0.200), more"),
+        ((None, None), "the mean of all tasks, more"),
+    ],
+)
+def test_the_mean_to_which_gains_are_shrunk_is_told(centres, words):
+    tasks = tuple(
+        dataclasses.replace(task(name, "unclear", "any"), centre=centre)
+        for name, centre in zip("ab", centres, strict=True)
+    )
+    result = examples.change(examples.share(), {"tasks": tasks})
+    said = "(gain before shrinkage) is shrunk towards "
+    assert said + words in markdown(result.document())
+
+
+def test_a_task_whose_interval_excludes_0_says_why_it_is_undecided():
+    chance = dataclasses.replace(task("a", "unclear", "any"), low=0.01)
+    small = dataclasses.replace(task("b", "unclear", "any"), gain=-0.004, low=-0.007, high=-0.001)
+    others = (task("c", "unclear", "any"), task("d", "gain", "any"))
+    result = examples.change(examples.share(), {"tasks": (chance, small, *others), "margin": 0.01})
+    shown = [row[5].text for row in result.document().table("tasks").rows]
+    assert shown == [
+        "undecided: perhaps chance, with 4 tasks tested",
+        "undecided: perhaps within the margin",
+        "undecided",
+        "gains",
+    ]
+
+
 def test_picture_is_drawn_where_it_is_wanted():
     from matplotlib.figure import Figure
 
@@ -889,6 +921,8 @@ def test_a_comparison_of_an_older_version_can_be_read():
         del content["setup"][name]
     for name in ("model", "positive"):
         del content["coefficients"][name]
+    for one in content["tasks"]:
+        del one["centre"]
     old = Comparison.from_json(json.dumps(content | {"verdict": "unclear"}))
     assert old.verdict == "inconclusive"
     assert old.margin == 0

@@ -139,6 +139,19 @@ class TestShrink:
         ours, theirs = (np.mean((f.mean - true)[small] ** 2) for f in (found, blind))
         assert ours < 0.8 * theirs
 
+    def test_gains_lie_between_what_rows_say_and_the_mean_that_is_told(self):
+        rng = np.random.default_rng(6)
+        size = np.repeat([10.0, 1000.0], 10)
+        raw = np.where(size == 10, 0.4, 0.02) + 0.05 * rng.normal(size=20)
+        for sizes in (np.ones(20), size):
+            found = shrink(raw, np.full(20, 0.1), np.full(20, 0.1), sizes)
+            low, high = np.minimum(raw, found.centre), np.maximum(raw, found.centre)
+            # What the mean is depends on the spread, over which both are averaged.
+            assert ((low - 0.005 < found.mean) & (found.mean < high + 0.005)).all()
+            assert np.abs(found.mean - found.centre).mean() < np.abs(raw - found.centre).mean()
+        # Of tasks with different numbers of rows it is the mean of those of a size.
+        assert found.centre[0] > 2 * found.centre[-1] > 0
+
     def test_what_has_no_error_stays(self):
         error = np.array([0.0, 1.0, 1.0])
         found = shrink(np.array([5.0, 0.0, 1.0]), error, error, np.ones(3))

@@ -53,6 +53,14 @@ def test_chinese_is_spaced_where_words_meet_and_text_of_users_stays():
     assert "\x05" not in str(within)
 
 
+def test_chinese_has_no_space_beside_fields_that_are_chinese():
+    fields = {"other": "“pooled”", "measure": "均方根误差"}
+    assert ZH("benefit.chance", fields).startswith("“pooled”在均方根误差上的领先")
+    assert ZH("benefit.chance", fields | {"measure": "R2"}).startswith("“pooled”在 R2 上的领先")
+    marked = {"first": "\x02甲\x03", "second": "“b c”", "value": "0.9"}
+    assert ZH("related.pair", marked) == "\x02甲\x03与“b c”（0.9）"
+
+
 def test_what_ended_a_fit_is_kept_as_json_and_said_in_each_language():
     shapes = LazyMessage("got.shape", {"shape": (2, np.int64(3))})
     for error, english, chinese in (

@@ -29,6 +29,7 @@ from polytask import (
     save,
 )
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean
+from polytask.selection.shared_base import SharedBase
 
 D, T, N = 4, 12, 25
 MEAN = np.array([1.0, -2.0, 0.5, 0.0])
@@ -287,6 +288,10 @@ def test_one_known_task_is_a_weak_teacher():
 REFUSED = {
     "single": (SingleTask(Ridge()), {"task": 100}, IncompatibleError, "one model per task"),
     "pooled": (Pooled(Ridge()), {"task": 100}, IncompatibleError, "one model for all"),
+    "corrected": (
+        SharedBase(Pooled(Ridge()), cv=2), {"task": 100}, IncompatibleError,
+        "SharedBase has one model for all",
+    ),
     "foreign": (Ridge(), {"task": 100}, IncompatibleError, "a fitted estimator of polytask"),
     "known": (FITTED["l1"], {"task": 3}, DataError, "the model knows 3 already"),
     "nameless": (FITTED["l1"], {}, ParameterError, "which task the rows belong to"),
