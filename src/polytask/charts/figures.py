@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 # Columns up to which their names fit.
 _NAMED = 60
-# Above it, points would hide one another.
-_CROWD = 150
+# Above it, points and their lines would hide one another.
+CROWD = 150
 
 
 def heat_map(
@@ -150,12 +150,14 @@ def gain_against_size(
     *,
     labels: tuple[str, str] = ("", ""),
 ) -> Axes:
-    """Draw the gain of every task against its rows. Shapes: rows (n,), mean, low, high (n,)."""
+    """Draw the gain of every task against its rows, of many without their intervals."""
+    # Shapes: rows (n,), mean, low, high (n,).
     rows, mean, low, high = _floats(rows), _floats(mean), _floats(low), _floats(high)
     ax.axhline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
+    arms = _arms(mean, low, high) if len(rows) <= CROWD else np.zeros((2, len(rows)))
     for group in ("unclear", "lose", "gain"):
         mine = np.array([g == group for g in groups], dtype=bool)
-        _points(ax, rows[mine], mean[mine], _arms(mean, low, high)[:, mine], group, across=False)
+        _points(ax, rows[mine], mean[mine], arms[:, mine], group, across=False)
     positive = rows[rows > 0]
     if len(positive) == len(rows) > 0 and positive.max() > 10 * positive.min():
         _logarithmic(ax, float(positive.min()), float(positive.max()))
@@ -181,8 +183,8 @@ def _points(ax: Axes, x: Array, y: Any, arms: Array, group: str, across: bool) -
         xerr=arms if across else None,
         yerr=None if across else arms,
         fmt=MARKERS[group],
-        markersize=4.5 if len(x) <= _CROWD else 3.0,
-        elinewidth=1.2 if len(x) <= _CROWD else 0.4,
+        markersize=4.5 if len(x) <= CROWD else 3.0,
+        elinewidth=1.2 if len(x) <= CROWD else 0.4,
         color=COLOURS[group],
         markerfacecolor=COLOURS["paper" if group == "unclear" else group],
         zorder=2 if group == "unclear" else 3,

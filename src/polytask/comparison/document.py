@@ -426,7 +426,9 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
             labels=(say("size.across"), upward),
         )
 
-    return Figure("size-chart", say("section.size"), say("size.desc"), draw, say("size.note"))
+    bare = say("size.bare") if len(tasks) > charts.figures.CROWD else ""
+    note = say.joined([say("size.note"), bare])
+    return Figure("size-chart", say("section.size"), say("size.desc"), draw, note)
 
 
 def _models_figure(result: Findings, say: Translator) -> Figure:

@@ -118,15 +118,20 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     places = common_places(row.score for row in scored)
     names = [name for name in shown_metrics(result) if name != "d2"][:_MOST]
     show = interval_shower(places, result, say)
+    further = {name: [row.metrics.get(name, math.nan) for row in scored] for name in names}
+    digits = {name: decimals((), values) for name, values in further.items()}
     rows = tuple(
         (
             own(row.name),
             show(row.score),
-            *(_short(row.metrics.get(name, math.nan), say) for name in names),
+            *(
+                Cell(say.number(further[name][i], digits[name]), further[name][i])
+                for name in names
+            ),
             Cell(f"{row.picked:,}" if row.picked else "", row.picked),
             _short(row.fit_seconds, say),
         )
-        for row in scored
+        for i, row in enumerate(scored)
     )
     metric = says.metric_word(result.setup, say)
     columns = (
@@ -281,9 +286,9 @@ def difference_table(
     lines: Sequence[tuple[str, Interval]], caption: str, say: Translator, key: str
 ) -> Table:
     """Return named differences with their intervals."""
-    places = common_places(interval for _, interval in lines)
+    # Each in the digits that sentences give it.
     rows = tuple(
-        (Cell(name, name), *_interval_cells(interval, places, say, signed=True))
+        (Cell(name, name), *_interval_cells(interval, common_places([interval]), say, signed=True))
         for name, interval in lines
     )
     columns = columns_of(say, ("difference",), ("gain", "low", "high"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def page(document: Document) -> str:
     """Return a document as HTML."""
-    script = _source("sort.js")
+    script = _source("page.js")
     return (
         _environment()
         .get_template("page.html")

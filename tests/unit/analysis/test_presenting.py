@@ -563,6 +563,16 @@ def test_shares_that_deny_what_the_test_shows_are_not_said():
     )
 
 
+def test_tasks_that_differ_in_their_intercepts_are_told_not_to_be_counted_as_unlike():
+    found = RelatednessSummary(8, 0.001, Shares(0.9, 0.1, 0.0), 1.1)
+    told = "Differences between the intercepts of the tasks are not counted there"
+    # In the example “pooled” has .334 and “pooled + intercepts” .381.
+    assert told in said(relatedness=found, margin=0.01)
+    assert "各任务截距的差别" in said("zh", relatedness=found, margin=0.01)
+    assert told not in said(relatedness=found, margin=0.1)
+    assert told not in said(relatedness=dataclasses.replace(found, p_value=0.5), margin=0.01)
+
+
 def test_targets_are_related_in_units_of_their_own_and_all_is_not_all_but_a_rest():
     found = RelatednessSummary(2, 0.001, Shares(1.0, 0.0, 0.0), 1.0)
     targets = dataclasses.replace(examples.setup(), form="targets")

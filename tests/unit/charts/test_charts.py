@@ -160,6 +160,17 @@ def test_size_of_zero_rows_has_a_place():
     assert ax.get_xscale() == "linear"
 
 
+@pytest.mark.parametrize(("n", "lines"), [(3, 3), (200, 0)])
+def test_of_many_tasks_the_points_stand_without_their_intervals(n, lines):
+    gains = np.linspace(-1, 1, n)
+    ax = charts.figures.gain_against_size(
+        axes(), np.arange(1, n + 1), gains, gains - 1, gains + 1, ["gain"] * n
+    )
+    segments = [part for found in ax.collections for part in found.get_segments()]
+    assert sum(np.ptp(part[:, 1]) > 0 for part in segments) == lines
+    assert sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() != "None") == n
+
+
 def test_heat_map_is_even_around_zero_and_shows_every_number():
     values = np.array([[1.0, -3.0, NAN], [0.5, 0.0, 2.0]])
     ax = charts.figures.heat_map(axes(), values, ["两", "$b$"], ["x", "y", "z"])

@@ -167,6 +167,19 @@ def test_missing_numbers_are_sorted_last(opened):
         assert found.ask(COLUMN, ["tasks", "gain"])[-1] == "nan"
 
 
+@pytest.mark.slow
+def test_what_is_wider_than_the_page_says_so_and_nothing_else(opened):
+    for view in VIEWS:
+        found = opened("many", view)
+        found.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
+        found.page.wait_for_timeout(200)
+        told = found.ask("""[...document.querySelectorAll('.swipe + .scroll')].map(one => [
+            one.scrollWidth > one.clientWidth + 1,
+            getComputedStyle(one.previousElementSibling).display !== 'none'])""")
+        assert [wide for wide, _ in told] == [said for _, said in told]
+        assert [True, True] in told
+
+
 def test_page_can_be_read_without_scripts(browser, tmp_path):
     path = write_report(examples.share(), tmp_path / "a.html")
     context = browser.new_context(java_script_enabled=False)

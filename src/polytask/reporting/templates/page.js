@@ -31,3 +31,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   }
 }
+
+// Where a table or a map is wider than the page, it says so.
+const cue = () => {
+  for (const region of document.querySelectorAll(".swipe + .scroll")) {
+    if (!region.clientWidth) continue;
+    const wider = region.scrollWidth > region.clientWidth + 1;
+    region.previousElementSibling.classList.toggle("wider", wider);
+    region.previousElementSibling.classList.toggle("whole", !wider);
+  }
+};
+addEventListener("resize", cue);
+document.addEventListener("toggle", cue, true);
+cue();
