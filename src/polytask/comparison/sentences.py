@@ -509,16 +509,11 @@ def related(result: Findings, say: Translator) -> list[str]:
             why = say("related_but.pooled")
         elif alike:
             why = say(f"related_but.{'separate' if result.verdict == 'separate' else 'open'}")
-    levels = is_related(found.p_value) and _levels_differ(result)
-    return [say.joined([said, say("related.levels") if levels else "", why])]
-
-
-def _levels_differ(result: Findings) -> bool:
-    """Whether the pooled model does much better with an intercept per task."""
     scores = {row.name: row.score.mean for row in result.models}
-    pair = [scores.get(name, math.nan) for name in ("pooled + intercepts", "pooled")]
-    lead = pair[0] - pair[1] if result.setup.greater_is_better else pair[1] - pair[0]
-    return lead > result.margin
+    lead = scores.get("pooled + intercepts", math.nan) - scores.get("pooled", math.nan)
+    lead = lead if result.setup.greater_is_better else -lead
+    levels = is_related(found.p_value) and lead > result.margin
+    return [say.joined([said, say("related.levels") if levels else "", why])]
 
 
 def groups(result: Findings, say: Translator) -> str:
