@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from unit.pairs import in_turn
 
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, TaskData
 from polytask.penalties import (
@@ -81,8 +82,7 @@ def assert_same(first, second, atol=1e-9):
     assert_allclose(first.intercept_, second.intercept_, atol=atol)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("penalty", PENALTIES, ids=NAMES)
+@pytest.mark.parametrize(("kind", "penalty"), in_turn(KINDS, PENALTIES), ids=str)
 def test_long_and_separate_agree(kind, penalty):
     p = Problem(kind)
     long = p.fit(penalty)
@@ -97,8 +97,7 @@ def test_long_and_separate_agree(kind, penalty):
     assert separate.score(tasks) == pytest.approx(long.score(p.X, p.y, p.task))
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("mode", "kind"), in_turn(MODES, KINDS))
 def test_targets_with_gaps_agree_with_long(kind, mode):
     p = Problem(kind)
     rng = np.random.default_rng(1)
@@ -159,8 +158,7 @@ def test_mixed_losses_agree_in_all_forms():
     assert_same(targets, separate, atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("mode", "kind"), in_turn(MODES, KINDS))
 def test_weight_two_is_the_row_twice(kind, mode):
     p = Problem(kind)
     times = np.random.default_rng(2).integers(1, 4, size=len(p.y))
@@ -180,8 +178,7 @@ def test_weight_zero_is_no_row(kind):
     assert_same(weighted, removed)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("penalty", PENALTIES, ids=NAMES)
+@pytest.mark.parametrize(("kind", "penalty"), in_turn(KINDS, PENALTIES), ids=str)
 def test_the_order_of_rows_tasks_and_features_does_not_matter(kind, penalty):
     p = Problem(kind)
     rng = np.random.default_rng(4)
@@ -199,9 +196,9 @@ def test_the_order_of_rows_tasks_and_features_does_not_matter(kind, penalty):
     assert first.solution_.objective == pytest.approx(second.solution_.objective, rel=1e-11)
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("mode", "kind", "standardize"), in_turn(MODES, KINDS, [False, True, True])
+)
 def test_sparse_is_dense(kind, mode, standardize):
     p = Problem(kind)
     settings = {"intercept": mode, "standardize": standardize}
@@ -276,8 +273,7 @@ def test_probabilities_match_the_classes_seen(mode):
     assert_allclose(expected.sum(axis=0), shares.sum(axis=0), atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("penalty", PENALTIES, ids=NAMES)
+@pytest.mark.parametrize(("kind", "penalty"), in_turn(KINDS, PENALTIES), ids=str)
 def test_the_certificate_bounds_the_error(kind, penalty):
     p = Problem(kind)
     best = p.fit(penalty).solution_.objective

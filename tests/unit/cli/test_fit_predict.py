@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
+from unit.pairs import in_turn
 
 import polytask
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
@@ -197,9 +198,12 @@ def test_true_is_no_task_called_1_among_others(run, plain):
 
 
 @pytest.mark.parametrize(
-    "name", ["learned prior", "separate", "pooled", "pooled + intercepts", "pooled + category"]
+    ("name", "target"),
+    in_turn(
+        ["learned prior", "separate", "pooled", "pooled + intercepts", "pooled + category"],
+        ["分数", "及格"],
+    ),
 )
-@pytest.mark.parametrize("target", ["分数", "及格"])
 def test_other_models_can_be_chosen(run, pupils, name, target):
     pupils.to_csv("p.csv", index=False)
     drop = {"分数", "及格", "编号"} - {target}
@@ -473,10 +477,8 @@ def test_whole_numbers_that_look_like_tasks_are_pointed_out(run, plain):
     assert noted(school=labels)
     assert noted(store_id=labels)
     # Counts, ordered groups, a treatment and groups of few rows are features like others.
-    assert not noted(customers=labels)
-    assert not noted(age_group=labels)
-    assert not noted(group=labels % 2)
-    assert not noted(school=np.arange(120) // 2)
+    few = np.arange(120) // 2
+    assert not noted(customers=labels, age_group=labels, group=labels % 2, school=few)
     assert not noted(school=labels + 0.5)
 
 

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.pairs import in_turn
 from unit.solvers.shared_designs import INTERCEPTS, agrees, design, resolved, samples, statistics
 
 from polytask.datafits import Features, Samples, ScalarBlock, Shared
@@ -79,8 +80,7 @@ def test_it_agrees_with_accelerated_gradient(shape, seed, mode, layout, penalty,
     assert abs(found.objective - other.objective) <= 2e-8 * size
 
 
-@pytest.mark.parametrize("mode", INTERCEPTS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("mode", "layout"), in_turn(INTERCEPTS, LAYOUTS))
 def test_every_engine_gives_the_same_answer(monkeypatch, mode, layout):
     X, Y = design(40, 90, 4)
     X = X * (np.random.default_rng(1).random(X.shape) < 0.5)
@@ -133,9 +133,10 @@ COUPLED = {
 }
 
 
-@pytest.mark.parametrize("mode", ["free", "pulled"])
-@pytest.mark.parametrize("case", COUPLED)
-@pytest.mark.parametrize("layout", ["C", "CSR"])
+@pytest.mark.parametrize(
+    ("mode", "case", "layout"),
+    in_turn(["free", "pulled"], COUPLED, ["C", "C", "CSR", "CSR"]),
+)
 def test_couplings_of_columns(monkeypatch, mode, case, layout):
     X, Y = design(40, 90, 4)
     X = X * (np.random.default_rng(1).random(X.shape) < 0.5)

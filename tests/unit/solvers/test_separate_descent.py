@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
+from unit.pairs import in_turn
 
 from polytask.datafits import (
     Features,
@@ -169,9 +170,10 @@ LIMITED = {
 }
 
 
-@pytest.mark.parametrize("case", LIMITED)
-@pytest.mark.parametrize("kind", ["samples", "statistics", "logistic"])
-@pytest.mark.parametrize("mode", ["none", "free", "pulled"])
+@pytest.mark.parametrize(
+    ("case", "kind", "mode"),
+    in_turn(LIMITED, ["samples", "statistics", "logistic"], ["none", "free", "pulled", "free"]),
+)
 def test_rows_that_differ_and_columns_that_are_coupled(case, kind, mode):
     loss = Logistic() if kind == "logistic" else Squared()
     block = drawn(6, loss=loss)

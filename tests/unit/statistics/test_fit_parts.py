@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from unit.pairs import in_turn
 
 import polytask as pt
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
@@ -101,9 +102,11 @@ def assert_same(found: Any, other: Any, *, coef: float = 1e-6) -> None:
     assert found.solution_.objective == pytest.approx(value, rel=1e-9)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("rows", [N, 90])
-@pytest.mark.parametrize("penalty", [L21(fraction=0.1), TraceNorm(fraction=0.2)], ids=repr)
+@pytest.mark.parametrize(
+    ("loss", "rows", "penalty"),
+    in_turn(LOSSES, [90, N, 90], [L21(fraction=0.1), TraceNorm(fraction=0.2)]),
+    ids=str,
+)
 def test_coefficients_objective_and_predictions_are_those_of_all_rows(
     loss: str, rows: int, penalty: Penalty
 ) -> None:
@@ -125,20 +128,20 @@ def test_coefficients_objective_and_predictions_are_those_of_all_rows(
         assert found.score(X, table["y"]) == pytest.approx(other.score(X, table["y"]), abs=1e-6)
 
 
+ONE_PROX = [
+    L1(0.01),
+    L2(0.05),
+    toward_mean(0.1) + L2(0.01),
+    SparseGroup(0.02),
+    L21(0.02) + L2(0.01),
+    weighted(L21(0.02), {"a": 0.0}),
+    Parts((L21(0.02), L1(0.01))),
+]
+
+
 @pytest.mark.parametrize(
-    "penalty",
-    [
-        L1(0.01),
-        L2(0.05),
-        toward_mean(0.1) + L2(0.01),
-        SparseGroup(0.02),
-        L21(0.02) + L2(0.01),
-        weighted(L21(0.02), {"a": 0.0}),
-        Parts((L21(0.02), L1(0.01))),
-    ],
-    ids=repr,
+    ("loss", "penalty"), in_turn(["logistic", "multinomial"], ONE_PROX), ids=str
 )
-@pytest.mark.parametrize("loss", ["logistic", "multinomial"])
 def test_penalties_with_one_part_that_has_a_prox(loss: str, penalty: Penalty) -> None:
     model, y = LOSSES[loss]
     table = TABLE.assign(y=y)
@@ -159,18 +162,16 @@ CHAIN = {("town 0", "town 1"): 1.0, ("town 1", "town 2"): 1.0}
 PASSES = {"huber": 20}
 
 
-@pytest.mark.parametrize(
-    "penalty",
-    [
-        toward_mean(0.05) + L21(0.01),
-        TraceNorm(0.02) + L1(0.01),
-        toward_mean(0.05) + L21(0.01) + TraceNorm(0.02),
-        positive(L21(0.01)) + TraceNorm(0.02),
-        weighted(L21(0.02), {"a": 0.0}) + TraceNorm(0.02),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("loss", LOSSES)
+NO_COMMON_PROX = [
+    toward_mean(0.05) + L21(0.01),
+    TraceNorm(0.02) + L1(0.01),
+    toward_mean(0.05) + L21(0.01) + TraceNorm(0.02),
+    positive(L21(0.01)) + TraceNorm(0.02),
+    weighted(L21(0.02), {"a": 0.0}) + TraceNorm(0.02),
+]
+
+
+@pytest.mark.parametrize(("loss", "penalty"), in_turn(LOSSES, NO_COMMON_PROX), ids=str)
 def test_sums_without_a_common_prox_are_split_in_every_step(loss: str, penalty: Penalty) -> None:
     model, y = LOSSES[loss]
     table = TABLE.assign(y=y)
@@ -185,12 +186,10 @@ def test_sums_without_a_common_prox_are_split_in_every_step(loss: str, penalty: 
     assert found.solution_.residual < 1e-6
 
 
-@pytest.mark.parametrize(
-    "penalty",
-    [toward_mean(0.05) + L21(0.01) + L2(0.01), NetworkLasso(0.02, CHAIN) + L2(0.01)],
-    ids=repr,
-)
-@pytest.mark.parametrize("loss", LOSSES)
+WITH_RIDGE = [toward_mean(0.05) + L21(0.01) + L2(0.01), NetworkLasso(0.02, CHAIN) + L2(0.01)]
+
+
+@pytest.mark.parametrize(("loss", "penalty"), in_turn(LOSSES, WITH_RIDGE), ids=str)
 def test_a_ridge_in_a_sum_makes_the_gap_the_square_of_the_distance(
     loss: str, penalty: Penalty
 ) -> None:
@@ -243,8 +242,10 @@ def test_a_penalty_that_is_not_convex_is_solved_in_convex_stages() -> None:
     np.testing.assert_allclose(found.coef_, other.coef_, atol=1e-5)
 
 
-@pytest.mark.parametrize("intercept", ["auto", "task", "toward_mean", "shared", None])
-@pytest.mark.parametrize("loss", ["poisson", "multinomial"])
+@pytest.mark.parametrize(
+    ("loss", "intercept"),
+    in_turn(["poisson", "multinomial"], ["auto", "task", "toward_mean", "shared", None]),
+)
 def test_intercepts(loss: str, intercept: str | None) -> None:
     model, y = LOSSES[loss]
     table = TABLE.assign(y=y)

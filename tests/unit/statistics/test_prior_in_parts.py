@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from unit.pairs import in_turn
 
 import polytask as pt
 from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskModel
@@ -97,8 +98,9 @@ def test_every_structure(structure: Any) -> None:
     assert found.n_passes_ < 35
 
 
-@pytest.mark.parametrize("mean_prior", ["flat", "gaussian"])
-@pytest.mark.parametrize("varying", ["all", ["b", "d"]])
+@pytest.mark.parametrize(
+    ("mean_prior", "varying"), in_turn(["flat", "gaussian"], ["all", ["b", "d"]])
+)
 def test_priors_of_the_mean_and_coefficients_that_vary(mean_prior: str, varying: Any) -> None:
     model = BayesianMultiTaskClassifier(
         structure="diagonal", mean_prior=mean_prior, varying=varying, tol=1e-10
@@ -215,8 +217,11 @@ def assert_same_dispersions(found: Any, other: Any, *, atol: float = 1e-6) -> No
     np.testing.assert_allclose(found.dispersion_, other.dispersion_, rtol=atol)
 
 
-@pytest.mark.parametrize("loss", ["poisson", "gamma"])
-@pytest.mark.parametrize("structure", [NoVariation(), Scalar(), LowRank(1), Full()], ids=repr)
+@pytest.mark.parametrize(
+    ("loss", "structure"),
+    in_turn(["poisson", "gamma"], [NoVariation(), Scalar(), LowRank(1), Full()]),
+    ids=str,
+)
 def test_counts_and_amounts_have_the_dispersion_of_all_rows(loss: str, structure: Any) -> None:
     table = table_of(1200, 8, 1, classes=loss)
     found, other = both(model_of(loss, structure=structure, tol=1e-8), table, 500)
