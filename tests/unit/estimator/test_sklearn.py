@@ -21,14 +21,13 @@ from polytask.penalties import L1, L2, L21, ElasticNet, TraceNorm, toward_mean
 
 ESTIMATORS = [
     MultiTaskRegressor(),
-    MultiTaskRegressor(toward_mean(1.0) + L2(0.1), intercept="shared"),
-    MultiTaskRegressor(TraceNorm(fraction=0.1), standardize=True, scale_targets="auto"),
-    MultiTaskRegressor(L1(0.01), intercept=None),
+    MultiTaskRegressor(toward_mean(1.0) + L2(0.1), intercept=None),
+    MultiTaskRegressor(
+        TraceNorm(fraction=0.1), intercept="shared", standardize=True, scale_targets="auto"
+    ),
     MultiTaskClassifier(),
-    MultiTaskClassifier(L2(0.1), loss="multinomial"),
-    MultiTaskClassifier(toward_mean(1.0) + L2(0.1), intercept="task", class_weight="balanced"),
-    MultiTaskClassifier(ElasticNet(0.01), intercept="shared", standardize=True),
-    MultiTaskModel(),
+    MultiTaskClassifier(L2(0.1), loss="multinomial", standardize=True),
+    MultiTaskClassifier(ElasticNet(0.01), intercept="shared", class_weight="balanced"),
     MultiTaskModel(L2(0.1), standardize=True, scale_targets="task"),
 ]
 
