@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from polytask.data.readers import read_table
 
 ONE = ("--task", "g", "--target", "y")
@@ -24,6 +27,19 @@ FILES = {
     "scores.csv",
     "tasks.csv",
 }
+
+
+def three_tasks() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "g": np.repeat(["a", "b", "c"], 40),
+            "x": rng.standard_normal(120),
+            "z": rng.standard_normal(120),
+        }
+    )
+    table["y"] = table.x + 0.1 * rng.standard_normal(120)
+    return table
 
 
 def files_of(folder):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from unit.cli._comparing import SAME
+from unit.cli._comparing import SAME, three_tasks
 
 from polytask.cli import main
 
@@ -49,23 +49,10 @@ def run(folder, capsys) -> Run:
     return call
 
 
-def _three_tasks() -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    table = pd.DataFrame(
-        {
-            "g": np.repeat(["a", "b", "c"], 40),
-            "x": rng.standard_normal(120),
-            "z": rng.standard_normal(120),
-        }
-    )
-    table["y"] = table.x + 0.1 * rng.standard_normal(120)
-    return table
-
-
 @pytest.fixture
 def plain() -> pd.DataFrame:
     """Return three tasks of forty rows: task g, features x and z, target y."""
-    return _three_tasks()
+    return three_tasks()
 
 
 @pytest.fixture
@@ -92,9 +79,8 @@ def pupils() -> pd.DataFrame:
     return table
 
 
-@pytest.fixture(scope="module")
-def light():
-    """Let searches try three strengths rather than twenty: what is tested here is not in them."""
+@contextlib.contextmanager
+def _three_strengths():
     from polytask.selection import learners
 
     with pytest.MonkeyPatch.context() as patch:
@@ -103,16 +89,28 @@ def light():
 
 
 @pytest.fixture(scope="module")
-def finished(light, tmp_path_factory):
-    """Return a finished comparison of three tasks: its folder, and what was printed."""
+def light():
+    """Let searches try three strengths rather than twenty: what is tested here is not in them."""
+    with _three_strengths():
+        yield
+
+
+@pytest.fixture(scope="session")
+def _finished_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    _three_tasks().to_csv(folder / "a.csv", index=False)
+    three_tasks().to_csv(folder / "a.csv", index=False)
     out, err = io.StringIO(), io.StringIO()
     streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-    with contextlib.chdir(folder), streams[0], streams[1]:
+    with contextlib.chdir(folder), streams[0], streams[1], _three_strengths():
         status = main(["compare", *SAME, "--out", "out"])
     assert status == 0, err.getvalue()
     return folder, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(light, _finished_once):
+    """Return a finished comparison of three tasks: its folder, and what was printed."""
+    return _finished_once
 
 
 @pytest.fixture

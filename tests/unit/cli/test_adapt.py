@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from unit.cli._comparing import three_tasks
 
 import polytask
 from polytask import load
+from polytask.cli import main
 from polytask.data.readers import read_table
 
 FIT = ("--task", "g", "--target", "y", "--model", "multitask", "--penalty", "toward_mean(0.1)")
 
 
+@pytest.fixture(scope="module")
+def model_of_two(tmp_path_factory):
+    """Return the model of tasks a and b, as it is written."""
+    folder = tmp_path_factory.mktemp("two")
+    table = three_tasks()
+    table[table.g != "c"].to_csv(folder / "old.csv", index=False)
+    with contextlib.chdir(folder):
+        assert main(["fit", "old.csv", *FIT, "--out", "m.polytask"]) == 0
+    return Path(folder, "m.polytask").read_bytes()
+
+
 @pytest.fixture
-def files(run, plain):
-    """Fit on tasks a and b; new.csv holds eight rows of task c."""
+def files(folder, plain, model_of_two):
+    """Put the model of tasks a and b beside their rows; new.csv holds eight rows of task c."""
     plain[plain.g != "c"].to_csv("old.csv", index=False)
     new = plain[plain.g == "c"].head(8).copy()
     new["y"] += 2.0
     new.to_csv("new.csv", index=False)
-    assert run("fit", "old.csv", *FIT, "--out", "m.polytask").status == 0
+    Path("m.polytask").write_bytes(model_of_two)
     return new
 
 

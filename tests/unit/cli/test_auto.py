@@ -146,6 +146,7 @@ def test_a_folder_that_takes_no_file_is_named(run, exams, monkeypatch):
 def test_targets_of_several_kinds(run, exams):
     words = ("auto", "exams.csv", "--target", "score", "--target", "passed", "--drop", "school")
     models = ("--models", "separate", "--models", "learned-prior", "--out", "m.polytask")
+    models = (*models, "--folds", "2")
     refused = run(*words, "--unseen-tasks", "shared", *models)
     assert refused.status == 2
     assert "no prediction in common" in refused.err
@@ -164,7 +165,8 @@ def test_counts(run, exams):
     counts.to_csv("visits.csv", index=False)
     words = (
         "auto", "visits.csv", "--task", "school", "--target", "visits", "--features", "x",
-        "--features", "z", *FEW, "--models", "learned-prior", "--out", "m.polytask",
+        "--features", "z", *FEW, "--models", "learned-prior", "--folds", "2", "--out",
+        "m.polytask",
     )  # fmt: skip
     done = run(*words, "--loss", "poisson")
     assert done.status == 0, done.err
