@@ -216,7 +216,8 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     >>> X, school = rng.standard_normal((200, 5)), np.repeat(np.arange(10), 20)
     >>> coef = 1 + 0.3 * rng.standard_normal((10, 5))
     >>> y = (X * coef[school]).sum(axis=1) + rng.standard_normal(200)
-    >>> result = compare(X, y, task=school, quick=True)
+    >>> models = ["separate", "pooled", "learned prior"]
+    >>> result = compare(X, y, task=school, models=models, quick=True)
     >>> result.verdict
     'share'
     """

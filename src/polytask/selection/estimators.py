@@ -76,7 +76,7 @@ class MultiTaskRegressorCV(SearchEstimator, LinearNumbers):
     >>> from polytask import MultiTaskRegressorCV
     >>> from polytask.datasets import load_diabetes_groups
     >>> patients = load_diabetes_groups()
-    >>> model = MultiTaskRegressorCV(alphas=10).fit(patients.X, patients.y, task=patients.task)
+    >>> model = MultiTaskRegressorCV(alphas=5).fit(patients.X, patients.y, task=patients.task)
     >>> model.solution_.status.name
     'CONVERGED'
     """
@@ -118,7 +118,7 @@ class MultiTaskClassifierCV(SearchEstimator, LinearClasses):
     >>> rng = np.random.default_rng(0)
     >>> X, ward = rng.standard_normal((90, 3)), np.repeat(["north", "south", "west"], 30)
     >>> y = X[:, 0] + 0.5 * rng.standard_normal(90) > 0
-    >>> model = MultiTaskClassifierCV(alphas=5, cv=3).fit(X, y, task=ward)
+    >>> model = MultiTaskClassifierCV(alphas=3, cv=2).fit(X, y, task=ward)
     >>> model.score(X, y, task=ward) > 0.7
     True
     """
@@ -161,7 +161,7 @@ class MultiTaskModelCV(SearchEstimator, LinearMixed):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((80, 3))
     >>> Y = np.column_stack([X[:, 0] > 0, X[:, 0] + X[:, 1]])
-    >>> MultiTaskModelCV(alphas=5, cv=3).fit(X, Y).predict(X).shape
+    >>> MultiTaskModelCV(alphas=3, cv=2).fit(X, Y).predict(X).shape
     (80, 2)
     """
 

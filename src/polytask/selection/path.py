@@ -75,10 +75,10 @@ def regularization_path(
     >>> from polytask.penalties import L21
     >>> from polytask.selection import regularization_path
     >>> patients = load_diabetes_groups()
-    >>> model = MultiTaskRegressorCV(L21(), alphas=10)
+    >>> model = MultiTaskRegressorCV(L21(), alphas=5)
     >>> path = regularization_path(model, patients.X, patients.y, task=patients.task)
     >>> path.kept.tolist()[0], path.coef.shape[0]
-    (0, 10)
+    (0, 5)
     """
     if not isinstance(estimator, SearchEstimator):
         allowed = LazyMessage("allowed.search_of_strengths")

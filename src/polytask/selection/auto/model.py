@@ -58,7 +58,7 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((80, 3))
     >>> Y = np.column_stack([X[:, 0] > 0, X[:, 0] + X[:, 1]])
-    >>> model = AutoMultiTaskModel(["separate", "learned prior"]).fit(X, Y)
+    >>> model = AutoMultiTaskModel(["separate"], cv=2).fit(X, Y)
     >>> [loss.name for loss in model.losses_]
     ['logistic', 'squared']
     """
