@@ -33,12 +33,12 @@ def test_it_is_chosen_and_agrees_with_plain_gradients(name):
         penalty = penalty.resolved(datafit.origin.gradient)
         assert choose(datafit, penalty) == Concomitant()
         one, other = (
-            solver.solve(datafit, penalty, tol=1e-9)
+            solver.solve(datafit, penalty, tol=1e-8)
             for solver in (Concomitant(), AcceleratedGradient())
         )
         assert one.status is other.status is Status.CONVERGED
-        assert one.objective == pytest.approx(other.objective, rel=1e-8)
-        np.testing.assert_allclose(one.W, other.W, atol=1e-4)
+        assert one.objective == pytest.approx(other.objective, rel=1e-7)
+        np.testing.assert_allclose(one.W, other.W, atol=1e-3)
 
 
 def test_a_start_is_used():

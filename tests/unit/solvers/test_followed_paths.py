@@ -38,7 +38,7 @@ def grid(datafit, penalty, size=12):
     return bound, top * np.geomspace(1.0, 1e-3, size)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     shape=st.tuples(st.integers(2, 40), st.integers(1, 60), st.integers(1, 6)),
     seed=st.integers(0, 1000),

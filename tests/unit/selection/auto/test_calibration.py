@@ -277,14 +277,14 @@ def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
     Y[:150, 0] = np.nan
     models = ["forest per task"]
     path = tmp_path / "auto.journal"
-    auto = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
+    auto = AutoMultiTaskClassifier(models, cv=3, journal=path).fit(X, Y)
     assert [P.shape for P in auto.predict_proba(X)] == [(600, 3), (600, 2)]
     for P in auto.predict_proba(X):
         assert_allclose(P.sum(axis=1), 1.0)
     assert any(own != Calibration() for own in auto.calibrations_.values())
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("DELETE FROM pieces WHERE rowid > 3")
-    again = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
+        database.execute("DELETE FROM pieces WHERE rowid > 2")
+    again = AutoMultiTaskClassifier(models, cv=3, journal=path).fit(X, Y)
     assert again.calibrations_ == auto.calibrations_
     polytask.save(auto.set_params(journal=None), tmp_path / "m.polytask")
     loaded = polytask.load(tmp_path / "m.polytask")

@@ -81,7 +81,7 @@ def test_targets_of_several_kinds(tmp_path):
     Y[:, 1] = np.where(rng.random(120) < 1 / (1 + np.exp(-2 * eta)), "yes", "no")
     Y[:, 2] = rng.poisson(np.exp(1 + 0.5 * eta)).astype(float)
     kinds = {0: "squared", 1: "logistic", 2: "poisson"}
-    model = AutoMultiTaskModel(["learned prior", "separate"], loss=kinds).fit(X, Y)
+    model = AutoMultiTaskModel(["learned prior", "separate"], loss=kinds, cv=2).fit(X, Y)
     assert [loss.name for loss in model.losses_] == list(kinds.values())
     assert_allclose(model.weights().sum(axis=1), 1.0)
     found, chances = model.predict(X), model.predict_proba(X)
