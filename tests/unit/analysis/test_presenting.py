@@ -340,8 +340,8 @@ def test_an_inconclusive_verdict_says_why_its_model_is_taken():
     )
     open_ = dataclasses.replace(result, recommended="pooled + intercepts", models=rows)
     assert (
-        "Nothing shows that joint models help. Of the other models, the training rows chose this "
-        "one in 4 of 5 splits." in open_.summary()
+        "Nothing shows that joint models help. Of the separate and pooled models, the training "
+        "rows chose this one in 4 of 5 splits." in open_.summary()
     )
     assert "训练行在 5 次划分中有 4 次选出它" in open_.summary("zh")
 
