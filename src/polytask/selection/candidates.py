@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from polytask._checks import is_whole
@@ -32,6 +33,11 @@ _MOST_LEARNED = 300
 _HARDLY = 0.01
 # Boosting one model per task needs leaves of 20 rows on both sides of a few cuts.
 _ROWS_FOR_BOOSTING = 100
+# Trees with a learned prior have something to learn of so many rows, and slopes of their own
+# of no more features than this.
+_ROWS_FOR_MIXED, _MOST_SLOPES = 500, 30
+# Folds for the number of trees, inside those of a comparison.
+_FOLDS_OF_TREES = 3
 # Rows of which half make a base for a correction.
 _MANY_ROWS = 100_000
 
@@ -120,6 +126,17 @@ def _learned(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     return made(unseen_tasks=unseen)
 
 
+def _mixed_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
+    from polytask.boosting import MixedBoostingRegressor
+
+    return MixedBoostingRegressor(
+        varying="all" if facts.n_features <= _MOST_SLOPES else (),
+        cv=_FOLDS_OF_TREES if is_whole(facts.cv) else facts.cv,
+        unseen_tasks="shared" if facts.unseen else "error",
+        random_state=facts.seed,
+    )
+
+
 def _alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
     apart = _searched(L2) if facts.problem == "mixed" else _separate(linear)
@@ -199,6 +216,17 @@ def _needs_long_rows(facts: DataFacts) -> LazyMessage | None:
     return _needs_dense(facts)
 
 
+def _needs_rows_of_numbers(facts: DataFacts) -> LazyMessage | None:
+    if find_spec("lightgbm") is None:
+        return LazyMessage("left_out.no_lightgbm")
+    if facts.targets or facts.problem != "regression" or is_unusual(facts.losses):
+        return LazyMessage("left_out.mixed_boosting")
+    if facts.n_rows < _ROWS_FOR_MIXED:
+        sizes = {"least": _ROWS_FOR_MIXED, "rows": f"{facts.n_rows:,.6g}"}
+        return LazyMessage("left_out.mixed_boosting_rows", sizes)
+    return None
+
+
 def _needs_learnable(facts: DataFacts) -> LazyMessage | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
@@ -251,6 +279,15 @@ _CANDIDATES = (
     ),
     CandidateModel(
         "boosting pooled", "pooled", "trees", _pooled(boosting, "category"), _needs_dense, cost=1
+    ),
+    CandidateModel(
+        "boosting, learned prior",
+        "shared",
+        "trees",
+        _mixed_boosting,
+        _needs_rows_of_numbers,
+        compared=False,
+        cost=2,
     ),
     CandidateModel(
         "joint forest", "shared", "trees", joint_forest, _needs_matrix, compared=False, cost=1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from polytask._estimator import MultiTaskEstimator
+from polytask.selection import candidates
 from polytask.selection.candidates import DEEP, MODELS, quick_models
 from polytask.selection.facts import DataFacts
 from polytask.selection.trials import trial_of
@@ -49,6 +50,7 @@ def test_every_model_fits_and_predicts(name, problem):
     if model.unfit(facts):
         # Some for the few rows, the others because this is no target matrix.
         few = ("boosting per task", "forest pooled", "extra trees pooled")
+        few = (*few, "boosting, learned prior")
         assert name in (*few, "joint forest", "forest per task")
         return
     X, y, task = rows(classes)
@@ -81,6 +83,10 @@ def test_what_cannot_be_tried_says_why():
     quantile = dataclasses.replace(FACTS, median_rows=500.0, losses="quantile")
     assert "squared" in str(MODELS["forest pooled"].unfit(quantile))
     assert not MODELS["learned prior"].unfit(mixed)
+    boosted = MODELS["boosting, learned prior"]
+    assert "500 rows" in str(boosted.unfit(FACTS))
+    assert "squared" in str(boosted.unfit(dataclasses.replace(FACTS, problem="classification")))
+    assert not boosted.unfit(dataclasses.replace(FACTS, n_rows=500))
     assert "one kind" in str(MODELS["pooled, corrected"].unfit(mixed))
     # Not left to the joint forest, which takes targets of one kind.
     whole = dataclasses.replace(mixed, targets=True)
@@ -89,6 +95,14 @@ def test_what_cannot_be_tried_says_why():
     assert "poisson and gamma" in str(MODELS["learned prior"].unfit(outliers))
     many = dataclasses.replace(FACTS, n_features=5000)
     assert "5,000" in str(MODELS["learned prior"].unfit(many))
+
+
+def test_trees_with_a_learned_prior_need_lightgbm(monkeypatch):
+    many = dataclasses.replace(FACTS, n_rows=500)
+    made = MODELS["boosting, learned prior"].make(many)
+    assert made.get_params()["varying"] == "all"
+    monkeypatch.setattr(candidates, "find_spec", lambda name: None)
+    assert "pip install" in str(MODELS["boosting, learned prior"].unfit(many))
 
 
 def test_names_kinds_and_the_quick_ones():
