@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,9 @@ from polytask._estimator.training import (
     listed_columns,
     training_data,
 )
+from polytask._linalg import is_sparse
 from polytask.data import TaskData, tables
+from polytask.data.dates import looks_like_dates
 from polytask.data.designs import without_column
 from polytask.data.labels import Groupings, factorize, warn_near_misses
 from polytask.data.outcomes import check_length
@@ -113,7 +116,10 @@ def _training(
     column: TaskColumns,
     owner: str,
 ) -> TaskData:
-    if not (is_grouped(task) or isinstance(column, list | tuple)):
+    if isinstance(X, TaskData) and X.groupings is not None:
+        # Its groupings are those that a column may name.
+        return training_data(X, y, task, sample_weight, None, owner, groupings=True)
+    if not has_groupings(X, task, column):
         assert column is None or isinstance(column, str | int)
         return training_data(X, y, task, sample_weight, column, owner)
     tables.refuse_lazy(X, "X", owner)
@@ -168,6 +174,74 @@ def _query(schema: InputSchema, X: Any, task: Any, unseen: str) -> Query:  # noq
     return dataclasses.replace(query, data=dataclasses.replace(data, X=rows))
 
 
+def of_first_grouping(data: TaskData, owner: str) -> TaskData:
+    """Return rows for models of one grouping: the levels of the others are categories."""
+    held = data.groupings
+    if held is None:
+        return data
+    if is_sparse(data.X):
+        raise IncompatibleError(
+            LazyMessage("estimator.refusal.groupings_sparse", {"owner": owner})
+        )
+    pairs = list(zip(held.labels, held.codes.T, strict=True))
+    labels = [[known[k] for k in own] for known, own in pairs[1:]]
+    X = _with_categories(data.X, held.names[1:], labels)
+    return dataclasses.replace(data, X=X, feature_names=tables.feature_names(X), groupings=None)
+
+
+def has_groupings(X: object, task: object, column: TaskColumns) -> bool:
+    """Say whether rows, as they were given, belong to several groupings."""
+    held = isinstance(X, TaskData) and X.groupings is not None
+    return held or is_grouped(task) or isinstance(column, list | tuple)
+
+
+def given_first_grouping(
+    X: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    column: TaskColumns,
+    owner: str,
+) -> tuple[Any, Any, str | int | None]:
+    """Return X, task and task column, as given, for models of one grouping."""
+    if isinstance(X, TaskData):
+        return of_first_grouping(X, owner), task, None
+    columns = [tables.name_at(X, one) for one in listed_columns(column)]
+    split = _Split.of(X, task, tuple(c for c in columns if c is not None) or None, owner)
+    if columns and tables.is_table(X):
+        first, others = columns[0], columns[1:]
+        kept = tables.drop_columns(X, others)
+        return _with_categories(kept, others, split.labels[1:]), None, first
+    return _with_categories(split.X, split.names[1:], split.labels[1:]), split.labels[0], None
+
+
+def is_category(labels: Sequence[Hashable], n_rows: int) -> bool:
+    """Say whether levels can be categories: neither dates nor nearly as many as rows."""
+    return 2 * len(labels) <= n_rows and not looks_like_dates(tuple(map(str, labels)))
+
+
+def _with_categories(
+    X: Any,  # noqa: ANN401
+    names: Sequence[Hashable],
+    labels: Sequence[Iterable[Hashable]],
+) -> Any:  # noqa: ANN401
+    """Return a table with a column of categories for each grouping."""
+    import pandas as pd
+
+    if not tables.is_table(X):
+        X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+    frame = tables.open_frame(X)
+    for name, own in zip(names, labels, strict=True):
+        text = [str(label) for label in own]
+        if is_category(sorted(set(text)), len(text)):
+            # Text that is numbers: of another kind than features of numbers.
+            column = nw.new_series(_column(name), text, nw.String, backend=frame.implementation)
+            frame = frame.with_columns(column.cast(nw.Categorical))
+    return frame.to_native()
+
+
+def _column(name: Hashable) -> str:
+    return name if isinstance(name, str) else f"grouping {name}"
+
+
 def _without_columns(schema: InputSchema) -> InputSchema:
     """Return what is expected of the rows once their groupings were taken out."""
     columns, names = listed_columns(schema.task_column), schema.names
@@ -200,11 +274,20 @@ def _in_order(schema: InputSchema, X: object, task: Any) -> Any:  # noqa: ANN401
     return task
 
 
+def shares_of_groupings(model: object) -> dict[Hashable, tuple[float, ...]]:
+    """Return the shares of several groupings in the variance, none of another model."""
+    return getattr(model, "variance_shares_", None) or {}
+
+
+def has_levels(model: object) -> bool:
+    """Say whether a model was fitted on several groupings."""
+    return bool(getattr(getattr(model, "_schema", None), "groupings", ()))
+
+
 def refuse_grouped(model: Any, what: str | LazyMessage) -> None:  # noqa: ANN401 - any estimator
     """Refuse what is for models of one grouping."""
-    schema = getattr(model, "_schema", None)
-    if schema is not None and schema.groupings:
-        names = [repr(name) for name, _ in schema.groupings]
+    if has_levels(model):
+        names = [repr(name) for name, _ in model._schema.groupings]
         fields = {"what": what, "owner": type(model).__name__, "names": names}
         raise IncompatibleError(LazyMessage("linear.refusal.groupings", fields))
 

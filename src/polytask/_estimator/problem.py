@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polytask._checks import listed, sentence
+from polytask._estimator.groupings import READING_GROUPINGS
 from polytask._estimator.outcomes import (
     Outcomes,
     class_tasks,
@@ -14,7 +15,7 @@ from polytask._estimator.outcomes import (
     mixed,
     regression,
 )
-from polytask._estimator.training import training_data
+from polytask._estimator.training import TaskColumns, check_task_column
 from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
@@ -23,10 +24,11 @@ OWNER = "compare"
 
 
 def read_problem(
-    X: object, y: object, task: object, sample_weight: object, task_column: str | int | None
+    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumns
 ) -> TaskData:
     """Read the three data forms, and refuse what cannot be compared."""
-    data = training_data(X, y, task, sample_weight, task_column, OWNER)
+    check_task_column(task_column, OWNER, groupings=True)
+    data = READING_GROUPINGS.training(X, y, task, sample_weight, task_column, OWNER)
     if data.n_tasks < 2:
         fields = {"owner": OWNER, "n": data.n_tasks}
         raise DataError(LazyMessage("estimator.refusal.one_task", fields))

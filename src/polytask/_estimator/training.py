@@ -128,9 +128,17 @@ def refuse_other_features(
 
 
 def training_data(
-    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumns, owner: str
+    X: object,
+    y: object,
+    task: object,
+    sample_weight: object,
+    task_column: TaskColumns,
+    owner: str,
+    *,
+    groupings: bool = False,
 ) -> TaskData:
-    """Read the three data forms. Shapes: y (n,), task (n,), sample_weight (n,)."""
+    """Read the three data forms; `groupings`: TaskData may have several of them."""
+    # Shapes: y (n,), task (n,), sample_weight (n,).
     if isinstance(X, Collected):
         raise refused_statistics(owner)
     refuse_groupings(task, task_column, owner)
@@ -139,7 +147,8 @@ def training_data(
         tables.refuse_lazy(value, name, owner)
     if isinstance(X, TaskData):
         refuse_extra(owner, "task_data", y=y, task=task, sample_weight=sample_weight)
-        refuse_groupings(None if X.groupings is None else X.groupings.codes, None, owner)
+        if not groupings and X.groupings is not None:
+            refuse_groupings(X.groupings.codes, None, owner)
         data = X
     elif is_task_mapping(X):
         refuse_extra(owner, "task_mapping", y=y, task=task)

@@ -85,6 +85,21 @@ class CrossedSums:
             cross=self.cross[every],
         )
 
+    def with_levels(self, g: int, blocks: Array, cross: Array) -> CrossedSums:
+        """Return the sums with further levels of a grouping, which have no rows with others."""
+        # Shapes: blocks (n, q, q), cross (n, q).
+        n, stop = len(blocks), self.slices[g].stop
+        size, more = len(self.cross), n * self.q
+        order = np.insert(np.arange(size), stop, np.arange(size, size + more))
+        gram = sp.csr_array(sp.block_diag([self.gram, block_diagonal(blocks)]))
+        return replace(
+            self,
+            levels=tuple(count + n * (k == g) for k, count in enumerate(self.levels)),
+            gram=sp.csr_array(gram[order][:, order]),
+            mixed=np.insert(self.mixed, [stop] * more, 0.0, axis=0),
+            cross=np.insert(self.cross, stop, cross.ravel()),
+        )
+
     @property
     def slices(self) -> tuple[slice, ...]:
         """Where the effects of every grouping are."""
@@ -233,6 +248,13 @@ class MixedEquations:
             half = scipy.linalg.solve_triangular(self.roots[g].T, shrunk)
             found[g] = scipy.linalg.solve_triangular(self.roots[g].T, half.T)
         return found
+
+    def covariance(self, Z: Array, varying: Index, codes: Index) -> Array:
+        """Return the covariance of what is known of a few rows, relative to the noise, (n, n)."""
+        # Levels with the code -1 are left out.
+        own = effect_columns(Z[:, varying], codes, self.sums.levels)
+        effects, beta = self.solve(own.T.toarray(), Z.T)
+        return np.asarray(own @ effects + Z @ beta)
 
     def variances(self, Z: Array, varying: Index, codes: Index) -> Array:
         """Return the variance of what is known of rows, relative to the noise, shape (n,)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+import scipy.special
 
 from polytask._registry import saveable
 from polytask.bayes import crossed_left
@@ -35,6 +36,8 @@ _LEAST_CURVATURE, _LEAST_BEND = 1e-10, 0.5
 _NEWTON_STEPS, _HALVINGS = 40, 8
 # Candidates are compared at this tolerance; what is chosen is then learned at the user's.
 _ROUGH = 1e-3
+# At a variance of zero the information says nothing of its error.
+_LEAST_SHARE = 1e-6
 # With more columns no correlations are tried.
 _FEW_COLUMNS = 6
 
@@ -202,7 +205,7 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
         bend = np.column_stack(
             [self.structure.pull_back(row, self.q, at.slope) for row in np.eye(len(at.params))]
         )[np.ix_(free, free)]
-        information = self._average_information(at)[np.ix_(free, free)]
+        information = self.information(at)[np.ix_(free, free)]
         least = _LEAST_CURVATURE * max(float(np.diagonal(information).max()), 1e-300)
         lower = np.linalg.cholesky(information + least * np.eye(len(free)))
         half = scipy.linalg.solve_triangular(lower, 0.5 * (bend + bend.T), lower=True)
@@ -214,7 +217,7 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
         params[free] -= scipy.linalg.solve_triangular(lower.T, step)
         return params
 
-    def _average_information(self, at: Evaluation[CrossedDetail]) -> Array:
+    def information(self, at: Evaluation[CrossedDetail]) -> Array:
         """Return half of y' P dV P dV P y over the noise, for all pairs of parameters."""
         sums, q, detail = self.sums, self.sums.q, at.detail
         columns = []
@@ -292,6 +295,32 @@ def learn_crossed(
         n_iter=found.n_iter,
         seconds=found.seconds,
     )
+
+
+def variance_shares(found: CrossedLearned, restricted: bool) -> Array:
+    """Return each grouping's share of the variance around the mean line, with 95% intervals."""
+    # Shapes: result (groupings, 3). Delta method on the logit, with the average information.
+    sums, q = found.sums, found.sums.q
+    marginal = CrossedMarginal(sums, found.structure, restricted)
+    moments = sums.blocks.sum(axis=0) / sums.count
+    each = found.structure.each(found.params, marginal.q)
+    sizes = np.array([np.sum(s.covariance(own, q) * moments) for s, own in each])
+    slopes = scipy.linalg.block_diag(*[s.pull_back(own, q, moments) for s, own in each])
+    total = 1.0 + sizes.sum()
+    shares = sizes / total
+    slopes = (slopes - shares[:, None] * slopes.sum(axis=0)) / total
+    information = marginal.information(marginal.evaluate(found.params))
+    free = np.flatnonzero(np.diagonal(information) > 0)
+    covariance = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
+    slopes = slopes[:, free]
+    variance = np.einsum("gi,ij,gj->g", slopes, covariance, slopes)
+    inside = (shares > _LEAST_SHARE) & (shares < 1.0)
+    odds = np.where(inside, shares, 0.5)
+    width = scipy.special.ndtri(0.975) * np.sqrt(np.maximum(variance, 0.0)) / (odds * (1.0 - odds))
+    ends = scipy.special.expit(
+        scipy.special.logit(odds)[:, None] + np.multiply.outer(width, [-1, 1])
+    )
+    return np.column_stack([shares, np.where(inside[:, None], ends, np.nan)])
 
 
 def _newton(

@@ -45,9 +45,8 @@ class Adapting:
     model: str = argument("help.adapt.model", "MODEL", default=MISSING)
     data: str | None = argument("help.adapt.data", "DATA")
     target: str | None = option("help.adapt.target", metavar="COL")
-    task: str | None = option(
-        "help.predict.task",
-        metavar="COL",
+    tasks: tuple[str, ...] = option(
+        "help.predict.task", "--task", metavar="COL", default=(), name="task"
     )
     weight: str | None = option("help.weight", metavar="COL")
     drop_missing_target: bool = option("help.drop_missing_target", default=False)
@@ -162,8 +161,13 @@ def _statistics(source: RowSource, asked: Adapting) -> TaskStatistics:
 
 def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
     """Return features, targets, tasks and weights, as `polytask.adapt` takes them."""
-    from polytask.cli.describe import named
-    from polytask.cli.predicted import is_targets, needed_columns, task_column_of
+    from polytask.cli.predicted import (
+        grouped_rows,
+        is_targets,
+        needed_columns,
+        single_task,
+        task_column_of,
+    )
     from polytask.cli.training_data import row_weights
 
     table = source.table()
@@ -178,13 +182,31 @@ def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any
         require(asked.weight, list(table.columns), source.name)
     weight = row_weights(table, asked.weight, source.name)
     y = None if name is None else _values(table, name)
-    if is_targets(model):
-        task_column_of(model, asked.task, table, source.name)
+    if model._schema.groupings:
+        task: Any = None
+        X, task, _ = grouped_rows(model, table, source, asked.tasks, "shared")
+    elif is_targets(model):
+        task_column_of(model, single_task(asked.tasks), table, source.name)
         if asked.target is None:
             raise ParameterError(LazyMessage("cli.refusal.adapt_targets"))
         X = needed_columns(table, model, source)
-        return X, _values(table, asked.target), asked.target, weight
-    column = task_column_of(model, asked.task, table, source.name)
+        y, task = _values(table, asked.target), asked.target
+    else:
+        X, task = _with_tasks(model, table, source, asked)
+    return X, y, task, weight
+
+
+def _with_tasks(
+    model: Any,  # noqa: ANN401
+    table: pd.DataFrame,
+    source: RowSource,
+    asked: Adapting,
+) -> tuple[Any, Any]:
+    """Return features, and the task of every row unless it is among their columns."""
+    from polytask.cli.describe import named
+    from polytask.cli.predicted import needed_columns, single_task, task_column_of
+
+    column = task_column_of(model, single_task(asked.tasks), table, source.name)
     if column is None:
         raise ParameterError(LazyMessage("cli.refusal.adapt_task"))
     labels = known_labels(table[column], model.tasks_)
@@ -195,10 +217,10 @@ def _rows(model: Any, source: RowSource, asked: Adapting) -> tuple[Any, Any, Any
             fields = {"source": source.name, "columns": named(unused)}
             note(LazyMessage("cli.note.adapt_unused", fields))
     if column != model.task_column:
-        return X, y, _objects(labels), weight
+        return X, _objects(labels)
     X = X.drop(columns=[column])
     X[column] = as_column(labels)
-    return X, y, None, weight
+    return X, None
 
 
 def _labelled(

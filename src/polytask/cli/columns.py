@@ -170,7 +170,7 @@ class ColumnOptions:
 
     PANEL = "help.panel.columns"
 
-    task: str | None = option("help.task", metavar="COL")
+    tasks: tuple[str, ...] = option("help.task", "--task", metavar="COL", default=(), name="task")
     target: tuple[str, ...] = option(
         "help.target",
         metavar="COL",
@@ -203,6 +203,11 @@ class ColumnOptions:
         "help.allow_leak",
         default=False,
     )
+
+    @property
+    def task(self) -> str | None:
+        """The column of the tasks, the first of several groupings."""
+        return next(iter(self.tasks), None)
 
     def is_feature(self, name: str) -> bool:
         """Tell whether a column may be learned from, as far as names and patterns tell."""
@@ -266,9 +271,8 @@ class Copied:
         metavar="COLS",
         default=(),
     )
-    task: str | None = option(
-        "help.predict.task",
-        metavar="COL",
+    tasks: tuple[str, ...] = option(
+        "help.predict.task", "--task", metavar="COL", default=(), name="task"
     )
     unseen_tasks: Literal["error", "shared"] | None = option(
         "help.predict.unseen_tasks",
@@ -290,6 +294,8 @@ class Roles:
     targets: tuple[str, ...]
     ids: tuple[str, ...]
     features: tuple[str, ...]
+    # Those of groupings beyond that of the tasks.
+    others: tuple[str, ...] = ()
 
 
 def roles_of(
@@ -300,7 +306,8 @@ def roles_of(
     dated: Collection[str] = (),
 ) -> Roles:
     """Find out what each column of a table is; `dated` are those to make date features of."""
-    single = [name for name in (options.task, options.weight) if name is not None]
+    weight = () if options.weight is None else (options.weight,)
+    single = [*options.tasks, *weight]
     held = [name for name in (splitting.group, splitting.time) if name is not None]
     for name in (*single, *held, *options.target):
         require(name, columns, source)
@@ -321,7 +328,7 @@ def roles_of(
                 {"source": source, "names": [*map(repr, columns[:10])]},
             )
         )
-    return Roles(options.task, options.weight, targets, ids, features)
+    return Roles(options.task, options.weight, targets, ids, features, options.tasks[1:])
 
 
 def require(name: str, columns: Sequence[str], source: str) -> None:
@@ -381,7 +388,7 @@ def _refuse_two_roles(
             LazyMessage("cli.refusal.task_as_group", {"group": repr(splitting.group)})
         )
     roles: dict[str, list[str | None]] = {
-        "--task": [options.task],
+        "--task": [*options.tasks],
         "--target": [*targets],
         "--weight": [options.weight],
         "--group": [splitting.group],

@@ -51,6 +51,12 @@ def say_data(training: TrainingData, speech: Translator, *, error: bool = False)
         tasks += speech("cli.tasks.singles", {"n": len(singles), "name": repr(singles[0])})
     say_pair(speech("cli.label.rows"), f"{training.n_rows:,}", error=error)
     say_pair(speech("cli.label.tasks"), tasks, error=error)
+    if training.groupings:
+        levels = (
+            speech("groupings.levels", {"name": repr(name), "n": n})
+            for name, n in training.groupings.items()
+        )
+        say_pair(speech("card.groupings"), speech.listed(levels), error=error)
     columns = speech("cli.columns", {"n": training.n_columns})
     say_pair(speech("cli.label.columns"), columns, error=error)
     kinds, more = training.kinds, []
@@ -85,6 +91,13 @@ def say_model(
     for label, text in scored(estimator, speech, scores):
         say_pair(label, text)
     say_pair(speech("cli.label.features"), _features(estimator, speech))
+    from polytask._estimator.groupings import shares_of_groupings
+
+    if shares := shares_of_groupings(estimator):
+        from polytask.task_relations.sentences import variance_words
+
+        said = variance_words({str(name): share for name, share in shares.items()}, speech)
+        say_pair(speech("card.groupings"), said)
     solution = getattr(estimator, "solution_", None)
     if solution is not None:
         say_pair(proof_label(solution, speech), certificate(solution, speech))
@@ -319,8 +332,9 @@ def scores_beside(
     # A network takes as long again on every fold.
     if not hasattr(estimator, "scores_") and not hasattr(estimator, "trunk"):
         own = clone(estimator)
-        column = {"task_column": None} if "task_column" in own.get_params(deep=False) else {}
-        models["own"] = own.set_params(**column)
+        # Those of several groupings say that it reads them all.
+        single = "task_column" in own.get_params(deep=False) and not training.groupings
+        models["own"] = own.set_params(**{"task_column": None} if single else {})
     with running.waiting("cli.scoring"):
         found = held_out_scores(models, training, loss, folds, seed)
     count = folds if isinstance(folds, int) else folds.n_splits
@@ -364,7 +378,8 @@ def held_out_scores(
     """Fit models on folds; return the score of each, of classes the log loss."""
     from sklearn.base import clone
 
-    from polytask._estimator.problem import read_outcomes, read_problem
+    from polytask._estimator.groupings import of_first_grouping
+    from polytask._estimator.problem import OWNER, read_outcomes, read_problem
     from polytask.data import WithinTasks, as_splits
     from polytask.metrics import METRICS
     from polytask.selection.held import Study, held_out
@@ -373,7 +388,8 @@ def held_out_scores(
         return {}
     weight, column = training.weight, training.task_column
     data = read_problem(training.X, training.y, None, weight, column)
-    study = Study(data, read_outcomes(data, loss)[1])
+    grouped, data = data if training.groupings else None, of_first_grouping(data, OWNER)
+    study = Study(data, read_outcomes(data, loss)[1], grouped=grouped)
     classes = training.problem == "classification"
     if isinstance(cv, int):
         cv = WithinTasks(cv, stratify=True if classes else None, random_state=seed)
@@ -387,7 +403,7 @@ def held_out_scores(
             warnings.simplefilter("ignore")
             try:
                 for train, test in splits:
-                    fitted = clone(model).fit(study.part(train))
+                    fitted = clone(model).fit(study.part(train, model))
                     for task, held in held_out(study, fitted, train, test):
                         parts[task if training.n_targets > 1 else 0].append(held)
             except (PolytaskError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -228,6 +228,7 @@ class Tables:
         if self.source.is_statistics:
             self._check_statistics(command)
             return
+        refuse_several(self.columns.tasks, command)
         if not (self.columns.target or self.columns.targets):
             raise ParameterError(
                 LazyMessage(
@@ -258,6 +259,21 @@ class Tables:
             )
         if unseen and self.columns.task is None and self.source.file_per_task is None:
             raise ParameterError(LazyMessage("cli.refusal.unseen_needs_task"))
+
+
+# Commands that learn from rows of several groupings.
+_SEVERAL = ("fit", "compare")
+
+
+def refuse_several(tasks: Sequence[str], command: str) -> None:
+    """Refuse the columns of several groupings for a command that takes one."""
+    if len(tasks) > 1 and command not in _SEVERAL:
+        fields = {
+            "command": command,
+            "others": with_and([f"polytask {name}" for name in _SEVERAL]),
+        }
+        fields |= {"first": tasks[0], "n": len(tasks)}
+        raise ParameterError(LazyMessage("cli.refusal.several_tasks", fields))
 
 
 def free_memory() -> float | None:

@@ -47,6 +47,7 @@ def fit(
         training = read_training(tables, learning.override)
     if tables.source.is_statistics:
         learning = learning.for_statistics(training.X)
+    learning = learning.for_groupings(training)
     estimator = learning.estimator(training, running)
     say_data(training, speech)
     with running.waiting("cli.fitting", estimator):

@@ -303,4 +303,8 @@ def read_lock(path: str) -> Mapping[str, Any]:
         raise DataError(LazyMessage("cli.refusal.no_lock", {"path": path})) from None
     if not isinstance(content, dict) or not SavedCommand.is_content(content.get("command")):
         raise DataError(LazyMessage("cli.refusal.no_lock", {"path": path}))
+    options = content["command"]["options"]
+    if isinstance(options.get("task"), str):
+        # As versions wrote it that took one column of tasks.
+        options["task"] = [options["task"]]
     return content

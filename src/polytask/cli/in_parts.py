@@ -108,6 +108,7 @@ class _LargeTable:
             note(LazyMessage("cli.note.in_parts", sizes))
         flags = [*spoken_flags(tables.splitting), *flags]
         flags += ["--date-features"] * tables.columns.date_features
+        flags += [f"--task {name}" for name in tables.columns.tasks[1:]]
         if flags:
             fields = sizes | {"flag": flags[0]}
             raise ParameterError(LazyMessage(f"cli.refusal.{where}_option", fields))

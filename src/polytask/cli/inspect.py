@@ -32,7 +32,14 @@ from polytask.cli.console import (
     say_whole,
     spoken_warnings,
 )
-from polytask.cli.files import MODEL_SUFFIX, RowSource, Tables, TextFormat, require_file
+from polytask.cli.files import (
+    MODEL_SUFFIX,
+    RowSource,
+    Tables,
+    TextFormat,
+    refuse_several,
+    require_file,
+)
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage
@@ -93,12 +100,13 @@ def inspect(
 ) -> None:
     """Say what is in a file."""
     source = RowSource(inspected.path, None, text)
+    refuse_several(columns.tasks, "inspect")
     if not (os.path.isdir(source.name) and is_table_file(source.name)):
         require_file(source.name, LazyMessage("cli.what.table_or_model"))
     if inspected.related:
         _relate(source, columns, running)
         return
-    given = spoken_flags(replace(columns, task=None, target=(), targets=()))
+    given = spoken_flags(replace(columns, tasks=(), target=(), targets=()))
     if given or running.out is not None:
         raise ParameterError(
             LazyMessage("cli.refusal.goes_with_related", {"flag": next(iter(given), "--out")})
@@ -185,6 +193,7 @@ def _of_table(source: RowSource, columns: ColumnOptions) -> Relatedness:
     targets = (*columns.target, *columns.targets)
     asked = replace(columns, target=(), targets=targets, allow_leak=True)
     data = read_training(Tables(asked, NO_SPLITTING, source), TargetTypeOverride.of_loss(AUTO))
+    assert not isinstance(data.task_column, list)  # refused before
     return relatedness(
         data.X,
         data.y,

@@ -70,6 +70,10 @@ def _criterion_help() -> LazyMessage:
     return LazyMessage("help.criterion", {"names": list(CRITERIA)})
 
 
+# What learns from rows of several groupings.
+GROUPED = "learned prior of all groupings"
+
+
 @dataclass(frozen=True)
 class Learning:
     """What the user said about learning."""
@@ -154,6 +158,18 @@ class Learning:
             return self
         note(LazyMessage("cli.note.no_folds"))
         return replace(self, model="learned prior")
+
+    def for_groupings(self, training: TrainingData) -> Learning:
+        """Return what to learn where rows belong to several groupings."""
+        if not training.groupings or self.name == GROUPED:
+            return self
+        told = {"model": self.model, "penalty": self.penalty, "criterion": self.criterion}
+        for name, value in told.items():
+            if value not in (None, SEARCH):
+                fields = {"option": name, "value": value, "model": GROUPED}
+                raise IncompatibleError(LazyMessage("cli.refusal.one_grouping", fields))
+        note(LazyMessage("cli.note.groupings", {"model": GROUPED}))
+        return replace(self, model=GROUPED)
 
     def estimator(self, training: TrainingData, running: Running) -> Any:  # noqa: ANN401
         """Return what is fitted."""

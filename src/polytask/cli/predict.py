@@ -98,4 +98,10 @@ def predict(
         fields: dict[str, str | int] = {"rows": speech("count.rows", {"n": count})}
         fields |= {"n": len(names), "names": named(names)}
         note(speech("cli.predict.unseen", fields))
+    for name, strange in found.levels.items():
+        if strange:
+            fields = {"rows": speech("count.rows", {"n": sum(strange.values())})}
+            fields |= {"n": len(strange), "grouping": name}
+            fields["names"] = named([str(label) for label in strange])
+            note(speech("cli.predict.unseen_levels", fields))
     say(speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))

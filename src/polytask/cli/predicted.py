@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,9 @@ class RowsToPredict:
     beside: pd.DataFrame
     task_name: str | None
     task: list[Hashable] | None
-    asked: list[Hashable] | None
+    asked: Any
+    # Labels in groupings beyond that of the tasks, by their names.
+    others: dict[str, list[Hashable]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -57,6 +59,11 @@ class RowsToPredict:
         labels = list(dict.fromkeys(self.task or ()))
         codes = model._schema.index.encode(labels, "shared")
         return [label for label, code in zip(labels, codes, strict=True) if code < 0]
+
+    def unseen_levels(self, model: Any) -> dict[str, set[Hashable]]:  # noqa: ANN401
+        """Return the levels that the model does not know, of groupings beyond the tasks."""
+        known = {str(name): set(index.labels) for name, index in model._schema.groupings}
+        return {name: {*labels} - known[name] for name, labels in self.others.items()}
 
     def met(self, model: Any) -> TransformReport:  # noqa: ANN401 - any estimator
         """Return what the encoder meets in the rows."""
@@ -85,16 +92,25 @@ class Met:
 
     report: TransformReport
     strangers: Counter[Hashable]
+    # The same of groupings beyond that of the tasks, by their names.
+    levels: dict[str, Counter[Hashable]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any, rows: RowsToPredict) -> Met:  # noqa: ANN401 - any estimator
         """Return what is met in rows."""
         names = set(rows.unseen(model))
-        return cls(rows.met(model), Counter(label for label in rows.task or () if label in names))
+        strangers = Counter(label for label in rows.task or () if label in names)
+        levels = {
+            name: Counter(label for label in rows.others[name] if label in strange)
+            for name, strange in rows.unseen_levels(model).items()
+        }
+        return cls(rows.met(model), strangers, levels)
 
     def with_others(self, other: Met) -> Met:
         """Return what is met in the rows of both."""
-        return Met(self.report.with_others(other.report), self.strangers + other.strangers)
+        levels = {name: own + other.levels[name] for name, own in self.levels.items()}
+        strangers = self.strangers + other.strangers
+        return Met(self.report.with_others(other.report), strangers, levels)
 
 
 def prediction_table(
@@ -112,6 +128,11 @@ def prediction_table(
         if 0 < texts < len(labels):
             labels = [str(label) for label in labels]
         columns.append((rows.task_name, as_column(labels).array))
+    columns += [
+        (name, as_column(labels).array)
+        for name, labels in rows.others.items()
+        if name not in rows.beside.columns
+    ]
     values = _flat(_ask(model.predict, rows))
     if values.ndim == 2:
         columns += [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
@@ -190,6 +211,9 @@ def _remarks(model: Any, rows: RowsToPredict) -> Iterator[tuple[NDArray[np.intp]
     if strangers:
         unseen = np.flatnonzero([label in strangers for label in rows.task or ()])
         yield unseen, [say("cli.predicted.unseen")] * len(unseen)
+    for name, strange in rows.unseen_levels(model).items():
+        places = np.flatnonzero([label in strange for label in rows.others[name]])
+        yield places, [say("cli.predicted.unseen_level", {"name": name})] * len(places)
     report = rows.met(model)
     for name, found in report.unknown.items():
         words = [say("cli.predicted.level", {"cell": f"{name}={v}"}) for v in found.levels]
@@ -230,7 +254,13 @@ def read_rows(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
 
 def rows_of(model: Any, table: pd.DataFrame, source: RowSource, copied: Copied) -> RowsToPredict:  # noqa: ANN401
     """Return the rows of a table as rows to predict."""
-    column = task_column_of(model, copied.task, table, source.name)
+    if model._schema.groupings:
+        X, asked, labels = grouped_rows(model, table, source, copied.tasks, model.unseen_tasks)
+        task_name, *others = labels
+        kept = list(_beside(copied, list(table.columns), source.name))
+        levels = {name: labels[name] for name in others}
+        return RowsToPredict(X, table[kept], task_name, labels[task_name], asked, levels)
+    column = task_column_of(model, single_task(copied.tasks), table, source.name)
     columns = list(table.columns)
     beside = _beside(copied, columns, source.name)
     task = None if column is None else known_labels(table[column], model.tasks_)
@@ -246,6 +276,39 @@ def rows_of(model: Any, table: pd.DataFrame, source: RowSource, copied: Copied) 
     return RowsToPredict(X, table[list(beside)], column, task, task)
 
 
+def grouped_rows(
+    model: Any,  # noqa: ANN401 - any estimator
+    table: pd.DataFrame,
+    source: RowSource,
+    tasks: Sequence[str],
+    unseen: str,
+) -> tuple[pd.DataFrame, pd.DataFrame | None, dict[str, list[Hashable]]]:
+    """Return rows of several groupings, their levels where X lacks them, and these by name."""
+    names = [str(name) for name, _ in model._schema.groupings]
+    if tasks and {*tasks} != {*names}:
+        fields = {"names": [*map(repr, names)], "given": [*map(repr, tasks)]}
+        raise ParameterError(LazyMessage("cli.refusal.other_groupings", fields))
+    for name in names:
+        require(name, list(table.columns), source.name)
+    labels = {}
+    for name, (_, index) in zip(names, model._schema.groupings, strict=True):
+        labels[name] = known_labels(table[name], index.labels)
+        what = LazyMessage("what.column", {"column": repr(name)})
+        index.encode(labels[name], unseen, what, source.name)
+    X = needed_columns(table, model, source)
+    own = table[[]].assign(**{name: as_column(held).array for name, held in labels.items()})
+    if model.task_column is None:
+        return X, own, labels
+    return X.assign(**own), None, labels
+
+
+def single_task(tasks: Sequence[str]) -> str | None:
+    """Return the one column of tasks that may be named for a model of one grouping."""
+    if len(tasks) > 1:
+        raise ParameterError(LazyMessage("cli.refusal.one_task_column", {"names": [*tasks]}))
+    return next(iter(tasks), None)
+
+
 def task_column_of(
     model: Any,  # noqa: ANN401 - any estimator
     given: str | None,
@@ -253,9 +316,6 @@ def task_column_of(
     source: str,
 ) -> str | None:
     """Return the column of task labels, None if the model needs none."""
-    from polytask._estimator.groupings import refuse_grouped
-
-    refuse_grouped(model, LazyMessage("what.command_line"))
     known = model.task_column
     if is_targets(model):
         if given is not None:
@@ -329,10 +389,13 @@ def _beside(copied: Copied, columns: list[str], source: str) -> tuple[str, ...]:
 def _separate(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  # noqa: ANN401
     import pandas as pd
 
-    if copied.task is not None or is_targets(model):
+    from polytask._estimator.groupings import refuse_grouped
+
+    refuse_grouped(model, "--file-per-task")
+    if copied.tasks or is_targets(model):
         raise ParameterError(
             LazyMessage("cli.refusal.task_of_files")
-            if copied.task is not None
+            if copied.tasks
             else LazyMessage("cli.refusal.one_table")
         )
     from polytask._estimator.dates import dates_again

@@ -60,7 +60,7 @@ class TrainingData:
     X: Any
     y: Any
     weight: Any
-    task_column: str | None
+    task_column: str | list[str] | None
     kinds: tuple[TargetKind, ...]
     sizes: dict[Any, int]
     n_rows: int
@@ -68,6 +68,8 @@ class TrainingData:
     group: NDArray[Any] | None = None
     time: NDArray[Any] | None = None
     notes: tuple[LazyMessage, ...] = ()
+    # Levels of each of several groupings.
+    groupings: dict[str, int] = field(default_factory=dict)
 
     @property
     def problem(self) -> Problem:
@@ -107,6 +109,7 @@ class TrainingData:
             unseen=unseen,
             seed=seed,
             gaps=targets and bool(self.y.isna().any(axis=None)),
+            groupings=tuple(self.groupings),
         )
 
     def folds(self, n_splits: int | None, seed: int) -> Any:  # noqa: ANN401 - a number or splitter
@@ -232,13 +235,14 @@ def _dates_held_by(tables: Tables, parts: Sequence[pd.DataFrame]) -> tuple[str, 
 def _check_leaks(training: TrainingData, tables: Tables) -> None:
     """Refuse copies of the target among the features, and say what else misleads."""
     from polytask._estimator.data_checks import data_warnings
-    from polytask._estimator.training import training_data
+    from polytask._estimator.groupings import READING_GROUPINGS
 
     X, y, weight = training.X, training.y, training.weight
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = training_data(X, y, None, weight, training.task_column, "polytask")
+            column = training.task_column
+            data = READING_GROUPINGS.training(X, y, None, weight, column, "polytask")
     except PolytaskError:
         # Refused where it is learned from, in words of what learns.
         return
@@ -377,18 +381,13 @@ def _long(
 
     columns, split, source = tables.columns, tables.splitting, tables.source.name
     target, task = roles.targets[0], str(roles.task)
-    unlabelled = np.asarray(table[task].isna())
-    if unlabelled.any():
-        raise DataError(
-            LazyMessage(
-                "cli.refusal.empty",
-                {
-                    "what": LazyMessage("what.task_column", {"column": repr(task)}),
-                    "source": source,
-                    "rows": rows_text(unlabelled),
-                },
-            )
-        )
+    grouped = (task, *roles.others)
+    for name in grouped:
+        unlabelled = np.asarray(table[name].isna())
+        if unlabelled.any():
+            what = LazyMessage("what.task_column", {"column": repr(name)})
+            fields = {"what": what, "source": source, "rows": rows_text(unlabelled)}
+            raise DataError(LazyMessage("cli.refusal.empty", fields))
     tasks = table[task].unique().tolist()
     if date_columns(table[[task]]) or _TIMES.fullmatch(task):
         note(LazyMessage("cli.note.time_task", {"name": task}))
@@ -402,10 +401,10 @@ def _long(
     refusals.refuse(source)
     counts = table[task].value_counts(sort=False)
     return TrainingData(
-        X=_with_dates(table[[task, *roles.features]], tables, task),
+        X=_with_dates(table[[*grouped, *roles.features]], tables, grouped),
         y=get_column(table, target),
         weight=row_weights(table, roles.weight, source),
-        task_column=task,
+        task_column=[*grouped] if roles.others else task,
         kinds=(found.kind,),
         sizes={label: int(n) for label, n in counts.items()},
         n_rows=len(table),
@@ -413,6 +412,7 @@ def _long(
         group=groups_of(table, split.group, source),
         time=times_of(table, split.time, source, tables.source.text.day_first),
         notes=_without_target([label for label in tasks if label not in counts.index]),
+        groupings={name: table[name].nunique() for name in grouped} if roles.others else {},
     )
 
 
@@ -497,13 +497,13 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     )
 
 
-def _with_dates(X: Any, tables: Tables, task: str | None = None) -> Any:  # noqa: ANN401
+def _with_dates(X: Any, tables: Tables, tasks: Sequence[str] = ()) -> Any:  # noqa: ANN401
     """Return a table, or tables by task, with features of its dates if these are asked for."""
     from polytask._estimator.dates import with_dates
 
     if not tables.columns.date_features:
         return X
-    return with_dates(X, [task], tables.source.text.day_first)[0]
+    return with_dates(X, [*tasks], tables.source.text.day_first)[0]
 
 
 def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns

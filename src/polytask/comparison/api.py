@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from polytask._estimator.card import checksum
 from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.far_cells import decides_result
+from polytask._estimator.groupings import is_category, of_first_grouping
 from polytask._estimator.problem import check_metric, read_outcomes, read_problem
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
@@ -57,7 +58,7 @@ from polytask.comparison.plan import (
     say_plan,
     scheme_of,
 )
-from polytask.comparison.records import Description, Setup
+from polytask.comparison.records import UNKNOWN, Description, Grouping, Interval, Setup
 from polytask.comparison.result import Comparison
 from polytask.comparison.work import (
     ALL_ROWS,
@@ -68,7 +69,7 @@ from polytask.comparison.work import (
     is_relative,
     run_one,
 )
-from polytask.data import TaskData, tables
+from polytask.data import TableEncoder, TaskData, tables
 from polytask.exceptions import DataError, DataWarning, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
@@ -229,9 +230,10 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         data, options = read_statistics(collected, y, options)
     else:
         data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
+    grouped, data = None if data.groupings is None else data, of_first_grouping(data, OWNER)
     problem, outcomes, losses = read_outcomes(data, options.loss)
     encoded, alike = _encoded(data)
-    study = Study(data, outcomes, encoded if alike else None, collected)
+    study = Study(data, outcomes, encoded if alike else None, collected, grouped)
     metric = check_metric(options.metric, METRICS)
     metrics = default_metrics([part for _, part in constant_parts(study)])
     shown = tuple(dict.fromkeys((metric, *metrics)))
@@ -419,8 +421,10 @@ def _result(
     shown = known.get(preferred(board, paths, found) or "", Description())
     said = {name: value for name, value in vars(answer).items() if name != "sharing"}
     order = np.argsort(-shares, kind="stable")
+    told = [one for row in answer.models if (one := known[row.name].variance_shares)]
     return Comparison(
         **said,
+        groupings=_groupings(plan, told[0] if told else ()),
         setup=_setup(plan, records, metric),
         dominance=tuple((data.tasks[t], float(shares[t])) for t in order.tolist()),
         coefficients=known[found].coefficients if found else None,
@@ -437,6 +441,20 @@ def _result(
         ),
         parameter_importance=shown.importance,
     )
+
+
+def _groupings(plan: Plan, shares: tuple[Interval, ...]) -> tuple[Grouping, ...]:
+    data = plan.study.grouped
+    if data is None or data.groupings is None:
+        return ()
+    held, n = data.groupings, data.n_rows
+    shares = shares or (UNKNOWN,) * len(held.names)
+    most = TableEncoder().max_levels
+    found = []
+    for k, (name, labels, share) in enumerate(zip(held.names, held.labels, shares, strict=True)):
+        told = min(len(labels), most) if is_category(labels, n) else 0
+        found.append(Grouping(str(name), len(labels), share, told if k else len(labels)))
+    return tuple(found)
 
 
 def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:

@@ -76,6 +76,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(says.certainty(result, say)),
         Paragraph(says.over_time(result, say)),
         _next(result, say),
+        Paragraph(says.groupings(result, say)),
         *map(Paragraph, says.related(result, say)),
         Paragraph(says.groups(result, say)),
         Bullets(tuple(says.actions(result, say))),
@@ -251,6 +252,7 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
     values = {
         "rows": _rows(setup, say),
         "tasks": f"{setup.n_tasks:,}",
+        "groupings": says.levels_of_groupings(result, say),
         "features": _columns(result, say),
         "form": say.word("form", setup.form),
         "problem": say.word("problem", setup.problem),
@@ -262,7 +264,7 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
         "seed": str(setup.seed),
         "seconds": say("card.time", {"value": plain_number(result.seconds)}),
     }
-    return tuple((say(f"card.{name}"), value) for name, value in values.items())
+    return tuple((say(f"card.{name}"), value) for name, value in values.items() if value)
 
 
 def _rows(setup: Setup, say: Translator) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -33,12 +34,15 @@ class Options:
 
     Parameters
     ----------
-    task : array of shape (n,) or None
-        The task of each row.
+    task : array of shape (n,), table or 2-D array, or None
+        The task of each row; a column for each of several groupings.
     sample_weight : array of shape (n,), mapping or None
         Row weights, in fits and scores.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels, instead of `task`.
+    task_column : str, int, list of these, or None, default=None
+        The column of X that holds the task labels, instead of `task`, or those of several
+        groupings, such as store and product. The first is then the task, of which the verdict
+        and the separate models are; all models but "learned prior of all groupings", which is
+        for the squared loss, read the levels of the others as categories.
     loss : name of a loss, Loss, or mapping of task to these, default="auto"
         "auto": text, booleans and numbers with exactly two distinct values are classes; text
         that is numbers but for a few cells is refused, and so are more than 20 classes with
@@ -100,7 +104,7 @@ class Options:
 
     task: Any = None
     sample_weight: Any = None
-    task_column: str | int | None = None
+    task_column: str | int | Sequence[str | int] | None = None
     loss: Any = "auto"
     models: Any = option(models_help, default="default", kind=tuple[str, ...], metavar="NAME")
     cv: Any = option("help.splits", name="splits", kind=int | None, least=1, metavar="N")

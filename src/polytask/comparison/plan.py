@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ from polytask.selection.candidates import (
 )
 from polytask.selection.entries import Entry, make_entries
 from polytask.selection.facts import DataFacts
-from polytask.selection.held import Rows, Study, seen_tasks_only
+from polytask.selection.held import Rows, Study, reads_groupings, seen_tasks_only
 from polytask.selection.trials import trial_of
 
 # Numbers of folds, fixed before any data are seen: outer ones, inner ones, and how many of the
@@ -207,6 +207,7 @@ def inner_folds(options: Options) -> Any:  # noqa: ANN401 - int or Splitter
 def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataFacts:  # noqa: ANN401
     """Gather what decides about the models."""
     data = study.data
+    held = None if study.grouped is None else study.grouped.groupings
     return DataFacts(
         problem=problem,
         losses=losses,
@@ -221,6 +222,7 @@ def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataF
         cv=inner_folds(options),
         gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
         statistics=study.collected is not None,
+        groupings=() if held is None else held.names,
     )
 
 
@@ -302,8 +304,13 @@ def costs_of(plan: Plan, n_jobs: int | None, end: float | None) -> dict[str, flo
     sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
     n = min(len(unit.train), max(_LEAST_estimate, int(_SHARE * len(unit.train))))
     sample = np.random.default_rng(0).permutation(unit.train)[:n]
-    rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
-    samples = _Samples(rows[0], rows[1], _of_few_tasks(plan, unit))
+    half, whole = (np.sort(sample[:count]) for count in (n // 2, n))
+    few = _of_few_tasks(plan, unit)
+    kinds = {reads_groupings(entry.estimator): entry.estimator for entry in plan.running}
+    samples = {
+        kind: _Samples(plan.study.part(half, model), plan.study.part(whole, model), few)
+        for kind, model in kinds.items()
+    }
     shared = (plan.facts, plan.running, samples, sizes)
     with Workers(_limited, shared, n_jobs) as workers:
         found = dict(workers.results(range(len(plan.running)), end))
@@ -334,11 +341,12 @@ def _of_few_tasks(plan: Plan, unit: Unit) -> TaskData | None:
 
 
 def _limited(
-    shared: tuple[DataFacts, Sequence[Entry], _Samples, Sequence[int]], place: int
+    shared: tuple[DataFacts, Sequence[Entry], Mapping[bool, _Samples], Sequence[int]], place: int
 ) -> dict[str, float]:
     facts, entries, samples, sizes = shared
     with threadpool_limits(1):
-        return {"seconds": _cost(facts, entries[place], samples, sizes)}
+        own = samples[reads_groupings(entries[place].estimator)]
+        return {"seconds": _cost(facts, entries[place], own, sizes)}
 
 
 def _cost(facts: DataFacts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:

@@ -184,6 +184,19 @@ class Description:
     path: StrengthPath | None = None
     sparsity: SparsitySummary | None = None
     importance: tuple[ParameterImportance, ...] = ()
+    variance_shares: tuple[Interval, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One of several groupings of the rows."""
+
+    name: str
+    levels: int
+    #: Its share of the variance around the mean coefficients; NaN where no model says.
+    share: Interval = UNKNOWN
+    #: How many of its levels the models of one grouping tell apart; of the first all.
+    told: int = 0
 
 
 @dataclass(frozen=True)
@@ -245,3 +258,4 @@ class Findings:
     far_cells: bool = False
     doubts: tuple[LazyMessage, ...] = ()
     split_gains: tuple[SplitGain, ...] = ()
+    groupings: tuple[Grouping, ...] = ()

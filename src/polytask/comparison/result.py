@@ -99,6 +99,9 @@ class Comparison(Findings, Report):
     split_gains : tuple of SplitGain
         With `time`, the gains of every split and how many rows it was trained on, the first in
         time first: models that share may gain with little history only. Empty otherwise.
+    groupings : tuple of Grouping
+        With several groupings their levels, shares of the variance with intervals, and how many
+        levels models of one grouping tell apart. Empty otherwise.
     """
 
     _refit: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)

@@ -18,6 +18,7 @@ from polytask.comparison.records import (
 from polytask.comparison.verdict import dominant_task, narrowed, ruled
 from polytask.messages import Translator, plain_number
 from polytask.selection.candidates import compared_models
+from polytask.selection.entries import of_groupings
 from polytask.task_relations import sentences as relations
 from polytask.task_relations.records import CHOICES, is_borderline, is_related
 
@@ -527,6 +528,36 @@ def groups(result: Findings, say: Translator) -> str:
     return say("groups", {"counted": say.listed(counted), "rival": rival(result, say)})
 
 
+def groupings(result: Findings, say: Translator) -> str:
+    """Return which groupings there are, what differs between their levels, and who reads them."""
+    found = result.groupings
+    if not found:
+        return ""
+    names = [say.quoted(one.name) for one in found]
+    model = next((r.name for r in result.models if r.name == of_groupings(g.name for g in found)
+                  and math.isfinite(r.score.mean)), "")  # fmt: skip
+    fields = {"first": names[0], "others": say.listed(names[1:]), "model": say.quoted(model)}
+    lines = [
+        say("groupings", {"levels": levels_of_groupings(result, say)}),
+        relations.variance_words({one.name: one.share for one in found}, say),
+        say("groupings.verdict" if model else "groupings.verdict_none", fields),
+    ]
+    for one, name in zip(found[1:], names[1:], strict=True):
+        key = "unread" if not one.told else "joined" if one.told < one.levels else ""
+        # One category is that of the others.
+        told: dict[str, str | int] = {"name": name, "told": one.told - 1}
+        lines.append(say(f"groupings.{key}", told) if key else "")
+    return say.joined(lines)
+
+
+def levels_of_groupings(result: Findings, say: Translator) -> str:
+    """Return the groupings with their numbers of levels."""
+    return say.listed(
+        say("groupings.levels", {"name": say.quoted(one.name), "n": one.levels})
+        for one in result.groupings
+    )
+
+
 def best_of_rule(result: Findings, say: Translator) -> str:
     """Return what models of a family beside that of the verdict are compared with."""
     ruling = ruling_family(row for row in result.models if row.left_out is None)
@@ -622,7 +653,8 @@ def closing(result: Findings, say: Translator) -> list[str]:
         say("left_out", {"model": say.quoted(row.name), "why": _note(row, say)}) for row in left
     )
     there = {row.name for row in result.models}
-    usual = [m.name for m in compared_models() if m.family in ("linear", "trees")]
+    known = [m for m in compared_models() if not m.of_groupings]
+    usual = [m.name for m in known if m.family in ("linear", "trees")]
     absent = [] if result.setup.quick else [name for name in usual if name not in there]
     sentences = [
         say("closing.left_out", {"models": reasons}) if left else "",

@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from polytask._estimator.training import cell_mask, encode
+from polytask._estimator.groupings import (
+    given_first_grouping,
+    has_groupings,
+    shares_of_groupings,
+)
+from polytask._estimator.training import TaskColumns, cell_mask, encode
 from polytask._linalg import is_sparse
+from polytask.comparison.options import OWNER
 from polytask.comparison.records import (
     Coefficients,
     Description,
+    Interval,
     ParameterImportance,
     SparsitySummary,
     StrengthPath,
@@ -34,7 +41,7 @@ from polytask.messages import LazyMessage, failure, message_of, spoken
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
-from polytask.selection.held import Rows, Study, held_out
+from polytask.selection.held import Rows, Study, held_out, reads_groupings
 from polytask.selection.importance import search_shares
 from polytask.selection.path import fitted_path
 from polytask.selection.path_result import RegularizationPath
@@ -50,7 +57,7 @@ class Refit:
     # A model that is fitted on X with its task column finds the tasks there when it predicts.
 
     def __init__(
-        self, given: Mapping[str, Any], column: str | int | None, estimators: dict[str, Any]
+        self, given: Mapping[str, Any], column: TaskColumns, estimators: dict[str, Any]
     ) -> None:
         self._given = given
         self._column = column
@@ -61,10 +68,16 @@ class Refit:
         """Return the model of a name, fitted on all rows."""
         if name not in self._fitted:
             model = clone(self._estimators[name])
-            if self._column is not None:
-                model.set_params(task_column=self._column)
+            given, column = self._given, self._column
+            if reads_groupings(model):
+                model.set_params(task_column=column)
+            elif has_groupings(given["X"], given["task"], column):
+                X, task, column = given_first_grouping(given["X"], given["task"], column, OWNER)
+                given = {**given, "X": X, "task": task}
+            if column is not None:
+                model.set_params(task_column=column)
             with threadpool_limits(1):
-                model.fit(**self._given)
+                model.fit(**given)
             # Groups or times are the data of others, and of no use for predicting.
             self._fitted[name] = without_splitters(model)
         return self._fitted[name]
@@ -136,6 +149,7 @@ def described(data: TaskData, model: Any, name: str) -> Description:  # noqa: AN
         None if path is None else _path(path, name),
         _sparsity(model, path, name) if hasattr(model, "coef_") else None,
         tuple(ParameterImportance(*row) for row in search_shares(model)) if searched else (),
+        tuple(Interval(*share) for share in shares_of_groupings(model).values()),
     )
 
 
@@ -231,7 +245,7 @@ def run_unit(study: Study, unit: Unit) -> Record:
             return _run(study, unit)
         # Nothing is held out of all rows: what the model makes of them is kept.
         model, _, _ = _fitted(study, unit, unit.train)
-        return record_node(described(study.part(unit.train), model, unit.model))
+        return record_node(described(study.part(unit.train, model), model, unit.model))
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
         return {"failed": failure(error)}
@@ -248,7 +262,7 @@ def _run(study: Study, unit: Unit) -> Record:
     seconds = float("nan")
     if saved:
         # One call for so many rows: those held out, repeated.
-        asked = given.part(np.resize(unit.test, _ROWS))
+        asked = given.part(np.resize(unit.test, _ROWS), model)
         started = time.process_time()
         model.predict(asked)
         seconds = time.process_time() - started
@@ -272,7 +286,7 @@ def _run(study: Study, unit: Unit) -> Record:
 def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[Any]]:
     from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
 
-    data = study.part(rows)
+    data = study.part(rows, unit.estimator)
     model = with_fewer_folds(clone(unit.estimator), data)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -238,6 +238,14 @@ class Groupings:
         """Return those of some rows."""
         return dataclasses.replace(self, codes=self.codes[chosen])
 
+    def seen(self) -> Groupings:
+        """Return them without the levels that no row has."""
+        found = [np.unique(own, return_inverse=True) for own in self.codes.T]
+        pairs = zip(self.labels, found, strict=True)
+        labels = tuple(tuple(known[k] for k in used) for known, (used, _) in pairs)
+        codes = np.column_stack([own for _, own in found]).astype(np.intp)
+        return Groupings(self.names, labels, codes)
+
 
 def _codes(entries: Sequence[Hashable], distinct: Sequence[Hashable]) -> NDArray[np.intp]:
     positions = dict(zip(distinct, range(len(distinct)), strict=True))

@@ -35,9 +35,11 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "sparsity", "parameter_importance", "learning", "ablation"}
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
-        | {"doubts", "far_cells", "split_gains"}
+        | {"doubts", "far_cells", "split_gains", "groupings"}
     ),
     "Coefficients": frozenset({"model", "positive"}),
+    "Relatedness": frozenset({"groupings"}),
+    "Description": frozenset({"variance_shares"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
     "TaskGain": frozenset({"centre"}),
     "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),

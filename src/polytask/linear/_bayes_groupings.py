@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask._checks import one_of, sentence
@@ -28,6 +29,7 @@ from polytask.bayes.crossed_prior import (
     CrossedLearned,
     choose_crossed,
     learn_crossed,
+    variance_shares,
 )
 from polytask.bayes.prior import NoVariation, Prior
 from polytask.data import TaskData
@@ -138,6 +140,42 @@ class GroupedTasks:
                 out[part] += np.where(codes[:, g] < 0, prior, 0.0)
         return np.sqrt(out) * self.target_scale
 
+    def with_levels(self, g: int, rows: GroupedRows, labels: tuple[Array, Array], own: Index,
+                    n: int) -> GroupedTasks:  # fmt: skip
+        """Return what is known after rows of n new levels of a grouping, others as they are."""
+        # Shapes: labels (m,) each, targets and weights; own (m,), the new level of a row.
+        # The effects of a new level have their posterior given all rows: what is not known of
+        # the other levels of its rows and of the mean, with its covariances, is noise of theirs.
+        sums, q, (y, weight) = self.sums, self.sums.q, labels
+        blocks, cross, effects = np.zeros((n, q, q)), np.zeros((n, q)), np.zeros((n, q))
+        left = (y - self.target_mean - self._known(rows)) / self.target_scale
+        for k in range(n):
+            part = np.flatnonzero(own == k)
+            Z = ScaledRows(rows.values, self._features, None)(part)
+            V = np.diag(1.0 / weight[part]) + self._equations.covariance(
+                Z, self.varying, rows.codes[part]
+            )
+            turned = scipy.linalg.solve(V, np.column_stack([Z[:, self.varying], left[part]]),
+                                        assume_a="pos")  # fmt: skip
+            products = Z[:, self.varying].T @ turned
+            blocks[k], cross[k] = 0.5 * (products[:, :q] + products[:, :q].T), products[:, q]
+            ratio = self.covariances[g] / self.noise
+            effects[k] = np.linalg.solve(np.eye(q) + ratio @ blocks[k], ratio @ cross[k])
+        counts = self.counts
+        if g == 0:
+            counts = np.append(counts, np.bincount(own, weight, minlength=n))
+        place = sums.slices[g].stop
+        return replace(
+            self,
+            sums=sums.with_levels(g, blocks, cross),
+            effects=np.insert(self.effects, place, effects.ravel()),
+            counts=counts,
+        )
+
+    def _known(self, rows: GroupedRows) -> Array:
+        """Return the posterior means of rows in original units, less the level of the target."""
+        return self.predict(rows).astype(float) - self.target_mean
+
     def _pieces(self, rows: GroupedRows) -> Iterator[tuple[slice, Array]]:
         scaled = ScaledRows(rows.values, self._features, None)
         every = np.arange(rows.shape[0])
@@ -161,6 +199,7 @@ class GroupedFit:
     candidates: tuple[Candidate, ...]
     ended: Ended
     error: float
+    shares: dict[Hashable, tuple[float, ...]]
 
 
 def fit_groupings(
@@ -206,7 +245,9 @@ def fit_groupings(
     )
     value = _original_units(learned, tasks, settings.method == "reml")
     ended = Ended(value, learned.residual, learned.converged, learned.n_iter, learned.seconds)
-    return GroupedFit(tasks, learned.structure, candidates, ended, learned.error)
+    shares = variance_shares(learned, settings.method == "reml").tolist()
+    named = {name: tuple(own) for name, own in zip(held.names, shares, strict=True)}
+    return GroupedFit(tasks, learned.structure, candidates, ended, learned.error, named)
 
 
 def _learned(

@@ -129,6 +129,10 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
     prior_ : Prior, or dict of Prior
         mu, Omega and sigma^2, for scaled features (or coordinates of its `space`) and targets;
         of several groupings that of each, by name.
+    variance_shares_ : dict of (share, low, high), or None
+        With several groupings, by name: the share of a grouping in the variance of the targets
+        around the mean coefficients, of rows like those of training, with its 95% interval (delta
+        method; NaN where the share is 0). The rest is noise.
     noise_ : ndarray of shape (n_tasks,)
         Standard deviation of the noise of each task in original units.
     noise_covariance_ : ndarray of shape (n_tasks, n_tasks) or None
@@ -177,6 +181,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         self._grouped: GroupedTasks | None = None
         self.effects_: dict[Hashable, Array] | None = None
         self.levels_: dict[Hashable, Labels] | None = None
+        self.variance_shares_: dict[Hashable, tuple[float, ...]] | None = None
         self.log_marginal_likelihood_error_ = 0.0
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
         self._given_lines: tuple[AdaptedCoefficients, ...] = ()
@@ -198,7 +203,14 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         outcomes = regression(data, "squared", owner)
         with blas_threads(self.n_jobs, owner, usual=1):
             found = fit_groupings(data, outcomes, settings, self.prior, owner)
-        self._grouped = tasks = found.tasks
+        self._show_groupings(found.tasks)
+        self._keep_search(found.structure, found.candidates, found.ended, self._linear)
+        self.log_marginal_likelihood_error_ = found.error
+        self.variance_shares_ = found.shares
+
+    def _show_groupings(self, tasks: GroupedTasks) -> None:
+        """Show what is known of the levels of several groupings."""
+        self._grouped = tasks
         # What is for tasks of one grouping is refused.
         if hasattr(self, "_tasks"):
             del self._tasks
@@ -208,12 +220,10 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         self.task_weight_sums_ = tasks.counts
         self.prior_: Prior | dict[Hashable, Prior] = tasks.priors()
         noise = float(np.sqrt(tasks.noise)) * tasks.target_scale
-        self.noise_ = np.full(data.n_tasks, noise)
+        self.noise_ = np.full(len(tasks.counts), noise)
         self.noise_covariance_: Array | None = None
         self.feature_scale_, self.effects_ = tasks.scale, tasks.effects_by_name()
         self.levels_ = {n: label_array(index.labels) for n, index in self._schema.groupings}
-        self._keep_search(found.structure, found.candidates, found.ended, self._linear)
-        self.log_marginal_likelihood_error_ = found.error
 
     @property
     def _groups(self) -> GroupedTasks | None:

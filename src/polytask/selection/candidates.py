@@ -68,6 +68,8 @@ class CandidateModel:
     quick: bool = False
     compared: bool = True
     cost: int = 0
+    # Whether it is for rows of several groupings alone.
+    of_groupings: bool = False
 
 
 def _corrected(base: Callable[[DataFacts], Any]) -> Callable[[DataFacts], Any]:
@@ -137,6 +139,15 @@ def _mixed_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     )
 
 
+def _learned_of_all(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
+    from polytask import linear
+
+    # A level that was in no training row has the mean of its grouping.
+    return linear.BayesianMultiTaskRegressor(
+        task_column=list(facts.groupings), unseen_tasks="shared"
+    )
+
+
 def _alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
     apart = _searched(L2) if facts.problem == "mixed" else _separate(linear)
@@ -176,6 +187,14 @@ def _needs_few_features(facts: DataFacts) -> LazyMessage | None:
         sizes = {"most": _MOST_LEARNED, "features": facts.n_features}
         return LazyMessage("left_out.learned_wide", sizes)
     return None
+
+
+def _needs_groupings(facts: DataFacts) -> LazyMessage | None:
+    if not facts.groupings:
+        return LazyMessage("left_out.one_grouping")
+    if facts.problem != "regression" or is_unusual(facts.losses):
+        return LazyMessage("left_out.groupings_loss")
+    return _needs_few_features(facts)
 
 
 def _needs_many_rows(facts: DataFacts) -> LazyMessage | None:
@@ -268,6 +287,16 @@ _CANDIDATES = (
     ),
     CandidateModel(
         "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
+    ),
+    CandidateModel(
+        "learned prior of all groupings",
+        "shared",
+        "linear",
+        _learned_of_all,
+        _needs_groupings,
+        True,
+        cost=1,
+        of_groupings=True,
     ),
     CandidateModel(
         "near the mean", "shared", "linear", _searched(_near_mean), _always, True, cost=3
@@ -413,7 +442,7 @@ def quick_models(facts: DataFacts, *, deep: bool = False) -> tuple[CandidateMode
     shares = False
     for model in _CANDIDATES:
         meant = model.quick and (model.family == DEEP) is deep
-        if meant and not (shares and model.kind == "shared"):
+        if meant and (model.of_groupings or not (shares and model.kind == "shared")):
             found.append(model)
             shares |= model.kind == "shared" and not model.unfit(facts)
     return tuple(found)

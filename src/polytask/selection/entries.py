@@ -68,7 +68,8 @@ def _expanded(
     owner: str,
 ) -> list[Entry]:
     if isinstance(item, str) and item in groups:
-        return [_known(model, facts) for model in groups[item]]
+        meant = [one for one in groups[item] if facts.groupings or not one.of_groupings]
+        return [_known(model, facts) for model in meant]
     if isinstance(item, str):
         if item not in MODELS:
             known = (*groups, *MODELS)
@@ -89,7 +90,15 @@ def _known(model: CandidateModel, facts: DataFacts) -> Entry:
     made = None if reason else model.make(facts)
     if made is not None and (reason := _needs_rows(made, facts)):
         made = None
-    return Entry(model.name, model.kind, model.family, made, reason, model.cost)
+    name = model.name
+    if model.of_groupings and facts.groupings:
+        name = of_groupings(facts.groupings)
+    return Entry(name, model.kind, model.family, made, reason, model.cost)
+
+
+def of_groupings(names: Iterable[object]) -> str:
+    """Return the name of the learned prior of several groupings."""
+    return f"learned prior of {' and '.join(map(str, names))}"
 
 
 def _needs_rows(estimator: Any, facts: DataFacts) -> LazyMessage | None:  # noqa: ANN401

@@ -24,3 +24,5 @@ class DataFacts:
     gaps: bool = False
     # Whether there are statistics in place of rows.
     statistics: bool = False
+    # The names of several groupings, that of the tasks first.
+    groupings: tuple[Any, ...] = ()

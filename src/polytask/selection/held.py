@@ -25,6 +25,8 @@ Rows = NDArray[np.intp]
 
 def seen_tasks_only(data: TaskData) -> TaskData:
     """Drop the tasks without rows: a model must not believe that it knows them."""
+    if data.groupings is not None:
+        data = dataclasses.replace(data, groupings=data.groupings.seen())
     if data.form is Form.TARGETS or bool(np.all(data.task_rows() > 0)):
         return data
     held = np.flatnonzero(data.task_rows() > 0)
@@ -43,6 +45,11 @@ class HeldOutTask:
     places: Rows
 
 
+def reads_groupings(model: object) -> bool:
+    """Say whether a model reads several groupings, which the others take the first of."""
+    return isinstance(getattr(model, "task_column", None), list | tuple)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """The data of a comparison."""
@@ -53,6 +60,9 @@ class Study:
     encoded: TaskData | None = None
     # The statistics that the rows of the data stand for, if they do.
     collected: Collected | None = None
+    # The same rows with all their groupings, where they have several; those of the first are the
+    # tasks of the data, and the others categories.
+    grouped: TaskData | None = None
 
     @property
     def n_rows(self) -> int:
@@ -115,9 +125,11 @@ class Study:
         targets = self.data.form is Form.TARGETS
         return np.asarray(self.codes[(part.rows, part.task) if targets else part.rows])
 
-    def part(self, rows: Rows) -> TaskData:
-        """Return some rows, without tasks that have none of them."""
+    def part(self, rows: Rows, model: Any = None) -> TaskData:  # noqa: ANN401 - an estimator
+        """Return some rows for a model, without tasks that have none of them."""
         data = self.data if self.encoded is None else self.encoded
+        if self.grouped is not None and reads_groupings(model):
+            data = self.grouped
         return seen_tasks_only(data.rows(rows))
 
     def constants(self, train: Rows) -> list[Any]:
@@ -161,7 +173,7 @@ def parts_of(study: Study, test: Rows) -> list[HeldOutTask]:
 
 def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[int, HeldOut]]:  # noqa: ANN401
     """Predict held-out rows."""
-    rows = study.part(test)
+    rows = study.part(test, model)
     predicted = np.asarray(model.predict(rows))
     probabilities = _probabilities(study, model, rows)
     constants, targets = study.constants(train), study.data.form is Form.TARGETS

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.data_checks import data_warnings
-from polytask._estimator.groupings import refuse_grouped
+from polytask._estimator.groupings import shares_of_groupings
 from polytask._estimator.problem import read_outcomes
 from polytask._estimator.training import (
     Collected,
@@ -185,7 +185,6 @@ class TaskCoefficients:
 def learned(model: Any) -> TaskCoefficients:  # noqa: ANN401 - any estimator
     """Read the coefficients of a fitted model."""
     check_is_fitted(model)
-    refuse_grouped(model, OWNER)
     if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
         raise IncompatibleError(
             LazyMessage("related.refusal.no_coefficients", {"kind": type(model).__name__})
@@ -251,6 +250,8 @@ def _effective(flat: Array, common: float) -> float:
 def features_of_model(model: Any, found: TaskCoefficients) -> tuple[FeatureEffect, ...]:  # noqa: ANN401
     """Describe what the features do, by the learned prior where the model has one."""
     prior = getattr(model, "prior_", None)
+    if isinstance(prior, dict):
+        prior = next(iter(prior.values()))  # that of the tasks, of several groupings
     # With several classes there is a prior of each.
     single = not isinstance(prior, list | tuple)
     if prior is not None and single and len(prior.mean) == len(found.features) + 1:
@@ -512,6 +513,7 @@ def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estim
         shares=shares,
         effective_tasks=effective,
         features=features_of_model(model, found),
+        groupings={str(name): share for name, share in shares_of_groupings(model).items()},
     )
 
 

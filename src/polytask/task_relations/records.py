@@ -105,6 +105,7 @@ class RelatednessFindings:
     shares: Shares = UNKNOWN
     effective_tasks: float = float("nan")
     level_share: float = float("nan")
+    groupings: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def key_figures(self) -> RelatednessSummary:

@@ -70,6 +70,9 @@ class Relatedness(RelatednessFindings, Report):
         least two standard errors from nothing.
     seed : int
         Of the test.
+    groupings : dict
+        Of a model of several groupings, by name: the share of each in the variance around the
+        mean coefficients, with its 95% interval. The tasks are the levels of the first.
     """
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from polytask.messages import Translator
 from polytask.task_relations.records import (
@@ -78,6 +78,22 @@ def effective(found: RelatednessSummary, say: Translator) -> str:
         return ""
     shown = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
     return say("related.effective", {"n": found.n_tasks, "value": shown})
+
+
+def variance_words(
+    shares: Mapping[str, Sequence[float]], say: Translator, key: str = "groupings.shares"
+) -> str:
+    """Return how much of the variance each of several groupings has; empty if not known."""
+    listed = []
+    for name, values in shares.items():
+        if not math.isfinite(values[0]):
+            return ""
+        fields = dict(
+            zip(("share", "low", "high"), (percent(v, say) for v in values), strict=True)
+        )
+        kind = "share" if math.isfinite(values[1]) else "share_open"
+        listed.append(say(f"groupings.{kind}", {**fields, "name": say.quoted(name)}))
+    return say(key, {"shares": say.listed(listed)}) if listed else ""
 
 
 def opening(result: RelatednessFindings, say: Translator) -> str:
@@ -191,6 +207,7 @@ def notes(result: RelatednessFindings, say: Translator) -> list[str]:
     kind = {"data": "", "model": "_model"}.get(result.source, "_training")
     level = math.isfinite(result.level_share)
     found = (
+        variance_words(result.groupings, say),
         say("related.level", {"share": percent(result.level_share, say)}) if level else "",
         say(f"related.silent{kind}", {"n": silent}) if silent else "",
         say("related.units") if kind == "_model" and result.units == "given" else "",

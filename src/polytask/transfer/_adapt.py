@@ -9,7 +9,7 @@ from typing import Any
 
 from polytask._checks import one_of, sentence
 from polytask._estimator import MultiTaskEstimator
-from polytask._estimator.groupings import refuse_grouped
+from polytask._estimator.groupings import has_levels
 from polytask._estimator.training import Collected, refuse_beside_statistics
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
@@ -25,6 +25,7 @@ from polytask.transfer._learned import (
     learned_statistics,
     learned_tasks,
 )
+from polytask.transfer._levels import new_levels
 from polytask.transfer._penalised import pulled_domain, pulled_statistics, pulled_tasks
 from polytask.transfer._refit import source_data
 from polytask.transfer._report import report_of
@@ -100,6 +101,10 @@ def adapt(
 
     Notes
     -----
+    For a model of several groupings, such as store and product, the rows belong to new levels of
+    one of them and to known levels of the others. The effects of a new level have their posterior
+    given its rows and those of training, the prior held; all other effects stay as they are.
+
     A network keeps its tasks and their layers whatever the method: layers that change are copies
     for the new task alone. See :class:`polytask.deep.adapting.NewHead` for how its head is
     learned. ``network_`` stays the network of the tasks that it was trained on.
@@ -133,12 +138,15 @@ def adapt(
     ['a', 'b', 'c', 'd']
     """
     one_of(domain, "domain", OWNER, DOMAINS)
-    refuse_grouped(model, OWNER)
-    _refuse_unusable(model)
+    grouped = has_levels(model)
+    if not grouped:
+        _refuse_unusable(model)
     _refuse_method(model, method, domain)
     if domain is None and source is not None:
         allowed = LazyMessage("allowed.none_unless_domain")
         raise ParameterError(sentence("source", OWNER, allowed, LazyMessage("got.a_value")))
+    if grouped:
+        return new_levels(model, X_new, y_new, task, sample_weight, domain)
     if isinstance(X_new, Collected):
         refuse_beside_statistics(OWNER, y_new, task, sample_weight)
         return _of_statistics(model, X_new, domain)

@@ -154,16 +154,16 @@ def added_card(card: DataCard, given: NewRows) -> DataCard:
     """Add the new rows; the checksum is that of the old one and of the new rows."""
     own = "" if given.data is None else checksum(given.data)
     counts = {entry.label: len(entry.rows.y) for entry in given.tasks}
-    return _counted_card(card, counts, given.n_rows, own)
+    return counted_card(card, counts, given.n_rows, own)
 
 
 def collected_card(card: DataCard, found: Collected) -> DataCard:
     """Add rows that statistics were collected of."""
     counts = dict(zip(found.tasks, found.rows_per_task, strict=True))
-    return _counted_card(card, counts, found.n_rows, checksum(found.to_task_data()))
+    return counted_card(card, counts, found.n_rows, checksum(found.to_task_data()))
 
 
-def _counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
+def counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
     """Add the numbers of new rows, in all and of tasks, and their checksum."""
     rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
     for label, count in counts.items():

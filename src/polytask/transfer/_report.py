@@ -68,6 +68,8 @@ class Adaptation:
         where `metric` is no "rmse".
     worse_than_mean : tuple of str
         Candidates that this mean predicts significantly better than (95% level).
+    grouping : str
+        Of a model of several groupings, that of which `tasks` are new levels.
     """
 
     domain: str | None
@@ -84,6 +86,7 @@ class Adaptation:
     fixed: bool = False
     mean_rmse: float | None = None
     worse_than_mean: tuple[str, ...] = ()
+    grouping: str = ""
 
     def summary(self, lang: str = "en") -> str:
         """Say in a few sentences what was done.
@@ -110,6 +113,9 @@ class Adaptation:
         if more > 0:
             names = say("list.more", {"names": names, "n": more})
         rows = say("adapt.rows", {"n": sum(self.rows)})
+        if self.grouping:
+            fields = {"grouping": self.grouping, "names": names, "rows": rows}
+            return say("adapt.levels", {**fields, "n": len(self.tasks)})
         return say("adapt.tasks", {"n": len(self.tasks), "names": names, "rows": rows})
 
     def _weights(self, say: Translator) -> str:

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask import BayesianMultiTaskRegressor, save
-
 FIT = ("--task", "g", "--target", "y", "--out", "m.polytask", "--model", "multitask")
 
 
@@ -260,16 +258,3 @@ def test_no_command_is_offered_where_one_reason_has_no_option(run, plain):
     assert done.status == 2
     assert "3 reasons why" in done.err
     assert "this command answers" not in done.err
-
-
-def test_a_model_of_several_groupings_is_for_python(run, plain):
-    names = [name for name in plain.columns if name != "y"]
-    table = plain.assign(h=np.arange(len(plain)) % 5)
-    model = BayesianMultiTaskRegressor("none", task_column=["g", "h"])
-    save(model.fit(table[[*names, "h"]], table["y"]), "m.polytask")
-    table.to_csv("t.csv", index=False)
-    adapting = ("adapt", "m.polytask", "t.csv", "--target", "y", "--out", "n.polytask")
-    for command in (("predict", "m.polytask", "t.csv", "--out", "p.csv"), adapting):
-        done = run(*command)
-        assert done.status == 2
-        assert "fitted on the groupings 'g', 'h'. Use it from Python" in done.err

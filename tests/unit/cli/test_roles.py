@@ -11,12 +11,12 @@ COLUMNS = ["g", "id", "x1", "x2", "a,b", "y", "y_1", "w"]
 
 
 def test_features_are_what_is_left():
-    wanted = ColumnOptions(task="g", weight="w", target=("y",), ids=("id",), drop=("y_*",))
+    wanted = ColumnOptions(tasks=("g",), weight="w", target=("y",), ids=("id",), drop=("y_*",))
     assert roles_of(wanted, COLUMNS, "t").features == ("x1", "x2", "a,b")
 
 
 def test_patterns_pass_over_columns_with_another_role():
-    wanted = ColumnOptions(task="g", target=("y",), features=("*",), drop=("id,w",))
+    wanted = ColumnOptions(tasks=("g",), target=("y",), features=("*",), drop=("id,w",))
     assert roles_of(wanted, COLUMNS, "t").features == ("x1", "x2", "a,b", "y_1")
 
 
@@ -34,17 +34,17 @@ def test_matching(patterns, found):
 
 
 def test_a_task_may_name_the_rows_as_well():
-    roles = roles_of(ColumnOptions(task="g", target=("y",), ids=("g",)), COLUMNS, "t")
+    roles = roles_of(ColumnOptions(tasks=("g",), target=("y",), ids=("g",)), COLUMNS, "t")
     assert roles.ids == ("g",)
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        ColumnOptions(task="y", target=("y",)),
-        ColumnOptions(task="g", target=("y",), weight="y"),
-        ColumnOptions(task="g", target=("y",), ids=("y",)),
-        ColumnOptions(task="g", target=("y",), features=("g",)),
+        ColumnOptions(tasks=("y",), target=("y",)),
+        ColumnOptions(tasks=("g",), target=("y",), weight="y"),
+        ColumnOptions(tasks=("g",), target=("y",), ids=("y",)),
+        ColumnOptions(tasks=("g",), target=("y",), features=("g",)),
     ],
 )
 def test_two_roles_are_refused(wanted):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.linalg
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -24,7 +25,6 @@ from polytask import (
     Pooled,
     SingleTask,
     adapt,
-    compare,
     load,
     relatedness,
     save,
@@ -32,6 +32,7 @@ from polytask import (
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.metrics import task_scorer
 from polytask.statistics import collect
+from polytask.task_relations import Relatedness
 
 NAMES = ["store", "product"]
 FEATURES = ["price", "ads"]
@@ -112,6 +113,19 @@ def test_coefficients_and_effects(data, model):
     assert model.prior_["store"].covariance[1, 1] > 0.1
     assert_allclose(model.noise_, 0.5, rtol=0.1)
     assert model.solution_.status.ok
+
+
+def test_shares_of_the_variance(model):
+    # Drawn with variances of 1 each of intercepts and slopes of the price, and 0.36; noise 0.25.
+    shares = np.array([model.variance_shares_[name] for name in NAMES])
+    draws = np.random.default_rng(99)
+    stores, products = draws.standard_normal((12, 2)), 0.6 * draws.standard_normal(20)
+    sizes = np.array([stores.var(axis=0, ddof=1).sum(), products.var(ddof=1)])
+    assert_allclose(shares[:, 0], sizes / (sizes.sum() + 0.25), atol=0.03)
+    assert (shares[:, 1] < shares[:, 0]).all()
+    assert (shares[:, 0] < shares[:, 2]).all()
+    assert shares.min() > 0.0
+    assert shares.max() < 1.0
 
 
 def test_unseen_levels_have_the_prior_mean_of_their_grouping_alone(data, model):
@@ -232,8 +246,6 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: AutoMultiTaskRegressor().fit(X, y, task=task),
         lambda X, y, task: SingleTask(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: Pooled(MultiTaskRegressor()).fit(X, y, task=task),
-        lambda X, y, task: compare(X, y, task=task),
-        lambda X, y, task: compare(X.join(task), y, task_column=NAMES),
         lambda X, y, task: relatedness(X, y, task=task),
         lambda X, y, task: collect(X, y, task=task),
     ],
@@ -247,8 +259,6 @@ def test_everything_else_names_what_takes_several_groupings(data, refused):
 @pytest.mark.parametrize(
     ("use", "what"),
     [
-        (adapt, "adapt"),
-        (lambda m, X, y: relatedness(m), "relatedness"),
         (lambda m, X, y: m.evidence(), "evidence"),
         (lambda m, X, y: m.partial_fit(X, y), "partial_fit"),
         (lambda m, X, y: m.to_sklearn("a"), "scikit-learn"),
@@ -257,6 +267,67 @@ def test_everything_else_names_what_takes_several_groupings(data, refused):
 def test_what_is_for_one_grouping_says_so(data, model, use, what):
     with pytest.raises(IncompatibleError, match=f"{what}.* is for a model of one grouping"):
         use(model, data[[*FEATURES, *NAMES]], data["y"])
+
+
+def test_relatedness_is_of_the_first_grouping_and_says_the_shares(model):
+    found = relatedness(model)
+    assert [line.task for line in found.tasks] == list("abcdefghijkl")
+    assert found.groupings == model.variance_shares_
+    assert "is differences between levels of “product” (95% interval" in found.summary()
+    assert Relatedness.from_json(found.to_json()).groupings == found.groupings
+
+
+@pytest.mark.parametrize("g", [0, 1])
+def test_a_new_level_has_its_posterior_and_all_else_stays(data, g):
+    new = (data["store"] == "c") if g == 0 else (data["product"] == 7)
+    rows, y = data[[*FEATURES, *NAMES]], data["y"]
+    model = BayesianMultiTaskRegressor("diagonal", task_column=NAMES).fit(rows[~new], y[~new])
+    few = new & (np.cumsum(new) <= 6)
+    more = adapt(model, rows[few], y[few], sample_weight=np.linspace(0.5, 2.0, 6))
+    assert_array_equal(more.predict(rows[~new]), model.predict(rows[~new]))
+    assert_array_equal(more.levels_[NAMES[g]], [*model.levels_[NAMES[g]], "c" if g == 0 else 7])
+    # The posterior of all effects and the mean given all rows, with the same covariances.
+    Z = np.column_stack([np.ones(len(data)), data[FEATURES]])
+    Z[:, 1:] = (Z[:, 1:] - model._grouped.mean) / model._grouped.scale
+    weight = np.where(new, 0.0, 1.0)
+    weight[few] = np.linspace(0.5, 2.0, 6)
+    blocks, precision = [Z], [np.zeros((3, 3))]
+    for name, covariance in zip(NAMES, model._grouped.covariances, strict=True):
+        labels = np.unique(data[name])
+        held = (data[name].to_numpy()[:, None] == labels).astype(float)
+        blocks.append((held[:, :, None] * Z[:, None, :]).reshape(len(data), -1))
+        precision.append(np.kron(np.eye(len(labels)), np.linalg.pinv(covariance)))
+    X, noise = np.hstack(blocks), model._grouped.noise
+    A = (X.T * weight) @ X / noise + scipy.linalg.block_diag(*precision)
+    target = (y - model._grouped.target_mean) / model._grouped.target_scale
+    found = np.linalg.solve(A, (X.T * weight) @ target / noise)
+    place = 3 + 3 * (2 if g == 0 else 12 + 7)
+    assert_allclose(more._grouped.deviations()[g][-1], found[place : place + 3], atol=1e-6)
+    # It is known better than an unknown one, and so are its rows.
+    _, std = more.predict(rows[new], return_std=True)
+    _, wide = model.predict(rows[new], return_std=True)
+    assert (std < wide).all()
+    assert f"Adapted to 1 level of {NAMES[g]}" in more.adaptation_.summary()
+    assert more.data_card_.n_rows == model.data_card_.n_rows + 6
+
+
+def test_adapted_levels_are_saved_and_other_rows_are_refused(data, model, tmp_path):
+    rows, y = data[[*FEATURES, *NAMES]].head(4), data["y"].head(4)
+    new = rows.assign(product=[77, 77, 78, 77])
+    more = adapt(model, new, y)
+    save(more, tmp_path / "m.polytask")
+    assert_array_equal(load(tmp_path / "m.polytask").predict(new), more.predict(new))
+    assert more.adaptation_.rows == (3, 1)
+    for given, words in (
+        (rows.assign(product=[77, 77, rows["product"].iloc[2], 77]), r"known in 1 row \(2\)"),
+        (new.assign(store="zz"), "new levels of 'store', 'product'"),
+    ):
+        with pytest.raises(DataError, match=words):
+            adapt(model, given, y)
+    with pytest.raises(IncompatibleError, match="needs X_new and y_new"):
+        adapt(model, new)
+    with pytest.raises(IncompatibleError, match="domain=None"):
+        adapt(model, new, y, domain="new")
 
 
 @pytest.mark.parametrize(
@@ -320,6 +391,24 @@ def test_many_levels_are_solved_by_conjugate_gradients(data, monkeypatch):
     # Then "auto" is intercepts alone.
     alone = clone(exact).set_params(structure="auto").fit(rows, data["y"])
     assert len(alone.evidence_) == 1
+
+
+@pytest.mark.slow
+def test_intervals_of_shares_cover():
+    # A grouping without differences has a share of about 0, of which nothing tells the error.
+    covered, sizes = [], np.array([0.8**2, 0.5**2, 0.0])
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        codes = np.column_stack([rng.integers(0, size, 800) for size in (40, 40, 20)])
+        y = rng.standard_normal(800)
+        for own, size in zip(codes.T, sizes, strict=True):
+            y += np.sqrt(size) * rng.standard_normal(40)[own]
+        model = BayesianMultiTaskRegressor("none").fit(rng.standard_normal((800, 1)), y, codes)
+        share, low, high = np.array(list(model.variance_shares_.values())).T
+        true = sizes / (1.0 + sizes.sum())
+        covered.append(((low <= true) & (true <= high))[:2])
+        assert share[2] < 0.06
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.05)
 
 
 @pytest.mark.slow

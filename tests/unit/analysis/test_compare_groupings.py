@@ -1,0 +1,131 @@
+"""A comparison of rows that belong to several groupings: who reads what, and what is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+from polytask import BayesianMultiTaskRegressor, Comparison, compare
+from polytask.exceptions import DataWarning, IncompatibleError
+from polytask.reporting import markdown, terminal
+
+NAMES = ["store", "product"]
+FEATURES = ["price", "ads"]
+FEW = ["separate", "pooled + intercepts", "learned prior of all groupings"]
+ALL = "learned prior of store and product"
+
+
+def sales(n: int = 300, products: int = 8) -> tuple[pd.DataFrame, pd.Series]:
+    rng = np.random.default_rng(0)
+    store, product = rng.integers(0, 6, n), rng.integers(0, products, n)
+    X = pd.DataFrame({"price": rng.uniform(1, 5, n), "ads": rng.standard_normal(n)})
+    y = (
+        X["price"].to_numpy()
+        + rng.standard_normal(6)[store]
+        + 2 * rng.standard_normal(products)[product]
+    )
+    X["store"] = np.array(list("abcdef"))[store]
+    # Of another kind than text, and of an index that is not in order.
+    X["product"] = 100 + product
+    order = np.arange(n)[::-1]
+    return X.set_index(order), pd.Series(y + rng.standard_normal(n), index=order, name="sold")
+
+
+@pytest.fixture(scope="module")
+def result() -> Comparison:
+    X, y = sales()
+    return compare(X, y, task_column=NAMES, models=FEW, cv=2)
+
+
+def scores(result: Comparison) -> dict[str, float]:
+    return {row.name: row.score.mean for row in result.models}
+
+
+def test_the_first_grouping_is_the_task_and_the_other_a_category(result):
+    assert [task.task for task in sorted(result.tasks, key=lambda t: t.task)] == list("abcdef")
+    assert set(scores(result)) == {*FEW[:2], ALL}
+    X, y = sales()
+    # What the models of one grouping do is what they do with the product as a category.
+    category = X.assign(product=X["product"].astype(str).astype("category"))
+    same = compare(category, y, task_column="store", models=[*FEW[:2], "learned prior"], cv=2)
+    for name in FEW[:2]:
+        assert scores(same)[name] == pytest.approx(scores(result)[name], rel=1e-10)
+    assert not same.groupings
+
+
+def test_the_prior_of_all_is_that_of_the_estimator(result):
+    X, y = sales()
+    model = BayesianMultiTaskRegressor(task_column=NAMES).fit(X, y)
+    best = result.best_model(ALL)
+    assert_allclose(best.predict(X), model.predict(X), rtol=1e-10)
+    # The models are used as the data were given.
+    pooled = result.best_model("pooled + intercepts")
+    assert pooled.task_column == "store"
+    assert np.isfinite(pooled.predict(X)).all()
+    shares = [one.share for one in result.groupings]
+    assert_allclose(shares, list(model.variance_shares_.values()), rtol=1e-6)
+    assert [(one.name, one.levels, one.told) for one in result.groupings] == [
+        ("store", 6, 6),
+        ("product", 8, 8),
+    ]
+
+
+def test_forms_agree(result):
+    X, y = sales()
+    expected = scores(result)
+    y = y.to_numpy()
+    table = compare(pl.from_pandas(X), y, task_column=NAMES, models=FEW, cv=2)
+    assert scores(table) == pytest.approx(expected, rel=1e-8)
+    arrays = compare(X[FEATURES].to_numpy(), y, task=X[NAMES].to_numpy(), models=FEW, cv=2)
+    found = scores(arrays)
+    assert found.pop("learned prior of 0 and 1") == pytest.approx(expected[ALL], rel=1e-8)
+    assert found == pytest.approx({name: expected[name] for name in FEW[:2]}, rel=1e-8)
+    # The groupings beyond the first are further columns of an array.
+    wide = np.column_stack([X[FEATURES], X["product"]])
+    assert_allclose(
+        arrays.best_model("pooled + intercepts").predict(wide, task=X["store"].to_numpy()),
+        result.best_model("pooled + intercepts").predict(X),
+        rtol=1e-8,
+    )
+    with pytest.raises(IncompatibleError, match=r"dense array X.* got a sparse matrix"):
+        compare(sp.csr_array(X[FEATURES].to_numpy()), y, task=X[NAMES])
+
+
+def test_what_is_said(result):
+    text = terminal(result.document("en"))
+    assert "a level of each of several groupings: “store” (6 levels), “product” (8 levels)" in text
+    assert "is differences between levels of “product” (95% interval" in text
+    assert f"Only “{ALL}” has a prior of every grouping; the other models read" in text
+    assert "levels of “product” as categories" in text
+    assert "apart and take" not in text
+    assert "各水平之间的差异" in terminal(result.document("zh"))
+    assert "Groupings" in markdown(result.document("en"))
+    assert Comparison.from_json(result.to_json()) == result
+
+
+def test_many_levels_and_dates():
+    X, y = sales(products=45)
+    X["day"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(len(X)) % 9, unit="D")
+    with pytest.warns(DataWarning, match="'product' has 45 different values"):
+        found = compare(X, y, task_column=[*NAMES, "day"], models=["pooled", FEW[2]], cv=2)
+    assert [one.told for one in found.groupings] == [6, 30, 0]
+    text = terminal(found.document("en"))
+    assert "tell the 29 most frequent levels of “product” apart and take the others as one" in text
+    assert "do not read “day”, whose levels are dates" in text
+
+
+def test_where_there_is_no_prior_of_all_groupings():
+    X, y = sales()
+    classes = compare(X, y > y.median(), task_column=NAMES, models=FEW[1:], cv=2)
+    notes = {row.name: row.note for row in classes.models}
+    assert "for numbers with the squared loss" in notes[ALL]
+    text = terminal(classes.document("en"))
+    assert "Of the variance" not in text
+    assert "the models read the levels of “product” as categories" in text
+    alone = compare(X, y, task_column="store", models=FEW[1:], cv=2)
+    notes = {row.name: row.note for row in alone.models}
+    assert "rows that belong to several groupings" in notes[FEW[2]]
