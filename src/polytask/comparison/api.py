@@ -270,9 +270,8 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
     given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
     # Task data, statistics and mappings tell the tasks by themselves.
-    column = None if isinstance(X, TaskData) or is_task_mapping(X) else options.task_column
-    if collected is not None:
-        column = collected.task_column
+    held = options if collected is None else collected
+    column = None if isinstance(X, TaskData) or is_task_mapping(X) else held.task_column
     return dataclasses.replace(
         result,
         _refit=Refit(given, column, {entry.name: entry.estimator for entry in plan.running}),
