@@ -521,10 +521,11 @@ class Slow(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.zeros(len(X))
 
 
+@pytest.mark.slow
 def test_a_fit_that_outlasts_the_time_budget_is_ended() -> None:
     X, y, task = related(n_tasks=3)
     models = ["separate", ("slow", Pooled(Slow()))]
-    result = compare(X, y, task=task, models=models, quick=True, time_budget=5.0)
+    result = compare(X, y, task=task, models=models, quick=True, time_budget=15.0)
     assert result.stopped == "time"
     assert [row.name for row in result.models if np.isfinite(row.score.mean)] == ["separate"]
 
