@@ -294,7 +294,6 @@ _CANDIDATES = (
         "linear",
         _learned_of_all,
         _needs_groupings,
-        True,
         cost=1,
         of_groupings=True,
     ),
@@ -441,8 +440,10 @@ def quick_models(facts: DataFacts, *, deep: bool = False) -> tuple[CandidateMode
     found: list[CandidateModel] = []
     shares = False
     for model in _CANDIDATES:
+        if model.of_groupings and facts.groupings and not deep:
+            found.append(model)
         meant = model.quick and (model.family == DEEP) is deep
-        if meant and (model.of_groupings or not (shares and model.kind == "shared")):
+        if meant and not (shares and model.kind == "shared"):
             found.append(model)
             shares |= model.kind == "shared" and not model.unfit(facts)
     return tuple(found)

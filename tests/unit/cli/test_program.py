@@ -80,7 +80,7 @@ def test_configuration_file_gives_way_to_the_command_line(run, plain):
     ("text", "words"),
     [
         ('taks = "g"', "sets 'taks', which is no option of polytask fit. Did you mean 'task'?"),
-        ("task = [1, 2]", "task in run.toml must be one value"),
+        ("model = [1, 2]", "model in run.toml must be one value"),
         ("target = [[1]]", "must be one value or a list of values"),
         ('folds = "many"', "--folds must be an integer >= 2; got "),
         ("task = ", "is not a TOML file"),

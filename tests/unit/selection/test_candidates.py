@@ -48,9 +48,10 @@ def test_every_model_fits_and_predicts(name, problem):
     if model.family == DEEP:
         pytest.importorskip("torch")
     if model.unfit(facts):
-        # Some for the few rows, the others because this is no target matrix.
+        # Some for the few rows, others because this is no target matrix, one for one grouping.
         few = ("boosting per task", "forest pooled", "extra trees pooled")
         few = (*few, "boosting, learned prior")
+        few = (*few, "learned prior of all groupings")
         assert name in (*few, "joint forest", "forest per task")
         return
     X, y, task = rows(classes)
@@ -115,6 +116,12 @@ def test_names_kinds_and_the_quick_ones():
         "pooled + intercepts",
         "learned prior",
     ]
+
+
+def test_a_quick_comparison_of_several_groupings_has_both_learned_priors():
+    facts = dataclasses.replace(FACTS, groupings=("store", "product"))
+    found = [model.name for model in quick_models(facts)]
+    assert found[-2:] == ["learned prior", "learned prior of all groupings"]
 
 
 def test_a_quick_comparison_has_a_sharing_model_also_where_the_first_cannot_be_tried():

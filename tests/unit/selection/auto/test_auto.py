@@ -426,10 +426,14 @@ def test_a_budget_in_which_nothing_is_finished_is_refused():
     asked = [("slow", Pooled(Slow(FOREVER, FOREVER)))]
     with pytest.raises(TimeBudgetError, match="not even one fit of 'slow' was"):
         AutoMultiTaskRegressor(asked, time_budget=2.0).fit(X, y, task=task)
+
+
+@pytest.mark.slow
+def test_a_budget_for_folds_but_no_fit_on_all_rows_is_refused_with_what_it_takes():
+    X, y, task = numbers()
+    asked = [("slow", Pooled(Slow(0.5, FOREVER)))]
     with pytest.raises(TimeBudgetError, match=r"a fit of 'slow' takes .*Give more time than that"):
-        AutoMultiTaskRegressor([("slow", Pooled(Slow(0.5, FOREVER)))], time_budget=6.0).fit(
-            X, y, task=task
-        )
+        AutoMultiTaskRegressor(asked, time_budget=20.0).fit(X, y, task=task)
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
