@@ -15,6 +15,7 @@ from polytask._estimator.leaks import Leak, find_leaks, find_target_copies, targ
 from polytask._estimator.number_columns import NumberColumns
 from polytask._estimator.places import counted, row_message
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.dates import ELAPSED
 from polytask.data.labels import in_order, near_misses
 from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError
@@ -311,7 +312,10 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[La
             whole = ((start == np.rint(start)) | ~np.isfinite(start)).all(axis=1)
             for j in chosen[whole]:
                 label, cells = columns.labels[j], columns.column(int(j))
-                if label not in known and numbers_rows(cells, label.strip("'\"")):
+                name = label.strip("'\"")
+                if label in known or name.endswith(ELAPSED):
+                    continue
+                if numbers_rows(cells, name):
                     ends = {"low": f"{np.nanmin(cells):.0f}", "high": f"{np.nanmax(cells):.0f}"}
                     found.append(LazyMessage("doubt.id_numbers", {"column": label, **ends}))
     if tables.is_table(data.X):

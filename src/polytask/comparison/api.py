@@ -70,6 +70,7 @@ from polytask.comparison.work import (
     run_one,
 )
 from polytask.data import TableEncoder, TaskData, tables
+from polytask.data.dates import n_given_columns
 from polytask.exceptions import DataError, DataWarning, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
@@ -460,6 +461,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     data, facts = plan.study.data, plan.facts
     rows = plan.study.task_rows()
     names = {unit.split for unit in plan.units if unit.key not in records}
+    columns = tables.column_names(data.X) if tables.is_table(data.X) else range(data.n_features)
     # The usual number of seconds between consecutive times.
     dated = plan.times.dtype.kind == "M" and len(plan.times) > 1
     gap = float(np.median(np.diff(plan.times)) / np.timedelta64(1, "s")) if dated else 0.0
@@ -467,7 +469,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         form=data.form.value,
         n_rows=plan.study.n_rows,
         n_tasks=data.n_tasks,
-        n_features=data.n_features,
+        n_features=n_given_columns(columns),
         problem=facts.problem,
         metric=metric,
         greater_is_better=METRICS[metric].greater_is_better,

@@ -313,6 +313,14 @@ def add_date_features(
     return (frame if keep else frame.drop(list(chosen))).to_native()  # type: ignore[no-any-return]
 
 
+def n_given_columns(names: Sequence[object]) -> int:
+    """Return how many columns there were before dates were replaced by their five features."""
+    known = set(map(str, names))
+    dates = [name.removesuffix(ELAPSED) for name in known if name.endswith(ELAPSED)]
+    made = sum(all(f"{date}={part}" in known for part in DATE_PARTS) for date in dates)
+    return len(names) - made * (len(DATE_PARTS) - 1)
+
+
 def _parts(moments: NDArray[np.datetime64]) -> dict[str, NDArray[np.float64]]:
     missing = np.isnat(moments)
     days = moments.astype("datetime64[D]")

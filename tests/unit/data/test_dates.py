@@ -14,7 +14,13 @@ from numpy.testing import assert_array_equal
 import polytask
 from polytask import DataError, MultiTaskRegressor, TaskData
 from polytask.data import TimeOrdered
-from polytask.data.dates import add_date_features, date_columns, looks_like_dates, read_dates
+from polytask.data.dates import (
+    add_date_features,
+    date_columns,
+    looks_like_dates,
+    n_given_columns,
+    read_dates,
+)
 
 DAYS = {
     "2024-01-31": "2024-01-31",
@@ -208,3 +214,10 @@ def test_time_may_be_written_in_any_of_these_ways():
         read_dates(["01/01/2022", "01/02/2022"])
     with pytest.raises(DataError, match=r"time of TimeOrdered has dates .* two ways"):
         next(TimeOrdered(["01/02/2022", "03/04/2022", "05/06/2022", "01/01/2022"], 1).split(data))
+
+
+def test_columns_are_counted_as_they_were_given():
+    table = pd.DataFrame({"day": ["2024-01-31", "2024-02-29"], "week=days": [1, 2], 3: [1, 2]})
+    made = add_date_features(table, ["day"])
+    assert made.shape[1] == 7
+    assert n_given_columns(made.columns) == n_given_columns(table.columns) == 3

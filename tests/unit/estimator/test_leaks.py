@@ -338,16 +338,20 @@ def test_row_ids_are_named_and_measurements_are_not():
     X, y, task = problem()
     rng = np.random.default_rng(0)
     n = len(y)
-    table = pd.DataFrame(X, columns=["a", "b", "c"]).assign(
-        row=np.arange(n),
-        patient_id=rng.choice(10**6, n, replace=False),
-        OrderID=rng.choice(10**6, n, replace=False),
-        serial=rng.permutation(n) + 1000.0,
-        income=rng.choice(10**6, n, replace=False),
-        week=np.arange(n) // 6,
-        age=rng.integers(20, 60, n),
-        step=np.arange(n) * 100,
-        grid=np.arange(n) / 10,
+    table = (
+        pd.DataFrame(X, columns=["a", "b", "c"])
+        .assign(
+            row=np.arange(n),
+            patient_id=rng.choice(10**6, n, replace=False),
+            OrderID=rng.choice(10**6, n, replace=False),
+            serial=rng.permutation(n) + 1000.0,
+            income=rng.choice(10**6, n, replace=False),
+            week=np.arange(n) // 6,
+            age=rng.integers(20, 60, n),
+            step=np.arange(n) * 100,
+            grid=np.arange(n) / 10,
+        )
+        .assign(**{"day=days": np.arange(n)})
     )
     assert ids(table, y, task) == ["row", "patient_id", "OrderID", "serial"]
     few = pd.DataFrame({"a": X[:25, 0], "code": [f"T{k}" for k in range(25)]})
