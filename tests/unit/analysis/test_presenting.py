@@ -255,6 +255,10 @@ def test_more_data_are_not_advised_where_features_say_nothing_within_tasks():
     assert "Within the tasks, these features predict nothing yet" in text
     assert "would decide" not in text
     assert "还没有预测力" in useless.summary("zh")
+    # Another model than the recommended one does.
+    rows[-1] = dataclasses.replace(rows[-1], metrics=rows[-1].metrics | {"r2_within": 0.3})
+    told = examples.change(result, {"models": tuple(rows), "tasks": tasks}).summary()
+    assert "predict nothing yet" not in told
 
 
 def test_an_interval_wider_than_the_scale_of_a_score_is_not_printed():
