@@ -442,8 +442,7 @@ def _better_plain(result: Findings, say: Translator) -> str:
 def _to_decide(result: Findings, say: Translator) -> str:
     """Say how many more rows, tasks or times would decide, if any would."""
     within = [row.metrics.get("r2_within", math.nan) for row in result.models]
-    known = [value for value in within if math.isfinite(value)]
-    if known and max(known) <= 0.0:
+    if max(filter(math.isfinite, within), default=1.0) <= 0.0:
         # No model predicts anything within tasks, so that more rows would not help.
         return say("sure.no_signal")
     if result.times_more is None:
