@@ -64,8 +64,8 @@ class Options:
         separate forms, mean over tasks for target matrices and mixed losses.
     margin : float or None, default=None
         A difference in the metric that is too small to matter, 0 or more. None: a tenth of the
-        score of the best model without sharing, but 0.001 at least and 0.01 at most; for a loss,
-        a hundredth of it.
+        score of the separate or pooled model that the training rows chose, but 0.001 at least
+        and 0.01 at most; for a loss, a hundredth of it.
     groups : array of shape (n,) or None
         Rows of one group (a patient, a day) are never on both sides of a split.
     time : array of shape (n,) or None
