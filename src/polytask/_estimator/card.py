@@ -116,6 +116,10 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
     """Collect the card of a fitted estimator."""
     data: DataCard = model.data_card_
     params = model.get_params(deep=False)
+    dates = [*model._schema.dates]
+    if dates and "date_features" in params:
+        # The command line makes features of dates before `fit`.
+        params["date_features"] = True
     content = {
         "data": {
             "rows": data.n_rows,
@@ -123,6 +127,7 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
             "tasks": len(data.tasks),
             "form": data.form,
             "checksum": data.checksum,
+            **({"dates made into features": ", ".join(map(str, dates))} if dates else {}),
         },
         "settings": {name: _plain(value) for name, value in params.items()},
         "seed": {"random_state": _plain(params["random_state"])}

@@ -27,6 +27,7 @@ from polytask.reporting import (
     Paragraph,
     Section,
 )
+from polytask.selection.entries import of_groupings
 
 if TYPE_CHECKING:
     from polytask.charts import Axes
@@ -102,7 +103,7 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     counts = {
         "count.tasks": setup.n_tasks,
         "count.rows": setup.n_rows,
-        "fact.columns": setup.n_features,
+        "fact.columns": _n_columns(result),
         "count.models": compared,
     }
     return (
@@ -253,7 +254,7 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
         "rows": _rows(setup, say),
         "tasks": f"{setup.n_tasks:,}",
         "groupings": says.levels_of_groupings(result, say),
-        "features": _columns(result, say),
+        "features": _encoded(result, "card.encoded", say) or f"{_n_columns(result):,}",
         "form": say.word("form", setup.form),
         "problem": say.word("problem", setup.problem),
         "metric": says.metric_meaning(setup, say),
@@ -275,12 +276,24 @@ def _rows(setup: Setup, say: Translator) -> str:
     return say("card.rows_per_task", spread | {"n": setup.n_rows})
 
 
-def _columns(result: Findings, say: Translator) -> str:
-    """Return the columns of the data, and the features that encoding made of them."""
-    columns, held = f"{result.setup.n_features:,}", result.coefficients
-    if held is None or held.n_features == result.setup.n_features:
-        return columns
-    return say("card.encoded", {"columns": columns, "features": held.n_features})
+def _n_columns(result: Findings) -> int:
+    """Return how many columns are learned from beside those of the groupings."""
+    # Models of one grouping read the others as categories.
+    return result.setup.n_features - sum(one.told > 0 for one in result.groupings[1:])
+
+
+def _encoded(result: Findings, key: str, say: Translator) -> str:
+    """Say what encoding made of the columns; nothing if the model has a coefficient for each."""
+    n, held = _n_columns(result), result.coefficients
+    if held is None:
+        return ""
+    every = of_groupings(one.name for one in result.groupings)
+    read = [one for one in result.groupings[1:] if one.told and held.model != every]
+    fields = {"columns": n, "features": held.n_features}
+    if read:
+        others = say.listed(say.quoted(one.name) for one in read)
+        return say(f"{key}.groupings", fields | {"others": others})
+    return say(key, fields) if held.n_features != n else ""
 
 
 # Tasks that a picture can name; of more, those with the largest gains and losses. Columns of the
@@ -464,8 +477,6 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
         "rows": len(found.features), "all_rows": found.n_features,
         "columns": min(len(found.columns), _COLUMNS), "all_columns": found.n_columns,
     }  # fmt: skip
-    columns, features = result.setup.n_features, found.n_features
-    encoded = {"columns": columns, "features": features}
     model = {"model": say.quoted(found.model), "positive": say.quoted(found.positive)}
     kind = "two" if found.positive else "classes"
     note = "features.note" if result.setup.problem == "regression" else f"features.note.{kind}"
@@ -476,8 +487,8 @@ def _features_figure(result: Findings, say: Translator) -> Figure:
             say(note, model) if found.model else "",
             say("features.equal") if equal else "",
             say("features.which", model) if found.model not in ("", result.recommended) else "",
-            say("features.encoded", encoded) if columns != features else "",
-            say("features.cut_rows", counts) if counts["rows"] < features else "",
+            _encoded(result, "features.encoded", say),
+            say("features.cut_rows", counts) if counts["rows"] < found.n_features else "",
             say(f"features.cut_{cut}", counts) if counts["columns"] < found.n_columns else "",
         ]
     )

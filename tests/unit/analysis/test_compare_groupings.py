@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -129,3 +131,16 @@ def test_where_there_is_no_prior_of_all_groupings():
     alone = compare(X, y, task_column="store", models=FEW[1:], cv=2)
     notes = {row.name: row.note for row in alone.models}
     assert "rows that belong to several groupings" in notes[FEW[2]]
+
+
+def test_what_encoding_made_of_columns_and_groupings(result):
+    """A model of one grouping reads the others as categories; that of all has the columns."""
+    held = result.coefficients
+    assert held is not None
+    assert held.model == ALL
+    assert "Encoding turned" not in markdown(result.document("en"))
+    other = dataclasses.replace(held, model="learned prior", n_features=10)
+    told = markdown(dataclasses.replace(result, coefficients=other).document("en"))
+    categories = "and the categories of “product”, into 10 features"
+    assert f"Encoding turned the 2 columns of the data, {categories}." in told
+    assert f"2; encoding turned them, {categories}" in told

@@ -152,6 +152,22 @@ def test_unseen_tasks_are_refused_or_predicted_from_what_is_shared(run, plain):
     assert _notes() == [""] * 40 + ["task not in training"] * 80
 
 
+def test_which_separate_models_predict_unseen_tasks_is_what_the_help_says(run, plain):
+    plain.to_csv("a.csv", index=False)
+    plain.assign(g="q").to_csv("b.csv", index=False)
+    words = " ".join(run("predict", "--help").out.replace("│", " ").split())
+    assert "With 'separate, one strength' that is the mean of the coefficients" in words
+    for model, status in {"separate, one strength": 0, "separate": 2}.items():
+        _fit(run, "a.csv", "--task", "g", "--target", "y", "--model", model, "--force")
+        done = run("predict", "m.polytask", "b.csv", "--unseen-tasks", "shared", "--out", "p.csv")
+        assert done.status == status, done.err
+        fitted = load("m.polytask")
+        if not status:
+            x = plain[["x", "z"]].to_numpy()
+            mean = x @ fitted.coef_.mean(axis=0) + fitted.intercept_.mean()
+            np.testing.assert_allclose(pd.read_csv("p.csv")["prediction"], mean)
+
+
 def test_new_levels_are_noted(run, plain):
     plain["colour"] = np.tile(["red", "blue"], 60)
     plain.to_csv("a.csv", index=False)
@@ -376,6 +392,9 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     assert done.status == 0, done.err
     found = pd.read_csv("p.csv")["prediction"]
     assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
+    card = json.loads(load("m.polytask").card().json)
+    assert card["settings"]["date_features"] is True
+    assert card["data"]["dates made into features"] == "day"
 
 
 @pytest.mark.parametrize("role", [("--date-features",), ("--time", "day")])

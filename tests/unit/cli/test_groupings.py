@@ -71,6 +71,10 @@ def test_compare(run, sales, light):
     assert done.status == 0, done.err
     assert "Use “learned prior of store and product”" in done.out
     assert "Every row belongs to a level of each of several groupings" in done.out
+    # The terminal and the report count the same columns, without those of the groupings.
+    assert "1 to learn from" in done.err
+    report = Path("study/report.md").read_text(encoding="utf-8")
+    assert "1 column to learn from" in report
     held = json.loads(Path("study/report.json").read_text(encoding="utf-8"))
     assert [one["levels"] for one in held["groupings"]] == [5, 8]
     done = run("predict", "study/model/model.polytask", "sales.csv", "--out", "p.csv")
