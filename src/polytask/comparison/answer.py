@@ -20,7 +20,6 @@ from polytask.comparison.boards import (
     inner_labels,
     inner_losses_of,
     losses_of,
-    most_frequent,
     ruling_family,
     task_table,
     task_table_of_scores,
@@ -321,7 +320,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     gain = judge.gain(chosen.shared, chosen.plain)
     pooling = judge.gain(chosen.pooled, chosen.separate)
     kinds = {entry.name: entry.kind for entry in plan.entries}
-    plain = kinds.get(most_frequent(chosen.plain) or "", "separate")
+    plain = kinds.get(board.most_chosen(chosen.plain) or "", "separate")
     margin = judge.margin(chosen.plain)
     both_perfect = judge.perfect(chosen.shared, chosen.plain)
     said = "no practical difference" if both_perfect else verdict(gain, pooling, margin, plain)
@@ -330,7 +329,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         "separate": chosen.separate,
         "pool": chosen.pooled,
         "no practical difference": (_simplest(judge, chosen, margin),) * len(board.splits),
-        "inconclusive": chosen.plain,
+        "inconclusive": better_plain(chosen, pooling.interval()),
     }[said]
     ruling = ruling_family(board.entries)
     trees = judge.over(chosen.trees, ruled)
@@ -340,7 +339,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     others = {chosen.trees: trees, chosen.deep: networks}
     better = [names for names, found in others.items() if found is not None and found.above]
     best = max(better, key=judge.inner, default=ruled)
-    recommended = most_frequent(best) or most_frequent(chosen.shared) or ""
+    recommended = board.most_chosen(best) or board.most_chosen(chosen.shared) or ""
     return Answer(
         verdict=said,
         perfect=judge.perfect(chosen.plain),
@@ -354,12 +353,19 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         networks_sharing=judge.over(chosen.deep_shared, chosen.deep_plain) if both else None,
         plain=plain,
         recommended=recommended,
-        sharing=most_frequent(chosen.shared),
+        sharing=board.most_chosen(chosen.shared),
         models=_leaderboard(CompleteSplits(plan, shown, metric), chosen, recommended),
         tasks=_tasks(judge, chosen, gain, margin, said),
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
         split_gains=_split_gains(judge, chosen) if plan.scheme == "time" else (),
     )
+
+
+def better_plain(chosen: Chosen, pooling: Interval) -> Names:
+    """Return the models of the better kind without sharing, those chosen if that is not told."""
+    if pooling.above or pooling.below:
+        return chosen.pooled if pooling.above else chosen.separate
+    return chosen.plain
 
 
 def _simplest(judge: CompleteSplits, chosen: Chosen, margin: float) -> str | None:
@@ -369,7 +375,7 @@ def _simplest(judge: CompleteSplits, chosen: Chosen, margin: float) -> str | Non
     plain.sort(key=lambda entry: _SIMPLE.index(entry.kind))
     able = (e.name for e in plain
             if judge.gain(judge.always(e.name), chosen.plain).mean > -margin)  # fmt: skip
-    return next(able, most_frequent(chosen.plain))
+    return next(able, judge.board.most_chosen(chosen.plain))
 
 
 def _tasks(

@@ -62,6 +62,23 @@ class Board:
         able = [name for name in names if self.inner(split, name) > float("-inf")]
         return max(able, key=lambda name: self.inner(split, name)) if able else None
 
+    def most_chosen(self, names: Sequence[str | None]) -> str | None:
+        """Return the name chosen in most splits; of those level, the one ahead in more of all."""
+        # The inner scores are ranked, not averaged: those of a split with little history are the
+        # furthest apart. The latest split has the last word, its training rows are the most like
+        # all rows where splits are by time.
+        counts = Counter(name for name in reversed(names) if name is not None)
+        level = [name for name in counts if counts[name] == max(counts.values())]
+
+        def wins(name: str) -> int:
+            return sum(
+                self.inner(split, name) > self.inner(split, other)
+                for split in self.splits
+                for other in level
+            )
+
+        return max(level, key=wins, default=None)
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -101,12 +118,6 @@ def choose_all(board: Board) -> Chosen:
         deep_shared=of("deep", "shared"),
         deep_plain=of("deep", "separate", "pooled"),
     )
-
-
-def most_frequent(names: Sequence[str | None]) -> str | None:
-    """Return the name that was chosen most often, the first of those level."""
-    counts = Counter(name for name in names if name is not None)
-    return counts.most_common(1)[0][0] if counts else None
 
 
 Names = Sequence[str | None]

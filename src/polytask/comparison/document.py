@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polytask import charts
+from polytask.comparison import amounts, tables
 from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
-from polytask.comparison import tables
 from polytask.comparison.records import Findings, Interval, Setup, StrengthPath, TaskGain
 from polytask.comparison.tables import measure_word, shown_scores, task_names
 from polytask.exceptions import DataError, ParameterError
@@ -141,7 +141,7 @@ def _next(result: Findings, say: Translator) -> Code:
 
 def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
     """Return the sections on models and tasks."""
-    metric = {"metric": says.metric_word(result.setup, say)}
+    metric = {"metric": amounts.metric_word(result.setup, say)}
     found: dict[str, list[Block]] = {"why": [Paragraph(say("page.words"))]}
     if lines := _differences(result, say):
         both = math.isfinite(result.pooling_gain.mean)
@@ -219,7 +219,7 @@ def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
         found["learning"] = [Paragraph(said)] if said else []
         found["learning"] += [_learning_figure(result, say), tables.learning_table(result, say)]
     if result.ablation:
-        caption = say("ablation.caption", {"metric": says.metric_word(result.setup, say)})
+        caption = say("ablation.caption", {"metric": amounts.metric_word(result.setup, say)})
         found["ablation"] = [
             Bullets(tuple(extra_says.ablation(result, say))),
             _ablation_figure(result, say),
@@ -257,7 +257,7 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
         "features": _encoded(result, "card.encoded", say) or f"{_n_columns(result):,}",
         "form": say.word("form", setup.form),
         "problem": say.word("problem", setup.problem),
-        "metric": says.metric_meaning(setup, say),
+        "metric": amounts.metric_meaning(setup, say),
         "splits": say("card.n_splits", splits | {"how": how}),
         "rule": say("card.rule_text"),
         "margin": say("card.margin_text", {"value": f"{result.margin:.3g}"}),
@@ -354,14 +354,14 @@ def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str, marks:
 
 
 def _why_figure(result: Findings, say: Translator) -> Figure:
-    fields = {"metric": says.metric_word(result.setup, say)}
+    fields = {"metric": amounts.metric_word(result.setup, say)}
     caption = {"caption": say("why.caption", fields), "note": say("why.note")}
     said = say("page.caption", caption)
     return _gains("why-chart", _differences(result, say), said, say("why.marks"))
 
 
 def _two_figure(result: Findings, say: Translator) -> Figure:
-    fields = {"metric": says.metric_word(result.setup, say)}
+    fields = {"metric": amounts.metric_word(result.setup, say)}
     caption = {"caption": say("two.gains", fields), "note": say("why.note")}
     said = say("page.caption", caption)
     return _gains("two-chart", _two_differences(result, say), said, say("why.marks"))
@@ -395,7 +395,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     cut = n > _DRAWN
     numbers = [*range(half), *range(n - half, n)] if cut else list(range(n))
     names, tasks = task_names(result), [result.tasks[number] for number in numbers]
-    metric = says.metric_of_task(result.setup, say)
+    metric = amounts.metric_of_task(result.setup, say)
     # Targets, and kinds of outcomes that are mixed, have baselines of their own.
     setup, fields = result.setup, {"metric": metric, "rival": says.rival(result, say)}
     alike = setup.metric == "d2" and setup.form != "targets" and setup.problem != "mixed"
@@ -428,7 +428,7 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
 
 def _sizes_figure(result: Findings, say: Translator) -> Figure:
     tasks = [task for task in result.tasks if math.isfinite(task.gain)]
-    upward = say("size.upward", {"metric": says.metric_of_task(result.setup, say)})
+    upward = say("size.upward", {"metric": amounts.metric_of_task(result.setup, say)})
 
     def draw(ax: Axes) -> None:
         charts.figures.gain_against_size(
@@ -447,8 +447,8 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
 
 
 def _models_figure(result: Findings, say: Translator) -> Figure:
-    models, metric = tables.tried(result), says.metric_word(result.setup, say)
-    meaning = {"meaning": says.metric_meaning(result.setup, say)}
+    models, metric = tables.tried(result), amounts.metric_word(result.setup, say)
+    meaning = {"meaning": amounts.metric_meaning(result.setup, say)}
     caption = say.joined([say("models.caption", meaning), say("models.note")])
 
     def draw(ax: Axes) -> None:
@@ -556,7 +556,7 @@ def _learning_figure(result: Findings, say: Translator) -> Figure:
         say(f"learning.{name}"): [getattr(point, name).mean for point in points]
         for name in ("shared", "pooled", "separate")
     }
-    metric = says.metric_word(result.setup, say)
+    metric = amounts.metric_word(result.setup, say)
 
     def draw(ax: Axes) -> None:
         charts.figures.learning_curves(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from polytask.comparison.amounts import amount, interval_words, metric_word
 from polytask.comparison.records import Ablated, Findings, LearningPoint, StrengthPath
-from polytask.comparison.sentences import amount, interval_words, metric_word
 from polytask.messages import Translator, plain_number
 
 

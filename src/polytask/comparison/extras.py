@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from polytask._checks import sentence
 from polytask.comparison.answer import CompleteSplits, make_boards, preferred
-from polytask.comparison.boards import Board, Chosen, choose_all, most_frequent
+from polytask.comparison.boards import Board, Chosen, choose_all
 from polytask.comparison.options import OWNER, Options
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import Ablated, LearningPoint
@@ -150,7 +150,7 @@ def _variant_ablation(term: str) -> str:
 def _ablated(plan: Plan, board: Board) -> tuple[str, Any, Mapping[str, list[Penalty]]]:
     """Return a sharing model with its penalties without each term."""
     several = _several(plan)
-    name = preferred(board, tuple(several), most_frequent(choose_all(board).shared))
+    name = preferred(board, tuple(several), board.most_chosen(choose_all(board).shared))
     return ("", None, {}) if name is None else (name, *several[name])
 
 

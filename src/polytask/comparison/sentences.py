@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 
+from polytask.comparison.amounts import amount, interval_words, metric_at_first, metric_word
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.records import (
     Findings,
@@ -29,77 +30,6 @@ _FEW_TARGETS = 3
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 _ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
-# Metrics that are 1 at best: an interval wider than 2 says nothing.
-_BOUNDED = frozenset({"d2", "r2", "r2_within", "accuracy", "auc", "average_precision"})
-_WIDEST = 2.0
-
-
-def metric_word(setup: Setup, say: Translator) -> str:
-    """Return the verdict's metric in words, and that it is a mean where it is one over tasks."""
-    word = metric_of_task(setup, say)
-    if setup.form == "targets":
-        return say("metric.of_targets", {"metric": word})
-    return say("metric.of_tasks", {"metric": word}) if setup.problem == "mixed" else word
-
-
-def metric_of_task(setup: Setup, say: Translator) -> str:
-    """Return the verdict's metric of a single task in words."""
-    if setup.metric != "d2":
-        return say.word("metric", setup.metric)
-    return say(f"metric.d2.{_explained(setup)}")
-
-
-def _explained(setup: Setup) -> str:
-    """Return what the verdict's metric is the explained share of."""
-    counts = setup.of_deviance and setup.problem == "regression"
-    return "deviance" if counts else setup.problem
-
-
-def metric_at_first(setup: Setup, say: Translator) -> str:
-    """Return the verdict's metric with what it is, if its name does not say it."""
-    word, key = metric_word(setup, say), f"metric_first.{_explained(setup)}"
-    known = setup.metric == "d2" and say.has(key)
-    return say("metric_first", {"metric": word, "meaning": say(key)}) if known else word
-
-
-def metric_meaning(setup: Setup, say: Translator) -> str:
-    """Return the verdict's metric, and how it is to be read."""
-    fields = {"metric": metric_word(setup, say)}
-    if setup.metric == "d2":
-        apart = setup.form == "targets" and setup.problem == "regression"
-        return say(f"means.d2.{'targets' if apart else setup.problem}", fields)
-    return say("means.more" if setup.greater_is_better else "means.less", fields)
-
-
-def is_bounded(setup: Setup) -> bool:
-    """Whether the metric of the verdict is 1 at best."""
-    return setup.metric in _BOUNDED
-
-
-def usable(interval: Interval, setup: Setup) -> Interval:
-    """Return an interval without its ends where it is wider than the scale of its metric."""
-    if is_bounded(setup) and interval.high - interval.low > _WIDEST:
-        return Interval(interval.mean, math.nan, math.nan)
-    return interval
-
-
-def interval_words(
-    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: int = 0
-) -> str:
-    """Return a mean with its interval, or that it is too uncertain for one."""
-    shown = usable(interval, setup)
-    if math.isnan(shown.low) and math.isfinite(interval.low):
-        return say("number.too_wide", {"mean": plain_number(interval.mean)})
-    return say.interval(*shown, signed=signed, level=level)
-
-
-def amount(gain: Interval, setup: Setup, say: Translator, level: int = 95) -> str:
-    """Return a gain with its interval and what it is a gain of."""
-    fields = {
-        "value": interval_words(gain, setup, say, level=level),
-        "metric": metric_word(setup, say),
-    }
-    return say("amount.more" if setup.greater_is_better else "amount.less", fields)
 
 
 def headline(result: Findings, say: Translator) -> str:
@@ -145,26 +75,35 @@ def recommendation(result: Findings, say: Translator) -> str:
         return say("use", fields)
     if result.verdict == "no practical difference":
         return say("use.simplest", fields)
-    chosen = _chosen_before(row, result, say)
     if result.verdict != "inconclusive":
-        return say.joined([say("use", fields), chosen])
+        return say.joined([say("use", fields), _chosen_before(row, result, say)])
+    why = _better_plain(result, say) or _votes(row, result, say)
+    chosen = _chosen_before(row, result, say)
+    return say.joined([say("use.meanwhile", fields), say("use.not_shown"), why, chosen])
+
+
+def _votes(row: ModelRow, result: Findings, say: Translator) -> str:
+    """Say how often training rows chose a model, of those of separate and pooled kind."""
+    level = [r for r in result.models if r.kind != "shared" and r.picked == row.picked]
+    if not row.picked:
+        return ""
     counts: dict[str, str | int] = {"picked": row.picked, "all": result.setup.n_splits}
-    chosen = chosen or (say("use.picked", counts) if row.picked else "")
-    return say.joined([say("use.meanwhile", fields), say("use.not_shown"), chosen])
+    if len(level) == 1:
+        return say("use.picked", counts)
+    others = say.listed([say.quoted(r.name) for r in level if r is not row])
+    return say("use.picked_level", counts | {"others": others})
 
 
 def _chosen_before(row: ModelRow, result: Findings, say: Translator) -> str:
-    """Say how often training rows chose a model, where one of its kind is ahead by the margin."""
+    """Say that training rows chose a model, where one of its kind is ahead by the margin."""
     sign = 1.0 if result.setup.greater_is_better else -1.0
     like = [r for r in result.models
             if (r.kind, r.family) == (row.kind, row.family)
             and sign * (r.score.mean - row.score.mean) > result.margin]  # fmt: skip
-    if not like or not row.picked:
+    if not like:
         return ""
     best = say.quoted(max(like, key=lambda r: sign * r.score.mean).name)
-    counts = {"picked": row.picked, "all": result.setup.n_splits}
-    fields: dict[str, str | int] = {**counts, "other": best}
-    return say("use.chosen", fields)
+    return say("use.chosen", {"other": best, "kind": say(f"kind.{row.kind}")})
 
 
 def recommended(result: Findings) -> ModelRow | None:
@@ -228,7 +167,8 @@ def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
     """Return whether the lead may be chance, or why a better model is not used."""
     behind = best.behind
     if lead >= 0:
-        return "alone" if behind is not None and behind.low <= 0 <= behind.high else ""
+        told = behind is None or behind.low > 0 or behind.high < 0
+        return "" if told else "alone_share" if result.verdict == "share" else "alone"
     if behind is None or not math.isfinite(behind.low):
         return "unknown"
     settled = result.verdict == "no practical difference" or (
@@ -513,7 +453,7 @@ def related(result: Findings, say: Translator) -> list[str]:
     scores = {row.name: row.score.mean for row in result.models}
     lead = scores.get("pooled + intercepts", math.nan) - scores.get("pooled", math.nan)
     lead = lead if result.setup.greater_is_better else -lead
-    levels = is_related(found.p_value) and lead > result.margin
+    levels = is_related(found.p_value) and lead > result.margin and result.recommended != "pooled"
     return [say.joined([said, say("related.levels") if levels else "", why])]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from polytask.comparison import amounts
 from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
 from polytask.comparison.frames import further_metrics
@@ -55,7 +56,7 @@ def task_names(result: Findings) -> list[str]:
 def task_places(result: Findings) -> int:
     """Return the digits of the gains of tasks."""
     places = common_places(Interval(task.gain, task.low, task.high) for task in result.tasks)
-    return max(places, _TASK_PLACES) if says.is_bounded(result.setup) else places
+    return max(places, _TASK_PLACES) if amounts.is_bounded(result.setup) else places
 
 
 def _count(value: int | None, say: Translator) -> Cell:
@@ -81,7 +82,7 @@ def _interval_cells(
 def _score_cells(result: Findings, interval: Interval, places: int, say: Translator) -> list[Cell]:
     """Return a score with its ends, which are cut where the scale of the metric ends."""
     mean, low, high = _interval_cells(interval, places, say, signed=False)
-    if says.is_bounded(result.setup):
+    if amounts.is_bounded(result.setup):
         if interval.low < -1.0:
             low = Cell(say("number.below", {"value": "-1"}), interval.low)
         if interval.high > 1.0:
@@ -104,7 +105,7 @@ def score_table(result: Findings, say: Translator) -> Table:
         )
         for row in tried(result)
     )
-    caption = say("models.scores", {"metric": says.metric_word(result.setup, say)})
+    caption = say("models.scores", {"metric": amounts.metric_word(result.setup, say)})
     columns = (
         *columns_of(say, ("model",), numeric),
         *columns_of(say, ("kind", "family", "what"), ()),
@@ -133,7 +134,7 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
         )
         for i, row in enumerate(scored)
     )
-    metric = says.metric_word(result.setup, say)
+    metric = amounts.metric_word(result.setup, say)
     columns = (
         Column("model", say("column.model")),
         Column("score", say("models.interval", {"metric": metric}), numeric=True),
@@ -141,7 +142,7 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
         *columns_of(say, (), ("picked", "fit_seconds")),
     )
     done: dict[str, str | int] = {"done": result.setup.n_splits, "planned": result.setup.planned}
-    meaning = {"meaning": says.metric_meaning(result.setup, say)}
+    meaning = {"meaning": amounts.metric_meaning(result.setup, say)}
     within = say(within_key(result)) if "r2_within" in names else ""
     majority = say("models.majority") if "majority" in names else ""
     caption = (say("models.terminal", done | meaning), within, majority, say("models.chosen"))
@@ -248,7 +249,7 @@ def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
         Column("more_rows", more, numeric=True),
         *columns_of(say, (), ("raw",)),
     )
-    caption = say("tasks.caption", {"metric": says.metric_of_task(result.setup, say)})
+    caption = say("tasks.caption", {"metric": amounts.metric_of_task(result.setup, say)})
     return Table("tasks", caption, columns, rows, folded)
 
 
@@ -307,7 +308,7 @@ def two_by_two_table(result: Findings, say: Translator) -> Table | None:
         ("joint", "tuned"): found.joint_tuned,
     }
     show = interval_shower(common_places(cells.values()), result, say)
-    metric = says.metric_word(result.setup, say)
+    metric = amounts.metric_word(result.setup, say)
     rows = tuple(
         (Cell(say(f"two.rows.{kind}"), kind), Cell(say(f"two.{penalty}"), penalty), show(score))
         for (kind, penalty), score in cells.items()
@@ -324,7 +325,7 @@ def interval_shower(
 
     def show(interval: Interval) -> Cell:
         mean = say.number(interval.mean, places, signed=signed)
-        shown = says.usable(interval, result.setup)
+        shown = amounts.usable(interval, result.setup)
         if not math.isfinite(shown.high - shown.low):
             return Cell(mean, interval.mean)
         ends = {name: say.number(getattr(shown, name), places) for name in ("low", "high")}
@@ -445,5 +446,5 @@ def learning_table(result: Findings, say: Translator) -> Table:
         )
         for point in points
     )
-    caption = say("learning.caption", {"metric": says.metric_word(result.setup, say)})
+    caption = say("learning.caption", {"metric": amounts.metric_word(result.setup, say)})
     return Table("learning", caption, columns_of(say, ("train_rows",), (*scores, *gains)), rows)

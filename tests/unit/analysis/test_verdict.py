@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from polytask.comparison.answer import better_plain
+from polytask.comparison.boards import Board, Chosen
 from polytask.comparison.statistics import NOTHING, Estimate
 from polytask.comparison.verdict import (
     VERDICTS,
@@ -270,3 +272,44 @@ class TestMoreRows:
 )
 def test_dominance(shares, expected):
     assert dominant_task(shares) == expected
+
+
+INNER = {
+    # Models by row, splits by column; the first split has little history.
+    "pooled": (0.1, 0.1, 0.30, 0.4, 0.5),
+    "separate": (-9.0, -9.0, 0.31, 0.6, 0.6),
+    "own": (0.0, 0.0, 0.9, 0.0, 0.0),
+}
+
+
+def _board(inner):
+    records = {
+        (split, name): {"inner": [score]}
+        for name, scores in inner.items()
+        for split, score in enumerate(scores)
+    }
+    return Board((), records, tuple(range(5)), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("a", "b", "b", "c", "c"), "c"),  # None of them ran: the latest of those level.
+        (("pooled", "pooled", "own", "separate", "separate"), "separate"),
+        (("pooled", "pooled", "pooled", "separate", "separate"), "pooled"),
+        ((None, None, None, "own", None), "own"),
+        ((None,) * 5, None),
+    ],
+)
+def test_of_models_chosen_as_often_the_one_ahead_in_more_splits_is_recommended(names, expected):
+    assert _board(INNER).most_chosen(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"), [(POOLS, "p"), (SEPARATES, "s"), (NOISE, "x"), (NOTHING, "x")]
+)
+def test_where_nothing_is_shown_of_sharing_the_better_kind_without_is_recommended(
+    pooling, expected
+):
+    chosen = Chosen(("j",), ("x",), ("p",), ("s",), *[(None,)] * 4)
+    assert better_plain(chosen, pooling.interval()) == (expected,)

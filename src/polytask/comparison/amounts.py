@@ -1,0 +1,80 @@
+"""The words for a metric, and for an amount in it with its interval."""
+
+from __future__ import annotations
+
+import math
+
+from polytask.comparison.records import Interval, Setup
+from polytask.messages import Translator, plain_number
+
+# Metrics that are 1 at best: an interval wider than 2 says nothing.
+_BOUNDED = frozenset({"d2", "r2", "r2_within", "accuracy", "auc", "average_precision"})
+_WIDEST = 2.0
+
+
+def metric_word(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric in words, and that it is a mean where it is one over tasks."""
+    word = metric_of_task(setup, say)
+    if setup.form == "targets":
+        return say("metric.of_targets", {"metric": word})
+    return say("metric.of_tasks", {"metric": word}) if setup.problem == "mixed" else word
+
+
+def metric_of_task(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric of a single task in words."""
+    if setup.metric != "d2":
+        return say.word("metric", setup.metric)
+    return say(f"metric.d2.{_explained(setup)}")
+
+
+def _explained(setup: Setup) -> str:
+    """Return what the verdict's metric is the explained share of."""
+    counts = setup.of_deviance and setup.problem == "regression"
+    return "deviance" if counts else setup.problem
+
+
+def metric_at_first(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric with what it is, if its name does not say it."""
+    word, key = metric_word(setup, say), f"metric_first.{_explained(setup)}"
+    known = setup.metric == "d2" and say.has(key)
+    return say("metric_first", {"metric": word, "meaning": say(key)}) if known else word
+
+
+def metric_meaning(setup: Setup, say: Translator) -> str:
+    """Return the verdict's metric, and how it is to be read."""
+    fields = {"metric": metric_word(setup, say)}
+    if setup.metric == "d2":
+        apart = setup.form == "targets" and setup.problem == "regression"
+        return say(f"means.d2.{'targets' if apart else setup.problem}", fields)
+    return say("means.more" if setup.greater_is_better else "means.less", fields)
+
+
+def is_bounded(setup: Setup) -> bool:
+    """Whether the metric of the verdict is 1 at best."""
+    return setup.metric in _BOUNDED
+
+
+def usable(interval: Interval, setup: Setup) -> Interval:
+    """Return an interval without its ends where it is wider than the scale of its metric."""
+    if is_bounded(setup) and interval.high - interval.low > _WIDEST:
+        return Interval(interval.mean, math.nan, math.nan)
+    return interval
+
+
+def interval_words(
+    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: int = 0
+) -> str:
+    """Return a mean with its interval, or that it is too uncertain for one."""
+    shown = usable(interval, setup)
+    if math.isnan(shown.low) and math.isfinite(interval.low):
+        return say("number.too_wide", {"mean": plain_number(interval.mean)})
+    return say.interval(*shown, signed=signed, level=level)
+
+
+def amount(gain: Interval, setup: Setup, say: Translator, level: int = 95) -> str:
+    """Return a gain with its interval and what it is a gain of."""
+    fields = {
+        "value": interval_words(gain, setup, say, level=level),
+        "metric": metric_word(setup, say),
+    }
+    return say("amount.more" if setup.greater_is_better else "amount.less", fields)
