@@ -173,7 +173,8 @@ def _parts(data: TaskData) -> Iterator[NDArray[Any]]:
         yield from (data.X.data, data.X.indices, data.X.indptr)
     else:
         yield data.X
-    for array in (data.offsets, data.sample_weight, data.y):
+    codes = None if data.groupings is None else data.groupings.codes
+    for array in (data.offsets, data.sample_weight, data.y, codes):
         if array is None:
             continue
         if array.dtype.kind in "biuf":

@@ -21,7 +21,8 @@ from polytask._estimator.training import (
     training_data,
 )
 from polytask._linalg import is_sparse
-from polytask.data import TaskData, tables
+from polytask._registry import saveable
+from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.dates import looks_like_dates
 from polytask.data.designs import without_column
 from polytask.data.labels import Groupings, factorize, warn_near_misses
@@ -187,6 +188,52 @@ def of_first_grouping(data: TaskData, owner: str) -> TaskData:
     labels = [[known[k] for k in own] for known, own in pairs[1:]]
     X = _with_categories(data.X, held.names[1:], labels)
     return dataclasses.replace(data, X=X, feature_names=tables.feature_names(X), groupings=None)
+
+
+@saveable("estimator.level_columns")
+@dataclasses.dataclass(frozen=True, eq=False)
+class LevelColumns:
+    """What the levels of groupings beyond the first are to models of one grouping: features."""
+
+    # Shapes: tables (levels + 1, features) each; the last row is that of an unknown level.
+
+    names: tuple[str, ...]
+    tables: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def of(cls, data: TaskData) -> LevelColumns:
+        """Encode levels as the categories that :func:`of_first_grouping` makes of them."""
+        import pandas as pd
+
+        held = data.groupings
+        assert held is not None
+        columns: list[str] = []
+        found = []
+        for name, labels, own in list(zip(held.names, held.labels, held.codes.T, strict=True))[1:]:
+            rows = pd.DataFrame(index=range(data.n_rows))
+            rows = _with_categories(rows, [name], [[labels[k] for k in own]])
+            if not len(rows.columns):
+                found.append(np.zeros((len(labels) + 1, 0)))
+                continue
+            encoder = TableEncoder().fit(rows, sample_weight=data.sample_weight)
+            text = [*map(str, labels)]
+            text.append(max(text, key=len) + "+")  # one that is none of them
+            levels = pd.DataFrame({_column(name): pd.Categorical(text)})
+            found.append(np.asarray(encoder.encode(levels).X, dtype=float))
+            columns += map(str, encoder.get_feature_names_out())
+        return cls(tuple(columns), tuple(found))
+
+    def beside(self, X: Any, codes: NDArray[np.intp]) -> Any:  # noqa: ANN401 - of any float type
+        """Return features and beside them those of the levels of rows."""
+        pairs = zip(self.tables, codes.T[1:], strict=True)
+        return np.hstack([X, *(table.astype(X.dtype)[own] for table, own in pairs)])
+
+    def of_first_grouping(self, data: TaskData) -> TaskData:
+        """Return encoded rows for models of one grouping."""
+        assert data.groupings is not None
+        names = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
+        X = self.beside(data.X, data.groupings.codes)
+        return dataclasses.replace(data, X=X, feature_names=(*names, *self.names), groupings=None)
 
 
 def has_groupings(X: object, task: object, column: TaskColumns) -> bool:

@@ -262,7 +262,7 @@ class Tables:
 
 
 # Commands that learn from rows of several groupings.
-_SEVERAL = ("fit", "compare")
+_SEVERAL = ("fit", "auto", "compare")
 
 
 def refuse_several(tasks: Sequence[str], command: str) -> None:

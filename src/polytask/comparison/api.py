@@ -90,6 +90,8 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
     # How rows are held out, data and seed have places of their own.
     elsewhere = {*DATA, "metric", "unseen", "random_state"}
     free = MAY_CHANGE | HOW_IT_RUNS | elsewhere
+    if study.grouped is not None:
+        encoded = dataclasses.replace(encoded, groupings=study.grouped.groupings)
     return {
         "call": _call(options),
         "data": {

@@ -125,12 +125,15 @@ class Study:
         targets = self.data.form is Form.TARGETS
         return np.asarray(self.codes[(part.rows, part.task) if targets else part.rows])
 
-    def part(self, rows: Rows, model: Any = None) -> TaskData:  # noqa: ANN401 - an estimator
-        """Return some rows for a model, without tasks that have none of them."""
-        data = self.data if self.encoded is None else self.encoded
+    def rows_for(self, model: object) -> TaskData:
+        """Return all rows as a model reads them."""
         if self.grouped is not None and reads_groupings(model):
-            data = self.grouped
-        return seen_tasks_only(data.rows(rows))
+            return self.grouped
+        return self.data if self.encoded is None else self.encoded
+
+    def part(self, rows: Rows, model: object = None) -> TaskData:
+        """Return some rows for a model, without tasks that have none of them."""
+        return seen_tasks_only(self.rows_for(model).rows(rows))
 
     def constants(self, train: Rows) -> list[Any]:
         """Return for every task what the best constant of some rows predicts."""

@@ -138,7 +138,7 @@ def adapt(
     ['a', 'b', 'c', 'd']
     """
     one_of(domain, "domain", OWNER, DOMAINS)
-    grouped = has_levels(model)
+    grouped = has_levels(model) and not isinstance(model, AutoEstimator)
     if not grouped:
         _refuse_unusable(model)
     _refuse_method(model, method, domain)
@@ -226,6 +226,8 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         fields = {"kind": name, "n": len(model.members_)}
         fields |= {"names": ", ".join(map(repr, model.members_)), "able": repr(able[:1])}
         key = "member" if able else "no_member"
+        if has_levels(model):
+            key = "member_levels"
         raise IncompatibleError(LazyMessage(f"transfer.refusal.{key}", fields))
     if not _is_able(model):
         allowed = LazyMessage("allowed.linear_or_network")

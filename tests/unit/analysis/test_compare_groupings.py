@@ -115,6 +115,11 @@ def test_many_levels_and_dates():
     with pytest.warns(DataWarning, match="'product' has 45 different values"):
         found = compare(X, y, task_column=[*NAMES, "day"], models=["pooled", FEW[2]], cv=2)
     assert [one.told for one in found.groupings] == [6, 30, 0]
+    # Other levels are other data, also those that only the prior of all groupings reads.
+    X["day"] = X["day"].to_numpy()[::-1]
+    with pytest.warns(DataWarning, match="'product' has 45 different values"):
+        other = compare(X, y, task_column=[*NAMES, "day"], models=["pooled"], cv=2)
+    assert other.lock["data"]["checksum"] != found.lock["data"]["checksum"]
     text = terminal(found.document("en"))
     assert "tell the 29 most frequent levels of “product” apart and take the others as one" in text
     assert "do not read “day”, whose levels are dates" in text

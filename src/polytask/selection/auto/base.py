@@ -14,13 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import SEED, sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
+from polytask._estimator.groupings import LevelColumns, of_first_grouping
 from polytask._estimator.scaling import refuse_huge
+from polytask._estimator.training import TaskColumns
 from polytask.data import Form, TaskData
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoSettings, Combination, combine
+from polytask.selection.held import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +100,7 @@ class AutoEstimator(MultiTaskEstimator):
     cv: Any = 5  # as in scikit-learn
     time_budget: float | None = None
     journal: str | os.PathLike[str] | None = None
-    task_column: str | int | None = None
+    task_column: TaskColumns = None
     n_jobs: int | None = None
     random_state: Any = 0
     verbose: bool = False
@@ -151,8 +154,14 @@ class AutoEstimator(MultiTaskEstimator):
             seed=int(seed),
             verbose=self.verbose,
         )
-        refuse_huge(data, outcomes, owner)
-        found = combine(data, raw, (outcomes, self._problem, losses), settings, owner)
+        before, study = Study(raw, outcomes), Study(data, outcomes)
+        if raw.groupings is not None:
+            before = Study(of_first_grouping(raw, owner), outcomes, grouped=raw)
+            self._levels = LevelColumns.of(data)
+            first = self._levels.of_first_grouping(data)
+            study = Study(first, outcomes, grouped=data)
+        refuse_huge(study.data, outcomes, owner)
+        found = combine(study, before, self._problem, losses, settings, owner)
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
         self.score_, self.pull_ = found.score, found.pull

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nonnegative
-from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask._workers import Workers
-from polytask.data import Form, Splitter, TaskData
+from polytask.data import Form, Splitter
 from polytask.exceptions import DataError
 from polytask.io import open_store
 from polytask.messages import LazyMessage, with_and
@@ -86,8 +86,9 @@ class Combination:
     unfitted: tuple[str, ...] = ()
 
 
-def facts_of(data: TaskData, problem: str, losses: Any, settings: AutoSettings) -> DataFacts:  # noqa: ANN401
+def facts_of(study: Study, problem: str, losses: Any, settings: AutoSettings) -> DataFacts:  # noqa: ANN401
     """Gather what decides about the candidates."""
+    data, held = study.data, None if study.grouped is None else study.grouped.groupings
     keeps = isinstance(settings.cv, Splitter)
     return DataFacts(
         problem=problem,
@@ -102,39 +103,41 @@ def facts_of(data: TaskData, problem: str, losses: Any, settings: AutoSettings) 
         seed=settings.seed,
         cv=settings.cv if keeps else 5,
         gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
+        groupings=() if held is None else held.names,
     )
 
 
 def combine(
-    data: TaskData,
-    raw: TaskData,
-    targets: tuple[Outcomes, str, Any],
+    study: Study,
+    raw: Study,
+    problem: str,
+    losses: Any,  # noqa: ANN401 - a name, or one of each task
     settings: AutoSettings,
     owner: str,
 ) -> Combination:
     """Try the candidates, choose how to combine them, and fit those that have weight."""
-    outcomes, problem, losses = targets
+    # `raw` are the rows before encoding, which every fold does for itself.
     budget = settings.time_budget
     if budget is not None:
         budget = nonnegative(budget, "time_budget", owner)
-    study = Study(raw, outcomes)
-    facts = facts_of(data, problem, losses, settings)
+    facts = facts_of(study, problem, losses, settings)
     groups = {DEFAULT: auto_models(), DEEP: deep_models()}
     entries = make_entries(settings.models, facts, groups, owner)
-    splits = make_splits(raw, settings.cv, settings.unseen, owner)
-    bench = make_bench(study, splits, units_of(raw, settings.cv))
+    splits = make_splits(raw.data, settings.cv, settings.unseen, owner)
+    bench = make_bench(raw, splits, units_of(raw.data, settings.cv))
+    data = study.data if study.grouped is None else study.grouped
     with (
         open_store(
             settings.journal, lambda: journal_header(data, splits, entries), owner=owner
         ) as store,
-        Workers(do_fit, (study, data, entries, splits), settings.n_jobs) as workers,
+        Workers(do_fit, (study, raw, entries, splits), settings.n_jobs) as workers,
     ):
         clock = Clock.of_budget(budget, settings.spent, len(splits), workers.count)
-        trials = CandidateFits(study, entries, splits, store, bench, clock, workers, owner)
+        trials = CandidateFits(entries, splits, store, bench, clock, workers, owner)
         tried = trials.all(settings.verbose)
         weighed = weigh(tried, bench)
         if weighed is None:
-            refuse_huge_values(data.X, "X", owner, data)
+            refuse_huge_values(study.data.X, "X", owner, study.data)
             notes = {
                 str(one.note): getattr(one.note, "node", one.note) for one in tried if one.note
             }

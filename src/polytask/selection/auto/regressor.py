@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,14 @@ from polytask._checks import one_of
 from polytask._estimator import regression
 from polytask._estimator.classes import RegressorMixin
 from polytask._estimator.documentation import documented
+from polytask._estimator.groupings import READING_GROUPINGS, GroupedRows
 from polytask._estimator.outcomes import loss_object
+from polytask._estimator.scored import Reading
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.scored import CombinedTasks
+from polytask.selection.held import reads_groupings
 from polytask.selection.losses import name_of
 from polytask.selection.members import numbers_of
 
@@ -40,9 +43,16 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         and rates ("poisson") or of amounts above zero ("gamma").
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
+    task_column : str, int, list of these, or None, default=None
+        The column of X that holds the task labels; a list of columns for several groupings.
 
     Notes
     -----
+    Rows may belong to a level of each of several groupings, such as store and product:
+    ``task_column=["store", "product"]``, or a table or 2-D array as `task`. The first is the
+    task; "learned prior of all groupings" is tried too, and all other models read the levels of
+    the others as categories.
+
     For quantiles and with outliers ``MultiTaskRegressorCV`` searches the strength under those
     losses; for numbers and classes at once there is :class:`AutoMultiTaskModel`.
 
@@ -64,6 +74,7 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
     """
 
     _problem = "regression"
+    _reading: ClassVar[Reading] = READING_GROUPINGS
 
     loss: Any = "squared"  # str or Loss
     unseen_tasks: str = "error"
@@ -87,6 +98,10 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
 
     def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> NDArray[Any]:  # noqa: ANN401
         found = np.zeros(X.shape[0])
+        grouped = isinstance(X, GroupedRows)
+        first = self._levels.beside(X.values, X.codes) if grouped else X
         for weights, rows, name in self._shares(tasks):
-            found[rows] += weights * numbers_of(self.members_[name], X[rows], tasks[rows])
+            member = self.members_[name]
+            own = X if reads_groupings(member) else first
+            found[rows] += weights * numbers_of(member, own[rows], tasks[rows])
         return found

@@ -98,7 +98,6 @@ def journal_header(
 class CandidateFits:
     """Fits of candidates, on folds and on all rows, each in time or not at all."""
 
-    study: Study
     entries: Sequence[Entry]
     splits: Sequence[Split]
     store: Store
@@ -202,18 +201,20 @@ def _spent(store: Store, keys: Sequence[str]) -> list[float]:
     return [record["clock"] for record in records if record and "clock" in record]
 
 
-Given = tuple[Study, TaskData, Sequence[Entry], Sequence[Split]]
+# All rows, encoded and before that.
+Given = tuple[Study, Study, Sequence[Entry], Sequence[Split]]
 
 
 def do_fit(given: Given, piece: tuple[int, int]) -> Record:
     """Fit a candidate on a fold, or on all rows: the work of :class:`CandidateFits`."""
-    study, data, entries, splits = given
+    study, raw, entries, splits = given
     place, fold = piece
+    estimator = entries[place].estimator
     if fold >= 0:
-        return _fold(study, entries[place].estimator, *splits[fold])
+        return _fold(raw, estimator, *splits[fold])
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = clone(entries[place].estimator).fit(data)
+        model = clone(estimator).fit(study.rows_for(estimator))
     # Groups or times are the data of others, and of no use for predicting.
     return {"model": without_splitters(model), "warnings": [w.message for w in caught]}
 
@@ -230,7 +231,7 @@ def _fold(
         warnings.simplefilter("ignore")
         started, begun = time.process_time(), time.monotonic()
         try:
-            model = clone(estimator).fit(study.part(train))
+            model = clone(estimator).fit(study.part(train, estimator))
             parts = held_out(study, model, train, test)
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             return {"failed": failure(error)}

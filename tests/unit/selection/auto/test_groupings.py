@@ -1,0 +1,95 @@
+"""An automatic choice for rows that belong to several groupings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from polytask import AutoMultiTaskRegressor, BayesianMultiTaskRegressor, adapt, load, save
+from polytask.exceptions import DataError, IncompatibleError
+
+NAMES, FEATURES = ["store", "product"], ["price", "ads"]
+ALL = "learned prior of store and product"
+FEW = ["separate", "pooled + intercepts", "learned prior of all groupings"]
+OF_ONE = ["learned prior", "boosting pooled"]
+
+
+def sales(products: int) -> tuple[pd.DataFrame, pd.Series]:
+    """Return rows of crossed groupings, both with effects."""
+    rng = np.random.default_rng(0)
+    n = 400
+    store, product = rng.integers(0, 6, n), rng.integers(0, products, n)
+    X = pd.DataFrame({"price": rng.uniform(1, 5, n), "ads": rng.standard_normal(n)})
+    level = rng.standard_normal(6)[store] + 2 * rng.standard_normal(products)[product]
+    y = X["price"] * (1 + 0.5 * rng.standard_normal(6)[store]) + level + rng.standard_normal(n)
+    X["store"], X["product"] = np.array(list("abcdef"))[store], 100 + product
+    return X, y.rename("sold")
+
+
+@pytest.fixture(scope="module")
+def model() -> AutoMultiTaskRegressor:
+    X, y = sales(30)
+    return AutoMultiTaskRegressor(FEW, task_column=NAMES, cv=2).fit(X, y)
+
+
+def test_the_prior_of_all_groupings_is_tried_and_used_as_it_is(model, tmp_path):
+    X, y = sales(30)
+    assert list(model.members_) == [ALL]
+    assert set(model.leaderboard()["model"]) == {*FEW[:2], ALL}
+    alone = BayesianMultiTaskRegressor(task_column=NAMES).fit(X, y)
+    assert_allclose(model.predict(X), alone.predict(X), rtol=1e-12)
+    assert model.score(X, y) == pytest.approx(alone.score(X, y))
+    save(model, tmp_path / "m.polytask")
+    assert_array_equal(load(tmp_path / "m.polytask").predict(X), model.predict(X))
+
+
+def test_forms_agree(model):
+    X, y = sales(30)
+    for rows, task in ((X[FEATURES], X[NAMES]), (X[FEATURES].to_numpy(), X[NAMES].to_numpy())):
+        found = AutoMultiTaskRegressor(FEW[1:], cv=2).fit(rows, y, task=task)
+        assert_allclose(found.predict(rows, task=task), model.predict(X), rtol=1e-12)
+
+
+def test_models_of_one_grouping_read_the_others_as_categories(tmp_path):
+    X, y = sales(45)  # more levels than are told apart
+    settings = {"unseen_tasks": "shared", "cv": 2}
+    with pytest.warns(UserWarning, match="45 different values"):
+        model = AutoMultiTaskRegressor(OF_ONE, task_column=NAMES, **settings).fit(X, y)
+    assert len(model.members_) == 2
+    category = X.assign(product=X["product"].astype(str).astype("category"))
+    with pytest.warns(UserWarning, match="45 different values"):
+        same = AutoMultiTaskRegressor(OF_ONE, task_column="store", **settings).fit(category, y)
+    assert_allclose(model.shared_weights_, same.shared_weights_, rtol=1e-10)
+    new = X.head(4).assign(product=[100, 777, 101, 778], store=["a", "a", "zz", "zz"])
+    expected = same.predict(new.assign(product=new["product"].astype(str).astype("category")))
+    assert_allclose(model.predict(new), expected, rtol=1e-10)
+    save(model, tmp_path / "m.polytask")
+    again = load(tmp_path / "m.polytask")
+    assert_array_equal(again.predict(new), model.predict(new))
+    again.unseen_tasks = "error"
+    with pytest.raises(DataError, match=r"product .* 45 labels .* 2 unseen"):
+        again.predict(new.assign(store="a"))
+
+
+def test_a_journal_is_of_these_levels(tmp_path):
+    X, y = sales(30)
+    # Levels that are nearly as many as rows are no category: only the prior of all reads them.
+    X["batch"] = np.arange(len(X)) * 3 // 4
+    settings = {"task_column": ["store", "batch"], "cv": 2, "journal": tmp_path / "j"}
+    AutoMultiTaskRegressor(["pooled"], **settings).fit(X, y)
+    with pytest.raises(DataError, match="journal"):
+        AutoMultiTaskRegressor(["pooled"], **settings).fit(
+            X.assign(batch=X["batch"][::-1].to_numpy()), y
+        )
+
+
+def test_what_is_refused(model):
+    X, y = sales(30)
+    words = "AutoMultiTaskRegressor is a weighted mean .* fit BayesianMultiTaskRegressor with"
+    with pytest.raises(IncompatibleError, match=words):
+        adapt(model, X.head(2).assign(product=777), y.head(2))
+    with pytest.raises(IncompatibleError, match=r"dense array X.* got a sparse matrix"):
+        AutoMultiTaskRegressor(FEW).fit(sp.csr_array(X[FEATURES].to_numpy()), y, task=X[NAMES])
