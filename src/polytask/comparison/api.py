@@ -38,6 +38,7 @@ from polytask.comparison.answer import (
 from polytask.comparison.collected import (
     arguments,
     is_told,
+    named_columns,
     read_statistics,
     said_of_statistics,
 )
@@ -254,9 +255,12 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     if collected is not None:
         found = (*found, *said_of_statistics(data.n_tasks))
     lock = make_lock(study, encoded, options, metric)
-    target = getattr(y, "name", "")
-    lock["date"] = datetime.date.today().isoformat()
-    lock |= {"target": target} if target and isinstance(target, str) else {}
+    # Task data, statistics and mappings tell the tasks by themselves.
+    held = options if collected is None else collected
+    column = None if isinstance(X, TaskData) or is_task_mapping(X) else held.task_column
+    lock |= {"date": datetime.date.today().isoformat(), "task_columns": named_columns(column)}
+    if (target := getattr(y, "name", "")) and isinstance(target, str):
+        lock["target"] = target
     work = _FitWork(plan, lock, started)
     related = None
     if collected is None:
@@ -272,9 +276,6 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     with _useless_if_refused(options.journal):
         result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
     given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
-    # Task data, statistics and mappings tell the tasks by themselves.
-    held = options if collected is None else collected
-    column = None if isinstance(X, TaskData) or is_task_mapping(X) else held.task_column
     return dataclasses.replace(
         result,
         _refit=Refit(given, column, {entry.name: entry.estimator for entry in plan.running}),

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from polytask._checks import is_whole, listed, sentence
-from polytask._estimator.training import Collected, refuse_beside_statistics
+from polytask._estimator.training import (
+    Collected,
+    TaskColumns,
+    listed_columns,
+    refuse_beside_statistics,
+)
 from polytask.comparison.options import DATA, OWNER, USUAL, Options
 from polytask.data import CollectedFolds, TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
@@ -84,8 +89,15 @@ def said_of_statistics(n_tasks: int) -> tuple[LazyMessage, ...]:
     return (LazyMessage("doubt.no_rows"), *([few] if n_tasks < LEAST_TASKS else []))
 
 
+def named_columns(column: TaskColumns) -> list[str | int]:
+    """Return the columns that hold task labels as values of JSON."""
+    return [one if isinstance(one, str) else int(one) for one in listed_columns(column)]
+
+
 def arguments(options: Options) -> tuple[list[str], Options]:
     """Return the first arguments of the call, and options as they were given."""
     if not isinstance(options.cv, CollectedFolds):
-        return ["X", "y", "task=task"], options
+        columns = named_columns(options.task_column)
+        said = columns[0] if len(columns) == 1 else columns
+        return ["X", "y", f"task_column={said!r}" if columns else "task=task"], options
     return ["statistics"], replace(options, cv=options.cv.n_splits, loss=USUAL.loss)

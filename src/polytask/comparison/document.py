@@ -131,12 +131,32 @@ def _next(result: Findings, say: Translator) -> Code:
         predict = str(_command(result.lock).get("predict", ""))
         return Code(predict if result.recommended else "", "sh", say("next.command"))
     rows = {"long": "X_new, task=task_new", "targets": "X_new", "separate": "{task: X_new}"}
+    columns: Any = result.lock.get("task_columns")
+    given = "X_new" if columns else rows[result.setup.form]
+    held = _held_by_new_rows(result, say)
     lines = (
         f"model = result.best_model()  # {say('next.fitted')}",
-        f"model.predict({rows[result.setup.form]})",
+        f"model.predict({given})" + (f"  # {held}" if held else ""),
         'result.to_html("report.html")',
     )
     return Code("\n".join(lines) if result.recommended else "", "python", say("next"))
+
+
+def _held_by_new_rows(result: Findings, say: Translator) -> str:
+    """Return what new rows need beside the features; empty where a label of each is all."""
+    columns: Any = result.lock.get("task_columns")
+    names = [one.name for one in result.groupings]
+    fields: dict[str, str | int]
+    if columns:
+        fields = {"names": say.listed(map(repr, columns)), "n": len(columns)}
+        return say("next.columns", fields)
+    if not names:
+        return ""
+    if result.recommended == of_groupings(names):
+        return say("next.levels", {"names": say.listed(map(repr, names))})
+    read = [repr(one.name) for one in result.groupings[1:] if one.told]
+    fields = {"first": repr(names[0]), "names": say.listed(read), "n": len(read)}
+    return say("next.categories" if read else "next.first", fields)
 
 
 def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from polytask import BayesianMultiTaskRegressor, Comparison, compare
 from polytask.exceptions import DataWarning, IncompatibleError
@@ -95,6 +95,37 @@ def test_forms_agree(result):
     )
     with pytest.raises(IncompatibleError, match=r"dense array X.* got a sparse matrix"):
         compare(sp.csr_array(X[FEATURES].to_numpy()), y, task=X[NAMES])
+
+
+def new_rows(result: Comparison, model: str, X_new, task_new=None) -> tuple[str, np.ndarray]:
+    """Run the lines that a report prints for the next step."""
+    result = dataclasses.replace(result, recommended=model)
+    lines = terminal(result.document("en")).partition("Next, in Python:\n")[2].split("\n")
+    held = {"result": result, "X_new": X_new, "task_new": task_new}
+    exec(lines[0].strip(), held)
+    return lines[1].partition("  # ")[2], eval(lines[1].strip(), held)
+
+
+def test_the_next_lines_run(result):
+    X, _ = sales()
+    rows = X.head(5)
+    columns = "X_new has the columns 'store', 'product' too"
+    for model in (ALL, "pooled + intercepts"):
+        said, found = new_rows(result, model, rows)
+        assert said == columns
+        assert_array_equal(found, result.best_model(model).predict(rows))
+    X, y = sales()
+    beside = compare(X[FEATURES], y, task=X[NAMES], models=FEW[1:], cv=2)
+    said, found = new_rows(beside, ALL, rows[FEATURES], rows[NAMES])
+    assert said == "task_new is a table or array with a column for each of 'store', 'product'"
+    assert_allclose(found, result.best_model(ALL).predict(rows), rtol=1e-8)
+    wide = rows[[*FEATURES, "product"]]
+    said, found = new_rows(beside, FEW[1], wide, rows["store"])
+    assert said == "task_new holds the levels of 'store'; the last column of X_new is 'product'"
+    assert_allclose(found, result.best_model(FEW[1]).predict(rows), rtol=1e-8)
+    one = compare(X, y, task_column="store", models=FEW[1:2], cv=2)
+    assert "task_column='store'" in one.lock["call"]
+    assert new_rows(one, FEW[1], rows)[0] == "X_new has the column 'store' too"
 
 
 def test_what_is_said(result):
