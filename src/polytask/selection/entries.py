@@ -34,6 +34,11 @@ class Entry:
     left_out: LazyMessage | None = None
     cost: int = 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one of those that sharing is compared with."""
+        return self.family == "linear" and self.kind in ("separate", "pooled")
+
 
 def make_entries(
     models: Any,  # noqa: ANN401

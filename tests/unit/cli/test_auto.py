@@ -205,7 +205,8 @@ def test_a_budget_that_reading_takes_is_refused(run, exams):
 
 def test_a_budget_in_which_no_model_is_finished_is_refused_and_can_go_on(run, exams, monkeypatch):
     monkeypatch.setattr(fitting, "Workers", LittleTime)
-    monkeypatch.setattr(LittleTime, "fits", 3)
+    # One fold, and nothing on all rows.
+    monkeypatch.setattr(LittleTime, "fits", 1)
     words = ("auto", "exams.csv", "--task", "school", "--target", "score", *FEW)
     done = run(*words, "--time-budget", "1h", "--out", "m.polytask")
     assert done.status == 2

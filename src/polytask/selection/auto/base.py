@@ -83,10 +83,13 @@ class AutoEstimator(MultiTaskEstimator):
         Average rows that the rows of a task were weighed against; infinite if all tasks have
         the same weights.
     stopped_ : bool
-        Whether there was not time for all candidates.
+        Whether there was not time for all folds of all candidates.
     unfitted_ : tuple of str
         Models that were chosen but could not be fitted on all rows in time, so that others are
         used in their place.
+    behind_ : dict of str to int
+        Candidates that were stopped because they were behind the best on the same held-out rows
+        by more than chance explains, and after how many folds.
     tasks_ : ndarray of shape (n_tasks,)
         The tasks.
     n_features_in_ : int
@@ -167,6 +170,7 @@ class AutoEstimator(MultiTaskEstimator):
         self.score_, self.pull_ = found.score, found.pull
         self.stopped_, self.unfitted_ = found.stopped, found.unfitted
         self._rows = found.rows
+        self.behind_ = {row.name: row.stopped for row in found.rows if row.stopped}
 
     def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, str]]:
         """Yield (weights, their rows, name): the rows of tasks that a member has weight for."""
@@ -196,9 +200,10 @@ class AutoEstimator(MultiTaskEstimator):
         pandas.DataFrame
             ``model``, ``kind``, ``family``; ``score``, the share of the loss of the training
             mean that it explains on rows that it had not seen (squared loss: R2, with several
-            targets their mean); ``standard_error`` of the difference to the best candidate over
-            the folds; ``weight`` in the combination; ``seconds`` of processor time on the
-            folds; ``note``, why it was not tried or failed.
+            targets their mean), for one that was stopped that of the candidate it was behind,
+            less what it was behind on the same rows; ``standard_error`` of the difference to the
+            best candidate over the folds; ``weight`` in the combination; ``seconds`` of
+            processor time on the folds; ``note``, why it was not tried, was stopped or failed.
         """
         import pandas as pd
 

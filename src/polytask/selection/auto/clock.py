@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import ceil
 from statistics import median
 
 from polytask.selection.entries import Entry
@@ -22,62 +21,66 @@ class Clock:
     deadline: float | None
     end: float | None
     n_folds: int
-    n_jobs: int
-    reserved: float = 0.0
     begun: bool = False
-    folds: dict[str, float] = field(default_factory=dict)
+    reserved: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, list[float]] = field(default_factory=dict)
     quickest: dict[int, float] = field(default_factory=dict)
     given_up: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def of_budget(cls, budget: float | None, spent: float, n_folds: int, n_jobs: int) -> Clock:
+    def of_budget(cls, budget: float | None, spent: float, n_folds: int) -> Clock:
         """Return a clock of a time budget, of which some seconds are spent."""
         if budget is None:
-            return cls(None, None, n_folds, n_jobs)
+            return cls(None, None, n_folds)
         started = time.monotonic() - spent
-        return cls(started + budget, started + _OVERTIME * budget, n_folds, n_jobs)
+        return cls(started + budget, started + _OVERTIME * budget, n_folds)
 
-    def folds_end(self, usable: bool) -> float | None:
-        """Return when folds that still run are ended."""
+    def fold_end(self, fold: int, usable: bool) -> float | None:
+        """Return when a fit of this fold is ended."""
         # Once a candidate is usable, time is kept for fitting those with weight on all rows.
         if self.deadline is None or not usable:
             return self.end
-        return self.deadline - self.reserved
+        last, now = self.deadline - sum(self.reserved.values()), time.monotonic()
+        # No first fold takes more than half of the time that is left from all others.
+        whole = fold > 0 or not self.begun
+        return last if whole else min(last, now + (last - now) / 2)
 
     def least(self, fold: float) -> float:
         """Return the seconds that one candidate takes, at least, whose fold takes so many."""
-        return ceil(self.n_folds / self.n_jobs) * fold + self._on_all_rows(fold)
+        return fold + self._on_all_rows(fold)
 
-    def allows(self, cost: int, spent: Sequence[float], missing: int) -> bool:
-        """Return whether a candidate is expected to be finished in time."""
+    def allows(self, entry: Entry, fitted: bool) -> bool:
+        """Return whether one more fold of a candidate is expected to be finished in time."""
+        # A run that goes on from a journal gets further by one fold at least.
         if self.deadline is None or not self.begun:
             return True
-        fold = median(spent) if spent else self._expected(cost)
-        rest = ceil(missing / self.n_jobs) * fold
-        needed = rest + self._on_all_rows(fold) + self.reserved
-        return time.monotonic() + needed <= self.deadline
+        fold = self.of(entry.name) or self._expected(entry.cost)
+        kept = self.reserved if fitted else {entry.name: self._on_all_rows(fold)} | self.reserved
+        return time.monotonic() + fold + sum(kept.values()) <= self.deadline
 
-    def note(self, entry: Entry, spent: Sequence[float], finished: bool) -> None:
-        """Remember what the folds of a candidate took that time was spent on."""
-        if not spent:
-            return
+    def note(self, entry: Entry, seconds: float) -> None:
+        """Remember what a fold of a candidate took."""
+        self.spent.setdefault(entry.name, []).append(seconds)
+        self.quickest[entry.cost] = min(seconds, self.quickest.get(entry.cost, seconds))
+
+    def give_up(self, cost: int, seconds: float) -> None:
+        """Remember that a fold of a candidate takes longer than this."""
+        self.given_up[cost] = max(seconds, self.given_up.get(cost, 0.0))
+
+    def of(self, name: str) -> float:
+        """Return the seconds that a fold of a candidate takes, 0 where it is not known."""
         # The median, because the first fold of all may compile.
-        fold, cost = median(spent), entry.cost
-        self.quickest[cost] = min(fold, self.quickest.get(cost, fold))
-        if finished:
-            self.folds[entry.name] = fold
-        else:
-            self.given_up[cost] = max(fold, self.given_up.get(cost, fold))
+        return median(self.spent[name]) if name in self.spent else 0.0
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keep the time that these candidates take on all rows, and no other's."""
-        self.reserved = sum(self._on_all_rows(self.folds.get(name, 0.0)) for name in names)
+        self.reserved = {name: self._on_all_rows(self.of(name)) for name in names}
 
     def _expected(self, cost: int) -> float:
         if cost in self.quickest:
             return self.quickest[cost]
         below = [known for known in self.quickest if known < cost]
-        cheaper = (fold for known, fold in self.given_up.items() if known < cost)
+        cheaper = (fold for known, fold in self.given_up.items() if known <= cost)
         return max(self.quickest[max(below)] if below else 0.0, *cheaper, 0.0)
 
     def _on_all_rows(self, fold: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,15 @@ _LEANS = 0.1
 def explain(found: Combination, speech: Translator) -> list[str]:
     """Say what was chosen and why."""
     known = [row for row in found.rows if not row.note]
-    sentences = [_best(known, speech), _combined(found, known, speech)]
+    stopped = [row for row in found.rows if row.stopped]
+    sentences = [_best(known, len(stopped), speech), _combined(found, known, speech)]
     if np.isfinite(found.pull) and len(found.members) > 1:
         sentences.append(_by_task(found, speech))
     sentences += [_scaled(found, speech), _kinds(known, speech)]
-    missing = len(found.rows) - len(known)
+    if stopped:
+        names = speech.listed([speech.quoted(row.name) for row in stopped])
+        sentences.append(speech("auto.behind", {"n": len(stopped), "names": names}))
+    missing = len(found.rows) - len(known) - len(stopped)
     if missing:
         sentences.append(speech("auto.missing", {"n": missing}))
     if found.unfitted:
@@ -35,18 +38,18 @@ def explain(found: Combination, speech: Translator) -> list[str]:
 
 
 def reasons(model: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: ANN401
-    """Return the candidates of a fitted model that were left out or failed, and why."""
+    """Return the candidates of a fitted model that were left out, stopped or failed, and why."""
     return [
         (row.name, LazyMessage(**row.said).text(speech) if row.said else speech.text(row.note))
         for row in model._rows
-        if math.isnan(row.score)
+        if row.note
     ]
 
 
-def _best(known: list[AutoRow], speech: Translator) -> str:
+def _best(known: list[AutoRow], stopped: int, speech: Translator) -> str:
     model = f"model_is.{known[0].name}"
     fields: dict[str, str | int] = {
-        "n": len(known),
+        "n": len(known) + stopped,
         "name": speech.quoted(known[0].name),
         "what": speech(model if speech.has(model) else f"model_kind.{known[0].kind}"),
         "score": speech.number(known[0].score, 3),

@@ -55,6 +55,8 @@ class AutoRow:
     calibration: Calibration = AS_GIVEN
     # The node of what the note says.
     said: dict[str, Any] | None = None
+    # After how many folds it was stopped, because it was behind.
+    stopped: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +134,9 @@ def combine(
         ) as store,
         Workers(do_fit, (study, raw, entries, splits), settings.n_jobs) as workers,
     ):
-        clock = Clock.of_budget(budget, settings.spent, len(splits), workers.count)
+        clock = Clock.of_budget(budget, settings.spent, len(splits))
         trials = CandidateFits(entries, splits, store, bench, clock, workers, owner)
-        tried = trials.all(settings.verbose)
+        tried, bench = trials.all(settings.verbose)
         weighed = weigh(tried, bench)
         if weighed is None:
             refuse_huge_values(study.data.X, "X", owner, study.data)
@@ -160,17 +162,11 @@ def combine(
         shared=mix.shared[used],
         by_task=mix.by_task[:, used],
         rows=_leaderboard(tried, weighed, bench),
-        score=1.0 - weighed.loss / _known(bench),
+        score=1.0 - weighed.loss / bench.known_loss,
         pull=mix.policy.pull,
-        stopped=bool(unfitted) or any(one.late for one in tried),
+        stopped=bool(unfitted) or not trials.is_whole(),
         unfitted=unfitted,
     )
-
-
-def _known(bench: HeldOutRows) -> float:
-    """Return the loss of the constants; NaN if there is nothing but rounding to explain."""
-    least = np.finfo(float).eps * float(np.average(bench.y**2, weights=bench.weight))
-    return bench.null_loss if bench.null_loss > least else float("nan")
 
 
 def _leaderboard(
@@ -187,7 +183,12 @@ def _leaderboard(
     share = bench.weight / bench.weight.sum()
     weights = share @ weighed.mix.by_task[bench.task]
     weight = {name: float(w) for name, w in zip(usable, weights, strict=True)}
-    null, count = _known(bench), len(best)
+    null, count = bench.known_loss, len(best)
+    scores = {name: float(1.0 - own.mean() / null) for name, own in losses.items()}
+    stops = {one.entry.name: one.stop for one in tried if one.stop is not None}
+    # The leader of a stopped candidate was itself stopped later, if at all.
+    for name, stop in sorted(stops.items(), key=lambda pair: -pair[1].folds):
+        scores[name] = scores.get(stop.leader, float("nan")) - stop.gap
     rows = []
     for one in (usable.get(one.entry.name, one) for one in tried):
         own = losses.get(one.entry.name)
@@ -197,13 +198,14 @@ def _leaderboard(
                 name=one.entry.name,
                 kind=one.entry.kind,
                 family=one.entry.family,
-                score=float("nan") if own is None else float(1.0 - own.mean() / null),
+                score=scores.get(one.entry.name, float("nan")),
                 error=float("nan") if gap is None else float(gap / null),
                 weight=weight.get(one.entry.name, 0.0),
                 seconds=one.seconds,
                 note="" if one.note is None else str(one.note),
                 calibration=one.calibration,
                 said=one.note.node if isinstance(one.note, LazyMessage) else None,
+                stopped=0 if one.stop is None else one.stop.folds,
             )
         )
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))

@@ -42,6 +42,20 @@ class HeldOutRows:
     n_tasks: int
     loss: MixLoss
 
+    def first(self, folds: int) -> HeldOutRows:
+        """Return the rows that the first folds hold out."""
+        own = self.fold < folds
+        return replace(
+            self,
+            y=self.y[own],
+            weight=self.weight[own],
+            task=self.task[own],
+            fold=self.fold[own],
+            unit=self.unit[own],
+            constants=self.constants[own],
+            loss=self.loss.rows(own),
+        )
+
     def held(self, columns: Sequence[Array]) -> HeldRows:
         """Return the rows with the predictions of some models."""
         return HeldRows(
@@ -59,6 +73,14 @@ class HeldOutRows:
     def null_loss(self) -> float:
         """The mean loss of the constant of the training rows."""
         return float(np.average(self.constant_losses(), weights=self.weight))
+
+    @property
+    def known_loss(self) -> float:
+        """The same; NaN if there is nothing but rounding to explain."""
+        if not self.weight.any():
+            return float("nan")
+        least = np.finfo(float).eps * float(np.average(self.y**2, weights=self.weight))
+        return self.null_loss if self.null_loss > least else float("nan")
 
     def constant_losses(self) -> Array:
         """Return what the constant loses on every row."""

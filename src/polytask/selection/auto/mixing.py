@@ -11,6 +11,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,13 +234,33 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     return Mix(shared, by_task, policy, losses)
 
 
-def as_good(excess: Array, held: HeldRows) -> bool:
-    """Say whether the mean excess is within one standard error, of independent units."""
+class Weighed(Protocol):
+    """Rows with weights, and the independent units that they belong to."""
+
+    @property
+    def weight(self) -> Array:
+        """What every row counts, shape (N,)."""
+        ...
+
+    @property
+    def unit(self) -> Index:
+        """What is independent, shape (N,)."""
+        ...
+
+
+def paired(excess: Array, held: Weighed) -> tuple[float, float, int]:
+    """Return the mean of differences, its standard error, and how many units are independent."""
     share = held.weight / held.weight.sum()
     mean = float(share @ excess)
     sums = np.bincount(held.unit, share * (excess - mean))
     count = len(np.unique(held.unit))
-    return mean <= float(np.sqrt(sums @ sums * count / max(count - 1, 1)))
+    return mean, float(np.sqrt(sums @ sums * count / max(count - 1, 1))), count
+
+
+def as_good(excess: Array, held: Weighed) -> bool:
+    """Say whether the mean excess is within one standard error, of independent units."""
+    mean, error, _ = paired(excess, held)
+    return mean <= error
 
 
 def _nested_losses(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Array:

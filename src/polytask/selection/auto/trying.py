@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,9 @@ from polytask.metrics import HeldOut
 from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.held_out_rows import HeldOutRows
-from polytask.selection.auto.weighing import CandidateFit, judged, weigh
+from polytask.selection.auto.mixing import as_good
+from polytask.selection.auto.race import look, losses_of
+from polytask.selection.auto.weighing import CandidateFit, Stop, judged, weigh
 from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out
@@ -106,39 +107,29 @@ class CandidateFits:
     workers: Workers
     owner: str
     members: dict[str, Any] = field(default_factory=dict)
+    # Finished folds by place and number, and why a candidate was stopped before the last.
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)
+    stops: dict[int, Stop] = field(default_factory=dict)
 
-    def all(self, verbose: bool) -> list[CandidateFit]:
-        """Fit every candidate on every fold, one after the other, those that take least first."""
-        # Within a time budget the first that is finished is fitted on all rows at once, so that
-        # there is a model whatever comes.
+    def all(self, verbose: bool) -> tuple[list[CandidateFit], HeldOutRows]:
+        """Fit candidates fold after fold; return them, and the rows that they are judged by."""
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
-        places.sort(key=lambda k: self.entries[k].cost)
-        found: dict[str, CandidateFit] = {}
+        # Those that take least first.
+        running = sorted(places, key=lambda k: self.entries[k].cost)
+        comparisons = max(len(places) - 1, 1) * max(len(self.splits) - 1, 1)
         with progress(len(places) * len(self.splits), "Choosing", verbose) as bar:
-            for place in places:
-                entry = self.entries[place]
-                usable = [one.entry.name for one in found.values() if one.values is not None]
-                one = judged(self._tried(place, bool(usable), bar), self.bench)
-                found[entry.name] = one
-                if self.clock.deadline is None or one.values is None:
-                    continue
-                if not usable and not self.fit([entry.name]):
-                    raise self._too_late(place)
-                weighed = weigh(found.values(), self.bench)
-                self.clock.reserve(
-                    name
-                    for name in (weighed.names() if weighed else ())
-                    if name not in self.members
-                )
-        if not any(one.values is not None for one in found.values()):
-            for place in places:
-                if found[self.entries[place].name].late:
-                    raise self._too_late(place)
-        left_out = [
-            CandidateFit(e, None, 0.0, e.left_out) for e in self.entries if e.estimator is None
-        ]
-        found |= {one.entry.name: one for one in left_out}
-        return [found[entry.name] for entry in self.entries]
+            for fold in range(len(self.splits)):
+                self._round(running, fold, bar)
+                running = [place for place in running if self._usable(place, fold + 1)]
+                if len(running) > 1 and fold + 1 < len(self.splits):
+                    running = self._race(running, fold + 1, comparisons)
+        late = [place for place in places if (place, 0) not in self.records]
+        if late and not self._in_question():
+            raise self._too_late(late[0])
+        folds = self._common_folds()
+        bench = self.bench.first(folds)
+        found = [self._tried(place, folds) for place in range(len(self.entries))]
+        return [judged(one, bench) for one in found], bench
 
     def fit(self, names: Sequence[str]) -> bool:
         """Fit candidates on all rows; say whether all of them are in :attr:`members` now."""
@@ -151,54 +142,164 @@ class CandidateFits:
                 self.members[self.entries[place].name] = record["model"]
         return all(name in self.members for name in names)
 
-    def _too_late(self, place: int) -> TimeBudgetError:
-        name = self.entries[place].name
-        spent = _spent(self.store, [f"{k}/{name}" for k in range(len(self.splits))])
-        fields = {"owner": self.owner, "name": repr(name)}
-        if not spent:
-            return TimeBudgetError(LazyMessage("selection.refusal.no_fit_in_time", fields))
-        fold = median(spent)
-        fields |= {"one": duration(fold), "all": duration(self.clock.least(fold))}
-        return TimeBudgetError(LazyMessage("selection.refusal.too_late", fields))
+    def _round(self, running: Sequence[int], fold: int, bar: Progress) -> None:
+        """Fit one fold of every candidate, as far as there is time."""
+        missing = []
+        for place in running:
+            known = self.store.get(self._key(place, fold))
+            if known is None:
+                missing.append(place)
+            else:
+                self._keep(place, fold, known)
+                bar.skip(self.entries[place].name)
+        if self.clock.deadline is None:
+            self._fit_fold(missing, fold, None, bar)
+            return
+        step = max(self.workers.count if fold == 0 else len(missing), 1)
+        for part in ([], *(missing[k : k + step] for k in range(0, len(missing), step))):
+            self._fit_fold(part, fold, self.clock.fold_end(fold, bool(self.members)), bar)
+            usable = [place for place in running if self._usable(place, fold + 1)]
+            # The first that is finished is fitted on all rows at once, so that there is a model
+            # whatever comes.
+            if usable and not self.members and not self.fit([self.entries[usable[0]].name]):
+                raise self._too_late(usable[0])
+            self._reserve()
 
-    def _tried(self, place: int, hurried: bool, bar: Progress) -> CandidateFit:
-        entry, store, clock = self.entries[place], self.store, self.clock
-        keys = [f"{number}/{entry.name}" for number in range(len(self.splits))]
-        missing = [k for k, key in enumerate(keys) if store.get(key) is None]
-        for _ in range(len(keys) - len(missing)):
-            bar.skip(entry.name)
+    def _fit_fold(
+        self, places: Sequence[int], fold: int, end: float | None, bar: Progress
+    ) -> None:
+        started: dict[int, float] = {}
 
         def in_time() -> Iterator[tuple[int, int]]:
-            for done, k in enumerate(missing):
-                spent = _spent(store, keys)
-                if hurried and not clock.allows(entry.cost, spent, len(missing) - done):
-                    return
-                clock.begun = True
-                yield place, k
+            for place in places:
+                entry = self.entries[place]
+                fitted = entry.name in self.members
+                if not self.members or self.clock.allows(entry, fitted):
+                    started[place], self.clock.begun = time.monotonic(), True
+                    yield place, fold
 
-        end = clock.folds_end(hurried)
-        for (_, k), record in self.workers.results(in_time(), end):
-            store.put(keys[k], record)
-            bar.advance(entry.name)
-        # As they are read back, so that a resumed choice has the same bits.
-        records = [store.get(key) for key in keys]
-        finished = all(record is not None for record in records)
-        clock.note(entry, _spent(store, keys), finished)
-        if not finished:
-            return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
+        for (place, _), record in self.workers.results(in_time(), end):
+            self.store.put(self._key(place, fold), record)
+            # As it is read back, so that a resumed choice has the same bits.
+            self._keep(place, fold, self.store.get(self._key(place, fold)))
+            bar.advance(self.entries[place].name)
+        for place, begun in started.items():
+            if (place, fold) not in self.records:
+                self.clock.give_up(self.entries[place].cost, time.monotonic() - begun)
+
+    def _keep(self, place: int, fold: int, record: Record) -> None:
+        self.records[place, fold] = record
+        if "clock" in record:
+            self.clock.note(self.entries[place], record["clock"])
+
+    def _race(self, running: Sequence[int], folds: int, comparisons: int) -> list[int]:
+        """Return the candidates that are not behind, the best first."""
+        bench = self.bench.first(folds)
+        null = bench.known_loss
+        if np.isnan(null):
+            return list(running)
+        losses = np.column_stack([losses_of(self._values(k, folds), bench) for k in running])
+        seen = look(losses, bench, comparisons)
+        leader = self.entries[running[seen.leader]].name
+        kept = []
+        for m in np.argsort(seen.gaps, kind="stable"):
+            place = running[m]
+            if seen.behind[m] and not self.entries[place].is_plain:
+                gap = float(seen.gaps[m]) / null
+                self.stops[place] = Stop(leader, gap, folds, len(self.splits))
+            else:
+                kept.append(place)
+        return kept
+
+    def _reserve(self) -> None:
+        """Keep time for fitting on all rows what would have weight if this were all."""
+        folds = self._common_folds()
+        bench = self.bench.first(folds)
+        places = [place for place in self._in_question() if self._finished(place) >= folds]
+        weighed = weigh([judged(self._tried(place, folds), bench) for place in places], bench)
+        names = weighed.names() if weighed else []
+        self.clock.reserve(name for name in names if name not in self.members)
+
+    def _in_question(self) -> list[int]:
+        """Return the candidates that may still be chosen."""
+        return [
+            k
+            for k in range(len(self.entries))
+            if k not in self.stops and self._finished(k) and self._usable(k, self._finished(k))
+        ]
+
+    def _common_folds(self) -> int:
+        """Return by how many folds to judge: all, unless what lacks some is clearly better."""
+        finished = {place: self._finished(place) for place in self._in_question()}
+        for folds in range(max(finished.values(), default=len(self.splits)), 1, -1):
+            have = [place for place, count in finished.items() if count >= folds]
+            lacking = [place for place, count in finished.items() if count < folds]
+            if all(self._as_good(have, place) for place in lacking):
+                return folds
+        return 1
+
+    def is_whole(self) -> bool:
+        """Say whether time was no reason to leave out a fold of a candidate."""
+        n_folds = len(self.splits)
+        begun = {place for place, _ in self.records}
+        made = {place for place, entry in enumerate(self.entries) if entry.estimator is not None}
+        return made == begun and all(self._finished(k) == n_folds for k in self._in_question())
+
+    def _as_good(self, places: Sequence[int], other: int) -> bool:
+        """Say whether the best of some is as good as another, on the rows that that has seen."""
+        bench = self.bench.first(self._finished(other))
+        losses = [
+            losses_of(self._values(place, self._finished(other)), bench)
+            for place in (other, *places)
+        ]
+        best = min(losses[1:], key=lambda own: float(np.average(own, weights=bench.weight)))
+        return as_good(best - losses[0], bench)
+
+    def _finished(self, place: int) -> int:
+        """Return how many folds a candidate has, from the first on."""
+        there = [(place, fold) in self.records for fold in range(len(self.splits))]
+        return there.index(False) if False in there else len(there)
+
+    def _usable(self, place: int, folds: int) -> bool:
+        """Say whether a candidate has predictions for the first folds."""
+        records = [self.records.get((place, fold)) for fold in range(folds)]
+        return all(record is not None and "failed" not in record for record in records)
+
+    def _values(self, place: int, folds: int) -> Array:
+        return _stacked([self.records[place, fold]["values"] for fold in range(folds)])
+
+    def _tried(self, place: int, folds: int) -> CandidateFit:
+        """Return what became of a candidate, judged by the first folds."""
+        entry = self.entries[place]
+        if entry.estimator is None:
+            return CandidateFit(entry, None, 0.0, entry.left_out)
+        records = [
+            self.records[place, fold]
+            for fold in range(len(self.splits))
+            if (place, fold) in self.records
+        ]
         failed = next((record["failed"] for record in records if "failed" in record), None)
         if failed is not None:
             return CandidateFit(entry, None, 0.0, text_of(failed))
-        values = _stacked([record["values"] for record in records])
-        return CandidateFit(
-            entry, values, float(sum(record["seconds"] for record in records)), None
-        )
+        seconds = float(sum(record["seconds"] for record in records))
+        stop = self.stops.get(place)
+        if stop is not None:
+            return CandidateFit(entry, None, seconds, stop.message, stop=stop)
+        if len(records) < folds:
+            return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
+        return CandidateFit(entry, self._values(place, folds), seconds, None)
 
+    def _key(self, place: int, fold: int) -> str:
+        return f"{fold}/{self.entries[place].name}"
 
-def _spent(store: Store, keys: Sequence[str]) -> list[float]:
-    """Return the seconds that finished folds took by the clock."""
-    records = (store.get(key) for key in keys)
-    return [record["clock"] for record in records if record and "clock" in record]
+    def _too_late(self, place: int) -> TimeBudgetError:
+        entry = self.entries[place]
+        fields = {"owner": self.owner, "name": repr(entry.name)}
+        fold = self.clock.of(entry.name)
+        if not fold:
+            return TimeBudgetError(LazyMessage("selection.refusal.no_fit_in_time", fields))
+        fields |= {"one": duration(fold), "all": duration(self.clock.least(fold))}
+        return TimeBudgetError(LazyMessage("selection.refusal.too_late", fields))
 
 
 # All rows, encoded and before that.

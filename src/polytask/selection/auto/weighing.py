@@ -17,6 +17,23 @@ from polytask.selection.entries import Entry
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Why a candidate was not fitted on all folds: it was behind another on the same rows."""
+
+    leader: str
+    # As a share of what the training mean loses.
+    gap: float
+    folds: int
+    n_folds: int
+
+    @property
+    def message(self) -> LazyMessage:
+        """Say so."""
+        fields: dict[str, str | int] = {"leader": repr(self.leader), "gap": f"{self.gap:.3g}"}
+        return LazyMessage("left_out.behind", fields | {"folds": self.folds, "n": self.n_folds})
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateFit:
     """A candidate and what became of it. Shapes: values (N,), given (N,)."""
@@ -27,11 +44,7 @@ class CandidateFit:
     note: LazyMessage | str | None
     calibration: Calibration = AS_GIVEN
     given: Array | None = None
-
-    @property
-    def late(self) -> bool:
-        """Whether there was not time for it."""
-        return getattr(self.note, "key", "") == "left_out.time"
+    stop: Stop | None = None
 
     def as_given(self) -> CandidateFit:
         """Return the candidate with its probabilities as it predicted them."""
