@@ -136,7 +136,8 @@ def combine(
     ):
         clock = Clock.of_budget(budget, settings.spent, len(splits))
         trials = CandidateFits(entries, splits, store, bench, clock, workers, owner)
-        tried, bench = trials.all(settings.verbose)
+        trials.all(settings.verbose)
+        tried, bench = trials.found()
         weighed = weigh(tried, bench)
         if weighed is None:
             refuse_huge_values(study.data.X, "X", owner, study.data)
@@ -151,11 +152,12 @@ def combine(
     members = trials.members
     unfitted = tuple(name for name in chosen if name not in members)
     if unfitted:
+        tried, bench = trials.found(members)
         found = weigh([one for one in tried if one.entry.name in members], bench)
         if found is None:
             fields = {"owner": owner, "names": with_and(list(map(repr, unfitted)))}
             raise DataError(LazyMessage("selection.refusal.ended_outside", fields))
-        weighed = found.beside(weighed)
+        weighed = found.beside(one for one in tried if one.values is not None)
     mix, used = weighed.mix, weighed.used
     return Combination(
         members={name: members[name] for name in weighed.names()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,8 +111,8 @@ class CandidateFits:
     records: dict[tuple[int, int], Record] = field(default_factory=dict)
     stops: dict[int, Stop] = field(default_factory=dict)
 
-    def all(self, verbose: bool) -> tuple[list[CandidateFit], HeldOutRows]:
-        """Fit candidates fold after fold; return them, and the rows that they are judged by."""
+    def all(self, verbose: bool) -> None:
+        """Fit candidates fold after fold, without those that are behind."""
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
         # Those that take least first.
         running = sorted(places, key=lambda k: self.entries[k].cost)
@@ -126,10 +126,18 @@ class CandidateFits:
         late = [place for place in places if (place, 0) not in self.records]
         if late and not self._in_question():
             raise self._too_late(late[0])
-        folds = self._common_folds()
+
+    def found(
+        self, names: Collection[str] | None = None
+    ) -> tuple[list[CandidateFit], HeldOutRows]:
+        """Return the candidates, and the rows that they, or those with names, are judged by."""
+        asked = self._in_question() if names is None else self._named(names)
+        folds = self._common_folds(asked)
         bench = self.bench.first(folds)
-        found = [self._tried(place, folds) for place in range(len(self.entries))]
-        return [judged(one, bench) for one in found], bench
+        # What is asked for by name is judged although it was stopped.
+        stops = {k: stop for k, stop in self.stops.items() if k not in asked}
+        tried = [self._tried(place, folds, stops.get(place)) for place in range(len(self.entries))]
+        return [judged(one, bench) for one in tried], bench
 
     def fit(self, names: Sequence[str]) -> bool:
         """Fit candidates on all rows; say whether all of them are in :attr:`members` now."""
@@ -213,24 +221,27 @@ class CandidateFits:
 
     def _reserve(self) -> None:
         """Keep time for fitting on all rows what would have weight if this were all."""
-        folds = self._common_folds()
-        bench = self.bench.first(folds)
-        places = [place for place in self._in_question() if self._finished(place) >= folds]
-        weighed = weigh([judged(self._tried(place, folds), bench) for place in places], bench)
+        tried, bench = self.found()
+        weighed = weigh(tried, bench)
         names = weighed.names() if weighed else []
         self.clock.reserve(name for name in names if name not in self.members)
 
     def _in_question(self) -> list[int]:
         """Return the candidates that may still be chosen."""
+        usable = self._named([entry.name for entry in self.entries])
+        return [place for place in usable if place not in self.stops]
+
+    def _named(self, names: Collection[str]) -> list[int]:
+        """Return candidates that have finished a fold and failed in none."""
         return [
             k
-            for k in range(len(self.entries))
-            if k not in self.stops and self._finished(k) and self._usable(k, self._finished(k))
+            for k, entry in enumerate(self.entries)
+            if entry.name in names and self._finished(k) and self._usable(k, self._finished(k))
         ]
 
-    def _common_folds(self) -> int:
+    def _common_folds(self, places: Sequence[int]) -> int:
         """Return by how many folds to judge: all, unless what lacks some is clearly better."""
-        finished = {place: self._finished(place) for place in self._in_question()}
+        finished = {place: self._finished(place) for place in places}
         for folds in range(max(finished.values(), default=len(self.splits)), 1, -1):
             have = [place for place, count in finished.items() if count >= folds]
             lacking = [place for place, count in finished.items() if count < folds]
@@ -268,7 +279,7 @@ class CandidateFits:
     def _values(self, place: int, folds: int) -> Array:
         return _stacked([self.records[place, fold]["values"] for fold in range(folds)])
 
-    def _tried(self, place: int, folds: int) -> CandidateFit:
+    def _tried(self, place: int, folds: int, stop: Stop | None) -> CandidateFit:
         """Return what became of a candidate, judged by the first folds."""
         entry = self.entries[place]
         if entry.estimator is None:
@@ -282,7 +293,6 @@ class CandidateFits:
         if failed is not None:
             return CandidateFit(entry, None, 0.0, text_of(failed))
         seconds = float(sum(record["seconds"] for record in records))
-        stop = self.stops.get(place)
         if stop is not None:
             return CandidateFit(entry, None, seconds, stop.message, stop=stop)
         if len(records) < folds:

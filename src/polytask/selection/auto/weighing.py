@@ -74,12 +74,13 @@ class Ensemble:
         """Return the names of those that have weight for any task."""
         return [self.usable[m].entry.name for m in self.used]
 
-    def beside(self, others: Ensemble) -> Ensemble:
-        """Return the same weights with the candidates of another, which have none."""
+    def beside(self, others: Iterable[CandidateFit]) -> Ensemble:
+        """Return the same weights among candidates of which the others have none."""
         own = {one.entry.name: m for m, one in enumerate(self.usable)}
-        places = [own.get(one.entry.name, -1) for one in others.usable]
+        every = tuple(others)
+        places = [own.get(one.entry.name, -1) for one in every]
         usable = tuple(
-            one if m < 0 else self.usable[m] for m, one in zip(places, others.usable, strict=True)
+            one if m < 0 else self.usable[m] for m, one in zip(places, every, strict=True)
         )
         # The column that is added is that of those without weight.
         shared = np.append(self.mix.shared, 0.0)[places]
