@@ -14,7 +14,7 @@ from polytask.exceptions import DataError, IncompatibleError
 NAMES, FEATURES = ["store", "product"], ["price", "ads"]
 ALL = "learned prior of store and product"
 FEW = ["separate", "pooled + intercepts", "learned prior of all groupings"]
-OF_ONE = ["learned prior", "boosting pooled"]
+OF_ONE = ["pooled", "boosting pooled"]
 
 
 def sales(products: int) -> tuple[pd.DataFrame, pd.Series]:
