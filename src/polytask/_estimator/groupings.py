@@ -10,12 +10,11 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import got_shape, sentence
+from polytask._checks import sentence
 from polytask._estimator.query import InputSchema, Query, check_columns, read_query
 from polytask._estimator.scored import Reading, scored_data
 from polytask._estimator.training import (
     TaskColumns,
-    is_grouped,
     is_task_mapping,
     listed_columns,
     training_data,
@@ -25,8 +24,8 @@ from polytask._registry import saveable
 from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.dates import looks_like_dates
 from polytask.data.designs import without_column
-from polytask.data.labels import Groupings, factorize, warn_near_misses
-from polytask.data.outcomes import check_length
+from polytask.data.forms import grouped_labels
+from polytask.data.labels import Groupings, is_grouped
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.messages import LazyMessage
 
@@ -71,17 +70,10 @@ class _Split:
             fields = {"owner": owner, "column": repr(column)}
             raise DataError(LazyMessage("estimator.refusal.task_twice", fields))
         if columns:
-            found = cls._of_columns(X, columns, owner)
-        elif tables.is_table(task):
-            names = tables.column_names(task)
-            found = cls(X, names, tuple(tables.get_column(task, name) for name in names))
-        else:
-            found = cls(X, tuple(range(task.shape[1])), tuple(task.T))
-        if len(found.names) < 2:
-            got = got_shape((len(found.labels[0]) if found.labels else 0, len(found.names)))
-            allowed = LazyMessage("allowed.several_groupings")
-            raise DataError(sentence("task", owner, allowed, got))
-        return found
+            return cls._of_columns(X, columns, owner)
+        split = grouped_labels(X, task, owner)
+        assert split is not None
+        return cls(*split)
 
     @classmethod
     def _of_columns(cls, X: Any, columns: tuple[str | int, ...], owner: str) -> _Split:  # noqa: ANN401
@@ -126,14 +118,8 @@ def _training(
     tables.refuse_lazy(X, "X", owner)
     split = _Split.of(X, task, column, owner)
     data = training_data(split.X, y, split.labels[0], sample_weight, None, owner)
-    levels, codes = [data.tasks], [data.row_tasks()]
-    for name, labels in zip(split.names[1:], split.labels[1:], strict=True):
-        found, own = factorize(labels, str(name), owner)
-        check_length(len(own), len(split.labels[0]), str(name), owner)
-        warn_near_misses(found, str(name))
-        levels.append(found)
-        codes.append(own[data.order])
-    groupings = Groupings(split.names, tuple(levels), np.column_stack(codes))
+    first = data.tasks, data.row_tasks()
+    groupings = Groupings.of(split.names, split.labels, first, data.order, owner)
     return dataclasses.replace(data, groupings=groupings)
 
 

@@ -22,6 +22,7 @@ from polytask._estimator.training import (
 )
 from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
+from polytask.data.labels import refuse_groupings
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -165,6 +166,7 @@ def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Que
         nominal = TaskData.from_long(X)
         codes = None if schema.form is Form.TARGETS else np.zeros(1, dtype=np.intp)
         return Query(_encoded(schema, nominal), codes, _template(X), None)
+    refuse_groupings(task, None, schema.owner)
     data = TaskData.from_long(X, None, task)
     _name_unseen(schema, X, task, unseen)
     return _finish(schema, data, X, unseen, None)

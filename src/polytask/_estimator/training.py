@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator.places import rows_as_given
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.labels import refuse_groupings
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
@@ -85,23 +86,6 @@ def listed_columns(column: TaskColumns) -> tuple[str | int, ...]:
     if column is None or isinstance(column, str | int | np.integer):
         return () if column is None else (column,)
     return tuple(column)
-
-
-def is_grouped(task: object) -> bool:
-    """Say whether labels or names of columns are those of several groupings."""
-    if isinstance(task, np.ndarray):
-        return task.ndim == 2
-    return tables.is_table(task)
-
-
-def refuse_groupings(task: object, column: object, owner: str) -> None:
-    """Refuse several groupings where rows can belong to tasks only."""
-    if is_grouped(task) or isinstance(column, list | tuple):
-        refusal, name = (
-            (DataError, "task") if is_grouped(task) else (ParameterError, "task_column")
-        )
-        fields = {"owner": owner, "parameter": name}
-        raise refusal(LazyMessage("estimator.refusal.groupings", fields))
 
 
 def refused_statistics(owner: str) -> IncompatibleError:

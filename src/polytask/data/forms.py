@@ -10,10 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import got_shape, sentence
 from polytask.data import designs, tables
 from polytask.data.designs import Design
-from polytask.data.labels import factorize, warn_near_misses
+from polytask.data.labels import factorize, is_grouped, warn_near_misses
 from polytask.data.outcomes import check_length, check_target, check_targets, check_weights
 from polytask.data.tables import Rows
 from polytask.exceptions import DataError
@@ -64,6 +64,34 @@ def long_fields(X: object, y: object, task: object, sample_weight: object) -> Fi
         order=order,
         feature_names=checked.feature_names,
     )
+
+
+def grouped_labels(
+    X: Any,  # noqa: ANN401 - what a user gives
+    task: Any,  # noqa: ANN401
+    owner: str = _OWNER,
+) -> tuple[object, tuple[Hashable, ...], tuple[NDArray[Any], ...]] | None:
+    """Return X, names and labels of several groupings; None for one label per row."""
+    # As many labels as rows are no names of columns.
+    if isinstance(task, list | tuple) and tables.is_table(X) and len(task) != len(X):
+        known = {*tables.column_names(X)}
+        if not all(isinstance(name, str) and name in known for name in task):
+            return None
+        chosen = tables.select(X, task)
+        X, task = tables.drop_columns(X, task), chosen
+    elif not is_grouped(task):
+        return None
+    tables.warn_of_other_order(X, task=task)
+    names: tuple[Hashable, ...]
+    if tables.is_table(task):
+        names = tables.column_names(task)
+        labels = tuple(tables.get_column(task, name) for name in names)
+    else:
+        names, labels = tuple(range(task.shape[1])), tuple(task.T)
+    if len(names) < 2:
+        got = got_shape((len(labels[0]) if labels else 0, len(names)))
+        raise DataError(sentence("task", owner, LazyMessage("allowed.several_groupings"), got))
+    return X, names, labels
 
 
 def targets_fields(X: object, Y: object, sample_weight: object) -> Fields:

@@ -17,7 +17,7 @@ from polytask._checks import nearest, one_of, sentence
 from polytask._registry import saveable
 from polytask.data.missing import SHOWN, distinct_values, member_mask, missing_among, rows_text
 from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
-from polytask.exceptions import DataError, DataWarning
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import LazyMessage, Text, with_and
 
 # Integers are counted where their range is no more than so many times their number.
@@ -43,6 +43,23 @@ def label_list(
     if array.dtype.kind in "mM":
         array = array.astype(f"{array.dtype.kind}8[us]")
     return _python_values(array.tolist())
+
+
+def is_grouped(task: object) -> bool:
+    """Say whether labels or names of columns are those of several groupings."""
+    if isinstance(task, np.ndarray):
+        return task.ndim == 2
+    return is_table(task)
+
+
+def refuse_groupings(task: object, column: object, owner: str) -> None:
+    """Refuse several groupings where rows can belong to tasks only."""
+    if is_grouped(task) or isinstance(column, list | tuple):
+        refusal, name = (
+            (DataError, "task") if is_grouped(task) else (ParameterError, "task_column")
+        )
+        fields = {"owner": owner, "parameter": name}
+        raise refusal(LazyMessage("estimator.refusal.groupings", fields))
 
 
 def factorize(
@@ -233,6 +250,26 @@ class Groupings:
     names: tuple[Hashable, ...]
     labels: tuple[tuple[Hashable, ...], ...]
     codes: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[Hashable],
+        labels: Sequence[object],
+        first: tuple[tuple[Hashable, ...], NDArray[np.intp]],
+        order: NDArray[np.intp],
+        owner: Text,
+    ) -> Groupings:
+        """Encode labels of rows in the order of the input; `first` has levels and codes."""
+        # Shapes: labels (n_input,) each, codes and order (n,).
+        # The columns of one table are equally long.
+        levels, codes = [first[0]], [first[1]]
+        for name, given in zip(names[1:], labels[1:], strict=True):
+            found, own = factorize(given, str(name), owner)
+            warn_near_misses(found, str(name))
+            levels.append(found)
+            codes.append(own[order])
+        return cls(tuple(names), tuple(levels), np.column_stack(codes))
 
     def rows(self, chosen: NDArray[np.intp] | slice) -> Groupings:
         """Return those of some rows."""

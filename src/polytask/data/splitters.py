@@ -20,7 +20,7 @@ from polytask.data import tables
 from polytask.data.dates import read_dates
 from polytask.data.dealing import deck_of
 from polytask.data.forms import Form
-from polytask.data.labels import LabelIndex, factorize
+from polytask.data.labels import LabelIndex, factorize, refuse_groupings
 from polytask.data.missing import missing_mask, rows_text
 from polytask.data.taskdata import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
@@ -457,6 +457,7 @@ def _rows_with_tasks(
 ) -> TaskData:
     """Return the tasks of rows: the columns of a target matrix, `groups`, or a column of X."""
     empty = np.zeros((_count(X), 1))
+    refuse_groupings(groups, column, owner)
     if y is not None and not tables.is_column(y) and len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
         return TaskData.from_targets(empty, y)
     if groups is None and column is None:

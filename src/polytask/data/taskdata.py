@@ -15,6 +15,7 @@ from polytask.data.designs import Design
 from polytask.data.forms import (
     Fields,
     Form,
+    grouped_labels,
     long_fields,
     offsets_of,
     targets_fields,
@@ -108,9 +109,11 @@ class TaskData:
             The design.
         y : array-like of shape (n,), or str, default=None
             The outcomes, or the name of their column in the data frame X.
-        task : array-like of shape (n,), str or int, default=None
+        task : array-like of shape (n,) or (n, g), str, int or list of str, default=None
             The task labels, the name of their column in the data frame X, or the
-            position of their column in the array X; None means one task, labelled 0.
+            position of their column in the array X; None means one task, labelled 0. With
+            several groupings a table or array with a column for each, or the names of such
+            columns in the data frame X; the first is that of the tasks.
         sample_weight : array-like of shape (n,), default=None
             The weights of the rows.
 
@@ -123,7 +126,14 @@ class TaskData:
         DataError
             If something is empty, missing, infinite, or not as long as X.
         """
-        return cls._of(long_fields(X, y, task, sample_weight))
+        split = grouped_labels(X, task)
+        if split is None:
+            return cls._of(long_fields(X, y, task, sample_weight))
+        X, names, labels = split
+        data = cls._of(long_fields(X, y, labels[0], sample_weight))
+        first = data.tasks, data.row_tasks()
+        groupings = Groupings.of(names, labels, first, data.order, "TaskData")
+        return dataclasses.replace(data, groupings=groupings)
 
     @classmethod
     def from_targets(cls, X: object, Y: object, sample_weight: object = None) -> Self:

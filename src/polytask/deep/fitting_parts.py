@@ -113,8 +113,7 @@ def open_parts(
         raise DataError(LazyMessage("deep.refusal.read_once", fields))
     found = source_of(source, buffer_rows, once=True, style=style, missing=missing, owner=owner)
     column = model.task_column if task_column is None else task_column
-    name = None if column is None else str(column)
-    reader = PartReader(found.in_turn(), Columns.of(owner, target, name, sample_weight, drop))
+    reader = PartReader(found.in_turn(), Columns.of(owner, target, column, sample_weight, drop))
     summary = SourceSummary.of(reader, encoder, is_regressor(model))
     return OpenParts(reader, summary, settings, buffer_rows)
 

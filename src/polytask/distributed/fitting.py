@@ -10,8 +10,9 @@ import dask.dataframe as dd
 
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
-from polytask._estimator.training import refuse_groupings, refused_statistics
+from polytask._estimator.training import refused_statistics
 from polytask.data import TableEncoder, tables
+from polytask.data.labels import refuse_groupings
 from polytask.distributed.partitions import OWNER, Partitions, Pieces, with_columns
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.messages import LazyMessage
@@ -83,6 +84,7 @@ def collect(
     >>> distributed.collect(X, X.sum(axis=1), da.arange(60, chunks=25) % 3)
     TaskStatistics(long: 60 rows, 2 features, 3 tasks)
     """
+    refuse_groupings(task, task_column, OWNER)
     if not isinstance(X, dd.DataFrame):
         held = {"y": y, "task": task, "sample_weight": sample_weight, "fold": fold}
         return _of_arrays(Partitions.of(X, held, client), task_column, encoder)

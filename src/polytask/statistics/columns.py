@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from polytask._checks import nearest
-from polytask._estimator.training import training_data
+from polytask._estimator.training import TaskColumns, training_data
 from polytask.data import TaskData, tables
+from polytask.data.labels import refuse_groupings
 from polytask.data.missing import missing_mask
 from polytask.exceptions import DataError, DataWarning
 from polytask.messages import LazyMessage
@@ -47,7 +48,7 @@ class Columns:
         cls,
         owner: str,
         target: str | Sequence[str],
-        task_column: str | None,
+        task_column: TaskColumns,
         sample_weight: str | None,
         drop: Sequence[str],
         fold: str | None = None,
@@ -55,7 +56,9 @@ class Columns:
         """Take what a user names."""
         one = isinstance(target, str)
         targets = (target,) if isinstance(target, str) else tuple(target)
-        return cls(owner, targets, not one, task_column, sample_weight, fold, tuple(drop))
+        refuse_groupings(None, task_column, owner)
+        name = None if task_column is None else str(task_column)
+        return cls(owner, targets, not one, name, sample_weight, fold, tuple(drop))
 
     def features(self, table: Any) -> Any:  # noqa: ANN401 - any table
         """Return the columns of features, with that of the tasks."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from sklearn.base import is_classifier
 
 from polytask._estimator import MultiTaskEstimator
-from polytask._estimator.training import refuse_groupings
 from polytask.data import TableEncoder
+from polytask.data.labels import refuse_groupings
 from polytask.data.readers import Style
 from polytask.statistics.columns import Columns
 from polytask.statistics.parts import collect_parts, encoder_of
@@ -118,8 +118,9 @@ def fit_parts(
     >>> model.solution_.status.ok
     True
     """
-    refuse_groupings(None, model.task_column, _OWNER)
     column = model.task_column if task_column is None else task_column
+    for given in (model.task_column, column):
+        refuse_groupings(None, given, _OWNER)
     name = None if column is None else str(column)
     if model._collects():
         found = collect_parts(

@@ -19,12 +19,11 @@ from polytask._estimator.training import (
     encode,
     encode_training,
     is_wide,
-    refuse_groupings,
     training_data,
 )
 from polytask._registry import State, saveable
 from polytask.data import Form, TableEncoder, TaskData, tables
-from polytask.data.labels import factorize, in_order
+from polytask.data.labels import factorize, in_order, refuse_groupings
 from polytask.data.missing import CellError
 from polytask.datafits import Features, Stacked, collect_stacked
 from polytask.exceptions import DataError, IncompatibleError

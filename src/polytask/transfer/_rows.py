@@ -16,7 +16,7 @@ from polytask._estimator.query import read_query
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import check_task_column, is_task_mapping, training_data
 from polytask.data import Form, TaskData, tables
-from polytask.data.labels import label_list, warn_of_likeness
+from polytask.data.labels import label_list, refuse_groupings, warn_of_likeness
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import linear_of
@@ -168,6 +168,7 @@ def read_rows(
 
 
 def _raw(X: Any, y: Any, task: Any, sample_weight: Any) -> TaskData:  # noqa: ANN401
+    refuse_groupings(task, None, OWNER)
     if y is not None or is_task_mapping(X) or (isinstance(X, TaskData) and X.y is not None):
         raw = training_data(X, y, task, sample_weight, None, OWNER)
     else:

@@ -502,6 +502,14 @@ def refused() -> dict[str, tuple[Any, type, str]]:
         "no name": (lambda: fit(model, ddf, "z"), DataError, "no column 'z'"),
         "no task": (lambda: fit(l21(task_column="sit"), ddf, "y"), DataError, "Did you mean 'si"),
         "task": (lambda: fit(l21(), ddf, "y", ddf["site"]), DataError, "name it, as task_column"),
+        "groupings": (
+            lambda: distributed.collect(ddf, "y", task_column=["site", "p"]), ParameterError,
+            "takes one task for each row",
+        ),
+        "groupings of a model": (
+            lambda: fit(learned_prior().set_params(task_column=["site", "p"]), ddf, "y"),
+            ParameterError, "takes one task for each row",
+        ),
         "twice": (lambda: fit(l21(), ddf, ddf[["y"]]), DataError, "X holds the columns 'y' of y"),
         "partitions": (lambda: fit(model, ddf[FEATURES], long["y"]), DataError, "as many .* 3"),
         "sizes": (lambda: fit(model, ddf[FEATURES], other["y"]), DataError, "has 77 rows, .* 40"),

@@ -20,18 +20,22 @@ from sklearn.preprocessing import FunctionTransformer
 from polytask import (
     AutoMultiTaskClassifier,
     BayesianMultiTaskClassifier,
+    BayesianMultiTaskModel,
     BayesianMultiTaskRegressor,
     MultiTaskRegressor,
     Pooled,
     SingleTask,
+    TaskData,
     adapt,
     load,
     relatedness,
     save,
 )
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.boosting import MixedBoostingRegressor
+from polytask.data import WithinTasks
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.metrics import task_scorer
-from polytask.statistics import collect
+from polytask.statistics import collect, collect_parts, fit_parts
 from polytask.task_relations import Relatedness
 
 NAMES = ["store", "product"]
@@ -83,6 +87,25 @@ def test_forms_agree(data, model):
     sparse = sp.csr_array(X.to_numpy())
     thin = BayesianMultiTaskRegressor().fit(sparse, y, task=task)
     assert_allclose(thin.predict(sparse, task=task), expected, rtol=1e-8)
+
+
+def test_task_data_have_groupings(data, model):
+    X, y, task = data[FEATURES], data["y"], data[NAMES]
+    columns = [*FEATURES, *NAMES]
+    for held in (
+        TaskData.from_long(data[[*columns, "y"]], "y", task=NAMES),
+        TaskData.from_long(pl.from_pandas(data[columns]), y.to_numpy(), task=NAMES),
+        TaskData.from_long(X, y, task=task),
+        TaskData.from_long(X.to_numpy(), y, task=task.to_numpy()),
+    ):
+        found = BayesianMultiTaskRegressor().fit(held)
+        assert_allclose(found.predict(held), model.predict(data[columns]), rtol=1e-10)
+    # Two rows have two labels, whatever columns are called.
+    assert TaskData.from_long(data[columns].head(2), [1.0, 2.0], task=NAMES).groupings is None
+    with pytest.raises(DataError, match=r"each of two or more groupings; got shape \(600, 1\)"):
+        TaskData.from_long(X, y, task=task[["store"]])
+    with pytest.warns(DataWarning, match="order"):
+        TaskData.from_long(X, y, task=task[::-1])
 
 
 def test_columns_of_an_array_by_position(data):
@@ -248,6 +271,24 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: Pooled(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: relatedness(X, y, task=task),
         lambda X, y, task: collect(X, y, task=task),
+        lambda X, y, task: BayesianMultiTaskModel(loss="poisson").fit(
+            X, y.round() ** 2, task=task
+        ),
+        lambda X, y, task: MixedBoostingRegressor(task_column=NAMES).fit(X.join(task), y),
+        lambda X, y, task: collect_parts(
+            lambda: [X.join(task).assign(y=y)], "y", task_column=NAMES
+        ),
+        lambda X, y, task: fit_parts(
+            MultiTaskRegressor(), lambda: [X.join(task).assign(y=y)], "y", task_column=NAMES
+        ),
+        lambda X, y, task: fit_parts(
+            BayesianMultiTaskRegressor(task_column=NAMES), lambda: [X.join(task).assign(y=y)], "y"
+        ),
+        lambda X, y, task: MultiTaskRegressor().fit(TaskData.from_long(X, y, task)),
+        lambda X, y, task: (
+            MultiTaskRegressor().fit(X, y, task=task["store"]).predict(X, task=task)
+        ),
+        lambda X, y, task: WithinTasks(2, task_column=NAMES).split(X.join(task)).__next__(),
     ],
 )
 def test_everything_else_names_what_takes_several_groupings(data, refused):

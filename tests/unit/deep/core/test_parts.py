@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 import polytask  # noqa: E402
 import polytask.deep.streaming as streaming  # noqa: E402
-from polytask import DataError, DataWarning, IncompatibleError  # noqa: E402
+from polytask import DataError, DataWarning, IncompatibleError, ParameterError  # noqa: E402
 from polytask.data import TableEncoder, WithinTasks  # noqa: E402
 from polytask.deep import (  # noqa: E402
     MLP,
@@ -256,6 +256,8 @@ def test_sources_that_cannot_be_trained_on_are_refused(table):
         model.fit_parts(lambda: left.pop(0), "y", **roles)
     with pytest.raises(DataError, match="has no column 'Y'"):
         model.fit_parts(parts(table), "Y", **roles)
+    with pytest.raises(ParameterError, match="takes one task for each row"):
+        model.fit_parts(parts(table), "y", task_column=["school", "kind"])
     with pytest.raises(IncompatibleError, match=r"buffer_rows .* must be 32, two batches"):
         model.fit_parts(parts(table), "y", buffer_rows=31, **roles)
     with pytest.raises(DataError, match="no label"):
