@@ -109,7 +109,7 @@ def auto(
 
     started = time.monotonic()
     speech, budget = running.speech, running.seconds
-    tables.check("auto")
+    tables.check("auto", running.out, f"model{MODEL_SUFFIX}")
     learning = replace(learning, models=known_models(learning.models))
     path = writable(
         running.out,

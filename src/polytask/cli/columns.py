@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask._options import option
-from polytask.cli.console import one_of_names
+from polytask.cli.console import lines_of, one_of_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Text
 
@@ -29,6 +29,8 @@ ROWS_PER_TASK = 4
 SHOWN = 5
 NEARLY_ALL = 0.95
 FEW_ROWS = 20
+# Dates that a comparison needs to hold later rows out.
+LEAST_TIMES = 5
 
 # Words that names of task columns often hold, in the order of how much they promise.
 _WORDS = re.compile(
@@ -309,8 +311,9 @@ def roles_of(
     weight = () if options.weight is None else (options.weight,)
     single = [*options.tasks, *weight]
     held = [name for name in (splitting.group, splitting.time) if name is not None]
-    for name in (*single, *held, *options.target):
-        require(name, columns, source)
+    listed = (*options.targets, *options.ids, *options.drop, *options.features)
+    words = [w for w in _split(listed, columns) if not any(c in w for c in "*?[")]
+    _require_all((*single, *held, *options.target, *words), columns, source)
     patterns = matching(options.targets, columns, source)
     targets = tuple(dict.fromkeys((*options.target, *patterns)))
     ids = matching(options.ids, columns, source)
@@ -331,17 +334,32 @@ def roles_of(
     return Roles(options.task, options.weight, targets, ids, features, options.tasks[1:])
 
 
+def _require_all(names: Sequence[str], columns: Sequence[str], source: str) -> None:
+    """Refuse names of columns that are not there, all at once."""
+    lacking = [name for name in dict.fromkeys(names) if name not in columns]
+    if len(lacking) < 2:
+        for name in lacking:
+            require(name, columns, source)
+        return
+    named = [
+        LazyMessage("cli.what.no_column", {"name": repr(name), "hint": nearest(name, columns)})
+        for name in lacking
+    ]
+    fields = {"source": source, "shown": _shown(columns), "lines": lines_of(named)}
+    raise DataError(LazyMessage("cli.refusal.no_columns", fields))
+
+
+def _shown(columns: Sequence[str]) -> str:
+    """Return the first columns of a table."""
+    return ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
+
+
 def require(name: str, columns: Sequence[str], source: str) -> None:
     """Refuse the name of a column that is not there."""
     if name in columns:
         return
-    shown = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
-    raise DataError(
-        LazyMessage(
-            "cli.refusal.no_column",
-            {"source": source, "name": repr(name), "hint": nearest(name, columns), "shown": shown},
-        )
-    )
+    fields = {"source": source, "name": repr(name), "hint": nearest(name, columns)}
+    raise DataError(LazyMessage("cli.refusal.no_column", fields | {"shown": _shown(columns)}))
 
 
 def matching(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polytask._options import argument, option
-from polytask.cli.columns import SplitOptions
+from polytask.cli.columns import NO_SPLITTING, SplitOptions
 from polytask.cli.console import (
     DONE,
     FILE_ROWS,
@@ -66,9 +66,11 @@ def compare(
     from polytask.cli.in_parts import collect_folds
     from polytask.cli.training_data import read_training
 
-    tables.check("compare")
+    tables.check("compare", running.out, "comparison")
     options = _checked(options)
     tables.check_unseen(options.unseen)
+    if options.unseen:
+        tables = dataclasses.replace(tables, splitting=NO_SPLITTING)
     budget = running.seconds
     folder = Folder.named(running.out)
     in_parts = bool(tables.source.too_large)

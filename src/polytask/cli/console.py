@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 from polytask._checks import listed, nearest
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
-from polytask.messages import LANGUAGES, LazyMessage, Translator, message_of, speak_in, spoken
+from polytask.messages import (
+    LANGUAGES,
+    LazyMessage,
+    Text,
+    Translator,
+    message_of,
+    speak_in,
+    spoken,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,6 +155,12 @@ def one_of_names(flag: str, got: str, known: Sequence[str]) -> LazyMessage:
     """Return that an option names something that is not known, and the nearest."""
     fields = {"parameter": flag, "allowed": listed(known), "got": repr(got)}
     return LazyMessage("refusal.option", fields) + nearest(got, known)
+
+
+def lines_of(texts: Sequence[Text]) -> Text:
+    """Return texts as lines, each behind a dash."""
+    lines = (LazyMessage("list.line", {"text": text}) for text in texts)
+    return functools.reduce(LazyMessage.__add__, lines)
 
 
 def say_json(content: object) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polytask._checks import nearest_file, suggested
 from polytask._options import argument, option
 from polytask.cli.columns import ColumnOptions, SplitOptions
-from polytask.cli.console import FILE_ROWS, note
+from polytask.cli.console import FILE_ROWS, lines_of, note
 from polytask.cli.options import in_bytes, spoken_flags, spoken_words
 from polytask.exceptions import (
     DataError,
@@ -222,13 +222,15 @@ class Tables:
     splitting: SplitOptions
     source: RowSource
 
-    def check(self, command: str) -> None:
-        """Refuse what needs no data to be refused."""
+    def check(self, command: str, out: str | None = "", example: str = "") -> None:
+        """Refuse what needs no data to be refused; `out` is what to write, such as `example`."""
         self.source.check(command)
         if self.source.is_statistics:
             self._check_statistics(command)
             return
         refuse_several(self.columns.tasks, command)
+        if example:
+            self._check_lacking(command, out, example)
         if not (self.columns.target or self.columns.targets):
             raise ParameterError(
                 LazyMessage(
@@ -236,6 +238,24 @@ class Tables:
                 )
             )
         self.splitting.check()
+
+    def _check_lacking(self, command: str, out: str | None, example: str) -> None:
+        """Name several options that are lacking at once."""
+        columns, files = self.columns, self.source.file_per_task is not None
+        one = len(columns.target) < 2 and not columns.targets
+        lacks = {
+            "target": not columns.target and not columns.targets,
+            "task": one and columns.task is None and not files,
+            "out": out is None,
+        }
+        named = [
+            LazyMessage(f"cli.lacks.{name}", {"out": example} if name == "out" else {})
+            for name, lacking in lacks.items()
+            if lacking
+        ]
+        if len(named) > 1:
+            fields = {"command": command, "source": self.source.name, "lines": lines_of(named)}
+            raise ParameterError(LazyMessage("cli.refusal.lacks", fields))
 
     def _check_statistics(self, command: str) -> None:
         """Refuse what needs rows, and what statistics know."""

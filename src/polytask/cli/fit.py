@@ -32,8 +32,8 @@ def fit(
     from polytask.cli.training_data import read_training
 
     speech = running.speech
-    tables.check("fit")
-    learning.check_search(tables.splitting)
+    tables.check("fit", running.out, f"model{MODEL_SUFFIX}")
+    tables = learning.check_search(tables)
     path = writable(
         running.out,
         force=running.force,

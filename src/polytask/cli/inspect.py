@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from polytask._options import argument, option
 from polytask.cli.columns import (
     AUTO,
+    LEAST_TIMES,
     MOST,
     NO_SPLITTING,
     ColumnOptions,
@@ -53,8 +55,6 @@ if TYPE_CHECKING:
     from polytask.task_relations import Relatedness
 
 Facts = dict[str, Any]
-# Dates that a comparison needs to hold later rows out.
-LEAST_TIMES = 5
 # Tasks of a model that are listed.
 SHOWN = 20
 
@@ -317,7 +317,7 @@ def _column(table: TableSummary, name: str, task: str | None, speech: Translator
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
         remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
-        remarks.append(speech("cli.remark.dates"))
+        remarks.append(speech("cli.remark.dates", {"drop": shlex.quote(name)}))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "more_than": table.most_values if distinct is None else None,
@@ -366,17 +366,18 @@ def _say_next(
     likely = facts["likely_tasks"]
     task = columns.task or (likely[0][0] if likely else "COL")
     words = ["--task", task] if columns.task or len(targets) < 2 else []
-    dates, number = speech("cli.remark.dates"), speech("cli.remark.identifier")
+    number = speech("cli.remark.identifier")
     # One column of dates tells which rows are later.
-    times = [each for each in facts["columns"] if dates in each["remarks"]]
+    times = [each for each in facts["columns"] if each["kind"] == "dates"]
     several = [each for each in times if (each["distinct"] or LEAST_TIMES) >= LEAST_TIMES]
     time = times[0]["name"] if len(times) == 1 and several else None
     time = None if time in (task, *targets) else time
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
     free = [each for each in facts["columns"] if each["name"] not in (task, time, *targets)]
-    unfit = [each["name"] for each in free if each["leak"] or dates in each["remarks"]]
+    unfit = [each["name"] for each in free if each["leak"]]
     ids = [e["name"] for e in free if number in e["remarks"] and e["name"] not in unfit]
     rest = ["--time", time] if time else []
+    rest += ["--date-features"] * any(each["kind"] == "dates" for each in free)
     for flag, names in (("--id", ids), ("--drop", unfit)):
         rest += [flag, ",".join(names)] if names else []
     words = [*source.words(), *words, *rest]
@@ -384,8 +385,6 @@ def _say_next(
         # What compare refuses is answered here.
         words = mended(words)
     say()
-    if time:
-        say(speech("cli.inspect.by_time", {"name": time}))
     say(speech("cli.inspect.next"))
     say_whole(f"  {_comparing(words)}")
     if task == "COL" and not targets:

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import option
-from polytask.cli.columns import AUTO, FOLDS, SplitOptions, TargetTypeOverride
+from polytask.cli.columns import AUTO, FOLDS, NO_SPLITTING, TargetTypeOverride
 from polytask.cli.console import note, one_of_names, say, say_table
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
+    from polytask.cli.files import Tables
     from polytask.cli.training_data import TrainingData
     from polytask.statistics import TaskStatistics
 
@@ -124,8 +125,9 @@ class Learning:
 
         return self.name in MODELS and MODELS[self.name].family == DEEP
 
-    def check_search(self, splitting: SplitOptions, rule: str | None = None) -> None:
-        """Refuse what only folds can answer where a criterion replaces them."""
+    def check_search(self, tables: Tables, rule: str | None = None) -> Tables:
+        """Refuse what only folds can answer where there are none; return what can be held out."""
+        splitting = tables.splitting
         given = {
             "folds": self.folds,
             "rule": rule,
@@ -147,6 +149,8 @@ class Learning:
                         {"option": name, "model": repr(self.name), "value": value},
                     )
                 )
+        without = self.criterion is not None or self._is_network
+        return replace(tables, splitting=NO_SPLITTING) if without else tables
 
     def for_statistics(self, found: TaskStatistics) -> Learning:
         """Return what to learn where nothing was said and the statistics have no folds."""

@@ -79,8 +79,8 @@ def path(
     from polytask.selection import regularization_path
 
     speech, inputs = running.speech, (tables.source.data,)
-    tables.check("path")
-    learning.check_search(tables.splitting, drawing.rule)
+    tables.check("path", running.out, "path.png")
+    tables = learning.check_search(tables, drawing.rule)
     picture = writable(running.out, force=running.force, example="path.png", inputs=inputs)
     stem, suffix = os.path.splitext(picture)
     if suffix.lower() not in _PICTURES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
 import warnings
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from polytask.cli.columns import (
     AUTO,
     FOLDS,
+    LEAST_TIMES,
     NO_SPLITTING,
     ColumnOptions,
     Roles,
@@ -31,7 +31,7 @@ from polytask.cli.columns import (
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, in_options, note
+from polytask.cli.console import FILE_ROWS, in_options, lines_of, note
 from polytask.cli.files import RowSource, Tables, require_file
 from polytask.cli.options import command, flag_words
 from polytask.cli.targets import (
@@ -321,7 +321,10 @@ class _Refusals:
         from polytask.data.dates import date_columns
         from polytask.data.encoder import TableEncoder
 
-        dates = date_columns(features)
+        dates, split = date_columns(features), tables.splitting
+        free = split is not NO_SPLITTING and split.time is None and split.group is None
+        # As `inspect` proposes: one column of dates tells which rows are later.
+        timed = free and len(dates) == 1 and features[dates[0]].nunique() >= LEAST_TIMES
         with warnings.catch_warnings():
             # The fit on all columns says them.
             warnings.simplefilter("ignore")
@@ -336,9 +339,8 @@ class _Refusals:
                             # Nearly all numbers would be one level.
                             raise DataError(fitted.report_.messages[0])
                 elif not tables.columns.date_features:
-                    split = tables.splitting
-                    free = split is not NO_SPLITTING and split.time is None
-                    with self.answered_by("--date-features", held_out=free):
+                    answer = ("--time", name) if timed else ("--date-features",)
+                    with self.answered_by(*answer, held_out=free):
                         TableEncoder().fit(features[[name]])
 
     def refuse(self, source: str) -> None:
@@ -348,8 +350,7 @@ class _Refusals:
             only.answer = answer
             raise only
         if self.found:
-            lines = [LazyMessage("list.line", {"text": message_of(e)}) for e, _ in self.found]
-            reasons = functools.reduce(LazyMessage.__add__, lines)
+            reasons = lines_of([message_of(e) for e, _ in self.found])
             answers = dict.fromkeys(words for _, words in self.found)
             fields = {"n": len(self.found), "source": source, "reasons": reasons}
             several = DataError(LazyMessage("cli.refusal.reasons", fields))

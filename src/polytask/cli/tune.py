@@ -219,7 +219,7 @@ def tune(
     from polytask.selection.tuning import load_optuna
 
     speech = running.speech
-    tables.check("tune")
+    tables.check("tune", running.out, f"model{MODEL_SUFFIX}")
     known_name("--model", learning.model, (FIXED, _NETWORK))
     load_optuna()
     force, inputs = running.force, (tables.source.data,)

@@ -546,7 +546,8 @@ def _strength_figure(result: Findings, say: Translator) -> Figure:
         )
 
     title = measure_word(path, result.setup, say)
-    return Figure("error-chart", title, say("strength.error_desc"), draw, say("strength.note"),
+    note = "strength.note.squared" if title == say("strength.loss") else "strength.note"
+    return Figure("error-chart", title, say("strength.error_desc"), draw, say(note),
                   marks=say("strength.marks"))  # fmt: skip
 
 

@@ -381,8 +381,14 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     refused = run(*words, "--out", "m.polytask")
     assert refused.status == 2
     assert "Column 'day' holds dates (01/01/2022 in row 2, counting the header as" in refused.err
-    options = "with --date-features, hold later rows out by it with --time day, or leave it out"
-    assert f"{options} (--drop day)." in refused.err
+    options = (
+        "To predict later rows, hold later rows out with --time day. To learn from year, month"
+    )
+    assert options in refused.err
+    assert "say --date-features, alone or together with --time" in refused.err
+    # A criterion holds no rows out.
+    held = run(*words[:-2], "--criterion", "bic", "--out", "m.polytask")
+    assert "--time" not in held.err
     related = run("inspect", "s.csv", *words[2:6], "--related")
     assert "with --date-features, or leave it out (--drop day)." in related.err
     done = run(*words, "--date-features", "--out", "m.polytask")
@@ -502,12 +508,11 @@ def test_whole_numbers_that_look_like_tasks_are_pointed_out(run, plain):
 
 
 def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plain):
-    """The command that the first refusal proposes holds later rows out as well with --time."""
     plain["day"] = pd.date_range("2024-01-01", periods=120).strftime("%d/%m/%Y")
     plain.to_csv("a.csv", index=False)
     words = ("fit", "a.csv", *FIT, "--model", "pooled", "--force")
     refused = run(*words)
-    assert refused.err.endswith(f"  polytask {' '.join(words)} --date-features\n")
+    assert refused.err.endswith(f"  polytask {' '.join(words)} --time day\n")
     done = run(*words, "--date-features", "--time", "day")
     assert done.status == 0
     assert "its year, month, week, weekday and elapsed days are learned from too" in done.err

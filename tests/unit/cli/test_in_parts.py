@@ -214,7 +214,10 @@ COMPARED: dict[str, tuple[tuple[str, ...], str]] = {
     "unseen": (("--unseen",), "--unseen needs all rows in memory"),
     "curve": (("--learning-curve",), "--learning-curve needs all rows in memory"),
     "groups": (("--group", "number"), "--group needs all rows in memory"),
-    "metric": (("--metric", "mae"), "--metric must be one of 'd2'"),
+    "metric": (
+        ("--metric", "mae"),
+        "'deviance' for statistics and for a table that is read in parts, which tell no other",
+    ),
     "loss": (("--loss", "huber"), "--loss must be 'squared'"),
     "classes": (("--loss", "multinomial"), "holds classes, whose models need all rows"),
 }

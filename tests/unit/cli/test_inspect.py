@@ -93,7 +93,18 @@ def test_the_next_command_works_as_printed(run, plain):
         "polytask compare a.csv --task g --target y --time when --id pupil "
         "--drop-missing-target --out comparison --quick"
     )
-    assert "With --time when later rows are held out" in done.out
+    # What compare refuses says the same, and proposes the same.
+    said = "To predict later rows, hold later rows out with --time when. To learn from year, month"
+    assert said in " ".join(done.out.split())
+    refused = run(*line.replace("--time when ", "").split()[1:])
+    assert refused.status == 2
+    assert said in refused.err
+    assert refused.err.splitlines()[-1].endswith("--time when")
+    unseen = run(*line.replace("--time when ", "--unseen ").split()[1:])
+    assert unseen.err.splitlines()[-1].endswith("--date-features")
+    pd.DataFrame(plain.assign(then=plain["when"])).to_csv("b.csv", index=False)
+    done = run("inspect", "b.csv", "--task", "g", "--target", "y")
+    assert "--date-features" in done.out.splitlines()[-1]
 
 
 def test_copies_of_the_target_are_named(run, plain):
@@ -136,7 +147,7 @@ def test_strange_columns(run):
     assert [column["kind"] for column in facts["columns"]] == [
         "dates", "empty", "categories", "whole numbers", "numbers"
     ]  # fmt: skip
-    assert "dates are not encoded" in facts["columns"][0]["remarks"][0]
+    assert "holds dates." in facts["columns"][0]["remarks"][0]
 
 
 def test_model(run, pupils):

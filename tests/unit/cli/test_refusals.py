@@ -225,6 +225,28 @@ def test_copied_column_may_not_hide_the_prediction(run, model, plain):
     assert "two columns 'prediction'" in error
 
 
+def test_all_that_a_command_line_lacks_is_named_at_once(run, plain):
+    plain.to_csv("a.csv", index=False)
+    lines = run("fit", "a.csv").err.splitlines()
+    assert lines[0].startswith("Error: polytask fit needs more options")
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "- the target",
+        "- the column that names the task of each row",
+        "- what to write",
+    ]
+    # One of several targets needs no task.
+    error = _refused(run, "compare", "a.csv", "--targets", "x,y")
+    assert "Name the folder to write with --out, such as --out comparison." in error
+
+
+def test_all_columns_that_are_not_there_are_named_at_once(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "gg", "--target", "yy", "--drop", "x,w*,zz", "--out", "m")
+    lines = run("fit", "a.csv", *words).err.splitlines()
+    assert "a.csv lacks columns that were named; its columns are 'g', 'x', 'z', 'y'" in lines[0]
+    assert [line.split(".")[0] for line in lines[1:]] == ["- 'gg'", "- 'yy'", "- 'zz'"]
+
+
 def _dirty(plain):
     plain["code"] = [f"R{k:04d}" for k in range(len(plain))]
     plain["day"] = pd.date_range("2024-01-01", periods=len(plain)).strftime("%d/%m/%Y")
@@ -246,7 +268,7 @@ def test_all_that_refuses_a_table_is_said_at_once_with_one_command_that_answers_
         assert words in done.err
     line = done.err.splitlines()[-1].strip()
     assert line.startswith("polytask fit 'a b.csv' --task g")
-    assert line.endswith("--na odd --drop-missing-target --drop code --date-features")
+    assert line.endswith("--na odd --drop-missing-target --drop code --time day")
     assert run(*shlex.split(line)[1:]).status == 0
 
 

@@ -62,11 +62,13 @@ def test_a_model_that_was_not_chosen_has_no_section_on_its_strength():
     assert "mattered" not in page(dataclasses.replace(base, models=unused))
 
 
-def test_the_loss_of_classes_is_not_in_standard_deviations():
+def test_the_loss_of_numbers_is_half_the_squared_error_that_of_classes_is_not():
     base = examples.share()
     classes = dataclasses.replace(base.setup, problem="classification")
-    assert "standard deviations)" in page(base)
-    assert "(targets in standard deviations)" not in page(dataclasses.replace(base, setup=classes))
+    half = "The loss is half the mean squared error, with targets in standard deviations"
+    assert half in page(base)
+    assert "Held-out loss (half the squared error)" in page(base)
+    assert "half the" not in page(dataclasses.replace(base, setup=classes))
 
 
 def test_numbers_of_the_tables_are_exact():
