@@ -116,6 +116,7 @@ def writer(
 
     def write(folder: Path) -> None:
         from polytask import write_report
+        from polytask.comparison.tables import group_word
         from polytask.data.readers import write_table
 
         with running.waiting("cli.compare.writing"):
@@ -123,11 +124,12 @@ def writer(
                 write_report(result, folder / name, lang=running.lang)
         # The words of the report, in the language of programs.
         say = Translator("en")
-        tables = {SCORES: (result.to_frame(), {"kind": "kind"})}
-        tables[TASKS] = (result.task_gains, {"group": "group", "action": "verb"})
-        for name, (table, words) in tables.items():
-            said = {c: [say.word(group, x) for x in table[c]] for c, group in words.items()}
-            write_table(table.assign(**said), str(folder / name))
+        scores, tasks = result.to_frame(), result.task_gains
+        scores["kind"] = [say.word("kind", kind) for kind in scores["kind"]]
+        tasks["group"] = [group_word(task, result, say) for task in result.tasks]
+        tasks["action"] = [say.word("verb", action) for action in tasks["action"]]
+        for name, table in {SCORES: scores, TASKS: tasks}.items():
+            write_table(table, str(folder / name))
         if with_model and result.recommended:
             kept.extend(_keep_model(result, folder, running))
         write_json(folder / LOCK, result.lock)

@@ -346,7 +346,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         gain=gain.interval(),
         gain_90=gain.interval(0.90),
         margin=margin,
-        times_more=rows_to_decide(gain, pooling, margin) if said == "inconclusive" else None,
+        times_more=rows_to_decide(gain, pooling, margin) if _asks_for_more(plan, said) else None,
         pooling_gain=pooling.interval(),
         trees_gain=trees,
         networks_gain=networks,
@@ -389,15 +389,23 @@ def _tasks(
     else:
         # No model of a task alone was compared: it may not be able to predict.
         pooling = np.full(study.data.n_tasks, np.inf)
-    return task_rows(
+    found = task_rows(
         study.data.tasks,
         study.task_rows(),
         judge.by_tasks(chosen.shared, chosen.plain),
         pooling,
         gain.interval(),
         margin,
-        undecided=said == "inconclusive",
+        undecided=_asks_for_more(judge.plan, said),
     )
+    if not judge.plan.options.quick:
+        return found
+    return tuple(replace(row, more_rows=None) for row in found)
+
+
+def _asks_for_more(plan: Plan, said: str) -> bool:
+    """Whether to say what more data would do, which the few models of a quick one cannot tell."""
+    return said == "inconclusive" and not plan.options.quick
 
 
 def _split_gains(judge: CompleteSplits, chosen: Chosen) -> tuple[SplitGain, ...]:

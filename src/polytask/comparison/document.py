@@ -188,6 +188,8 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
             found["models"].append(errors)
         if any(row.undefined for row in result.models):
             found["models"].append(Paragraph(say("models.undefined_note"), "soft"))
+        if (choices := tables.split_table(result, say)) is not None:
+            found["models"].append(choices)
         found["models"] += [tables.cost_table(result, say)]
         found["models"] += [Paragraph(say("models.costs.note"), "soft")]
     found["tasks"] = [Paragraph(say("tasks.none"))]

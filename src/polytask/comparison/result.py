@@ -87,7 +87,8 @@ class Comparison(Findings, Report):
         A difference in the metric that is too small to matter.
     times_more : float or None
         With how many times the present data an inconclusive comparison would be decided if the
-        differences stay as they are; None if it is decided, or ten times would not do.
+        differences stay as they are; None if it is decided, if ten times would not do, or if the
+        comparison was quick.
     perfect : bool
         Whether the best model without sharing predicts the held-out rows without error, so that
         the target has no variation left to explain.

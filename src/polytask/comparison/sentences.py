@@ -9,6 +9,7 @@ import numpy as np
 
 from polytask.comparison.amounts import amount, interval_words, metric_at_first, metric_word
 from polytask.comparison.boards import ruling_family
+from polytask.comparison.choices import plain_choices
 from polytask.comparison.records import (
     Findings,
     Interval,
@@ -236,7 +237,7 @@ def certainty(result: Findings, say: Translator) -> str:
     """Return how sure the verdict is, and what its interval means."""
     if not math.isfinite(result.gain.mean) or result.perfect:
         return say("sure.perfect" if result.perfect else "sure.none")
-    n = _swapped(result) if result.gain.above else 0
+    n = sum(one.swapped for one in plain_choices(result)) if result.gain.above else 0
     fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
     swapped = say("sure.swapped", fields) if n else ""
     plain = result.verdict in ("pool", "separate", "no practical difference")
@@ -307,25 +308,6 @@ def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
     return say(key, {"amount": said, "other": say.quoted(row.name)})
 
 
-def _swapped(result: Findings) -> int:
-    """Return in how many splits the plain model that was chosen was not the better kind."""
-    sign = 1.0 if result.setup.greater_is_better else -1.0
-    tried = [row for row in result.models if row.inner and math.isfinite(row.score.mean)]
-    ruling = ruling_family(row for row in result.models if row.left_out is None)
-    kinds = [
-        [row for row in tried if row.kind == kind and row.family == ruling]
-        for kind in ("separate", "pooled")
-    ]
-    if not all(kinds):
-        return 0
-    worse = 0
-    for split in range(min(len(row.inner) for row in tried)):
-        best = [max(rows, key=lambda row: sign * row.inner[split]) for rows in kinds]
-        chosen = max(best, key=lambda row: sign * row.inner[split])
-        worse += any(sign * (row.splits[split] - chosen.splits[split]) > 0 for row in best)
-    return worse
-
-
 def _certainty(result: Findings, say: Translator) -> str:
     """Return the difference that decides, and what follows from it."""
     gain, said, setup, margin = result.gain, result.verdict, result.setup, result.margin
@@ -381,6 +363,9 @@ def _better_plain(result: Findings, say: Translator) -> str:
 
 def _to_decide(result: Findings, say: Translator) -> str:
     """Say how many more rows, tasks or times would decide, if any would."""
+    if result.setup.quick:
+        # Other models may decide, and fewer rows than these.
+        return ""
     within = [row.metrics.get("r2_within", math.nan) for row in result.models]
     if max(filter(math.isfinite, within), default=1.0) <= 0.0:
         # No model predicts anything within tasks, so that more rows would not help.

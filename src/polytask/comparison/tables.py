@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from polytask.comparison import amounts
 from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
+from polytask.comparison.choices import plain_choices
 from polytask.comparison.frames import further_metrics
 from polytask.comparison.records import (
     Coefficients,
@@ -149,6 +150,34 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     return Table("terminal", say.joined(caption), columns, rows)
 
 
+def split_table(result: Findings, say: Translator) -> Table | None:
+    """Return the separate or pooled model of each split beside the best of the other kind."""
+    choices = plain_choices(result)
+    if not choices:
+        return None
+    scores = [row.splits[k] for k, *pair, _ in choices for row in pair]
+    places = decimals((), scores)
+    rows = tuple(
+        (
+            Cell(f"{k + 1}", k + 1),
+            own(chosen.name),
+            Cell(say.number(chosen.splits[k], places), chosen.splits[k]),
+            own(other.name),
+            Cell(say.number(other.splits[k], places), other.splits[k]),
+            Cell(say("choices.swapped" if swapped else "choices.right")),
+        )
+        for k, chosen, other, swapped in choices
+    )
+    metric = {"metric": amounts.metric_word(result.setup, say)}
+    columns = (
+        *columns_of(say, (), ("split",)),
+        *columns_of(say, ("chosen_model",), ("chosen_score",)),
+        *columns_of(say, ("other_model",), ("other_score",)),
+        *columns_of(say, ("better",), ()),
+    )
+    return Table("splits", say("choices.caption", metric), columns, rows, folded=True)
+
+
 # Metrics in the unit of the target, of which targets of several units have no mean.
 _IN_UNITS = frozenset({"rmse", "mae", "mse", "deviance"})
 
@@ -266,17 +295,19 @@ def _task_row(
         own(name),
         _count(task.rows, say),
         *_interval_cells(gain, places, say, signed=True),
-        Cell(_group_word(task, result, say), task.group),
+        Cell(group_word(task, result, say), task.group),
         Cell(say.word("verb", task.action), task.action),
         Cell(words, more),
         Cell(say.number(task.raw, places, signed=True), float(task.raw)),
     )
 
 
-def _group_word(task: TaskGain, result: Findings, say: Translator) -> str:
-    """Return what is found of a task, and why it is undecided although its interval is not."""
-    if task.group != "unclear" or task.low <= 0 <= task.high or math.isnan(task.low + task.high):
+def group_word(task: TaskGain, result: Findings, say: Translator) -> str:
+    """Return what is found of a task, and why it is undecided."""
+    if task.group != "unclear" or math.isnan(task.low + task.high):
         return say.word("group", task.group)
+    if task.low <= 0 <= task.high:
+        return say("group.unclear.open")
     if abs(task.gain) <= result.margin:
         return say("group.unclear.small")
     tested = sum(math.isfinite(one.gain) for one in result.tasks)

@@ -355,6 +355,18 @@ def test_unseen_tasks_are_served_by_what_is_shared() -> None:
     assert result.plain == "pooled"
 
 
+def test_a_quick_comparison_does_not_say_what_more_data_would_do() -> None:
+    X, y, task = related(n_tasks=4, n=15, spread=0.5)
+    whole, quick = (compare(X, y, task=task, models=FEW, quick=short) for short in (False, True))
+    assert (whole.verdict, quick.verdict) == ("inconclusive",) * 2
+    assert whole.times_more is not None
+    assert "would decide" in whole.summary()
+    assert any(one.more_rows for one in whole.tasks)
+    assert quick.times_more is None
+    assert "more" not in " ".join(_sentences.certainty(quick, Translator("en")).split(". ")[1:])
+    assert not any(one.more_rows or one.action == "collect" for one in quick.tasks)
+
+
 def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
     X, y, task = related(n_tasks=8)
     result = compare(X, y, task=task, models=FEW, unseen=True, quick=True)

@@ -612,7 +612,12 @@ def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():
     # The first split chose "separate", which was the worse one there; the second was right.
     text = said(models=(*others, separate, pooled))
     swapped = "the training rows chose the one that then scored worse in"
-    assert f"{swapped} 1 of 5 splits, which enlarges this gain." in text
+    where = "(the report has a table of these under Models)"
+    assert f"{swapped} 1 of 5 splits {where}, which enlarges this gain." in text
+    found = examples.change(base, {"models": (*others, separate, pooled)}).document()
+    shown = [[cell.text for cell in row] for row in found.table("splits").rows]
+    assert shown[0] == ["1", "separate", "0.200", "pooled + intercepts", "0.300", "the other one"]
+    assert [row[-1] for row in shown[1:]] == ["the chosen one"] * 4
     assert swapped not in said(models=(*others, pooled))
 
 
@@ -663,7 +668,10 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 def test_what_is_not_finished_is_said():
     assert "Not finished: 2 of 5 splits are in" in examples.incomplete().summary()
     assert "The verdict, from 5 splits, stands." in said(complete=False)
-    assert "A quick comparison tries few models" in examples.inconclusive().summary()
+    assert "A quick comparison tries few models" in examples.quick().summary()
+    # What it did not try may decide with fewer rows.
+    assert "would decide" in examples.inconclusive().summary()
+    assert "would decide" not in examples.quick().summary()
     assert "(quick)" not in said()
     assert examples.nothing().summary().startswith("Verdict: No verdict yet\nNo finished split")
 
@@ -811,7 +819,7 @@ def test_a_task_whose_interval_excludes_0_says_why_it_is_undecided():
     assert shown == [
         "undecided: perhaps chance, with 4 tasks tested",
         "undecided: perhaps within the margin",
-        "undecided",
+        "undecided: the interval contains 0",
         "gains",
     ]
 
