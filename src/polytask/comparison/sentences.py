@@ -20,7 +20,7 @@ from polytask.comparison.records import (
 from polytask.comparison.verdict import dominant_task, narrowed, ruled
 from polytask.messages import Translator, plain_number
 from polytask.selection.candidates import compared_models
-from polytask.selection.entries import of_groupings
+from polytask.selection.entries import of_groupings, what_is
 from polytask.task_relations import sentences as relations
 from polytask.task_relations.records import CHOICES, is_borderline, is_related
 
@@ -56,10 +56,9 @@ def _below_the_mean(result: Findings) -> bool:
     return result.setup.metric == "d2" and bool(scores) and max(scores) <= 0
 
 
-def what_is(row: ModelRow, say: Translator) -> str:
+def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
     """Explain a model in half a sentence."""
-    known = f"model_is.{row.name}"
-    return say(known if say.has(known) else f"model_kind.{row.kind}")
+    return what_is(row.name, row.kind, [one.name for one in result.groupings], say)
 
 
 def recommendation(result: Findings, say: Translator) -> str:
@@ -67,7 +66,7 @@ def recommendation(result: Findings, say: Translator) -> str:
     row = recommended(result)
     if row is None:
         return ""
-    fields = {"model": say.quoted(row.name), "what": what_is(row, say)}
+    fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}

@@ -102,7 +102,7 @@ def score_table(result: Findings, say: Translator) -> Table:
             Cell(f"{row.picked:,}", row.picked),
             Cell(say.word("kind", row.kind), row.kind),
             Cell(say.word("family", row.family), row.family),
-            Cell(says.what_is(row, say)),
+            Cell(says.model_words(result, row, say)),
         )
         for row in tried(result)
     )

@@ -261,6 +261,9 @@ def _needs_dense(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
+GROUPED = "learned prior of all groupings"
+"""The model that reads several groupings, the only one."""
+
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
     # A strength learned from all tasks is no sharing of coefficients, so every verdict has it.
@@ -289,7 +292,7 @@ _CANDIDATES = (
         "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
     ),
     CandidateModel(
-        "learned prior of all groupings",
+        GROUPED,
         "shared",
         "linear",
         _learned_of_all,

@@ -14,8 +14,8 @@ from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter, TaskData
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.fingerprint import fingerprint
-from polytask.messages import LazyMessage
-from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
+from polytask.messages import LazyMessage, Translator
+from polytask.selection.candidates import DEEP, DEFAULT, GROUPED, MODELS, CandidateModel
 from polytask.selection.facts import DataFacts
 from polytask.selection.networks import HELD_OUT
 
@@ -104,6 +104,14 @@ def _known(model: CandidateModel, facts: DataFacts) -> Entry:
 def of_groupings(names: Iterable[object]) -> str:
     """Return the name of the learned prior of several groupings."""
     return f"learned prior of {' and '.join(map(str, names))}"
+
+
+def what_is(name: str, kind: str, groupings: Iterable[object], say: Translator) -> str:
+    """Explain a model in half a sentence."""
+    if name == of_groupings(groupings):
+        name = GROUPED
+    known = f"model_is.{name}"
+    return say(known if say.has(known) else f"model_kind.{kind}")
 
 
 def _needs_rows(estimator: Any, facts: DataFacts) -> LazyMessage | None:  # noqa: ANN401

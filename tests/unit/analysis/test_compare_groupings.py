@@ -135,6 +135,8 @@ def test_what_is_said(result):
     assert f"Only “{ALL}” has a prior of every grouping; the other models read" in text
     assert "levels of “product” as categories" in text
     assert "apart and take" not in text
+    best = dataclasses.replace(result, recommended=ALL)
+    assert "a deviation for each level of every grouping" in terminal(best.document("en"))
     assert "各水平之间的差异" in terminal(result.document("zh"))
     assert "Groupings" in markdown(result.document("en"))
     assert Comparison.from_json(result.to_json()) == result

@@ -252,6 +252,7 @@ class AutoEstimator(MultiTaskEstimator):
             pull=self.pull_,
             stopped=self.stopped_,
             unfitted=getattr(self, "unfitted_", ()),  # earlier versions had none
+            groupings=tuple(name for name, _ in self._schema.groupings),
         )
         speech = Translator(lang)
         return speech.joined(explain(found, speech))

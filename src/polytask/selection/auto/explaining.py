@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.weighing import kind_to_lean_to
+from polytask.selection.entries import what_is
 
 # What a task's weights must differ by to be worth a word.
 _LEANS = 0.1
@@ -19,7 +21,10 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     """Say what was chosen and why."""
     known = [row for row in found.rows if not row.note]
     stopped = [row for row in found.rows if row.stopped]
-    sentences = [_best(known, len(stopped), speech), _combined(found, known, speech)]
+    sentences = [
+        _best(known, len(stopped), found.groupings, speech),
+        _combined(found, known, speech),
+    ]
     if np.isfinite(found.pull) and len(found.members) > 1:
         sentences.append(_by_task(found, speech))
     sentences += [_scaled(found, speech), _kinds(known, speech)]
@@ -46,12 +51,13 @@ def reasons(model: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: A
     ]
 
 
-def _best(known: list[AutoRow], stopped: int, speech: Translator) -> str:
-    model = f"model_is.{known[0].name}"
+def _best(
+    known: list[AutoRow], stopped: int, groupings: Sequence[object], speech: Translator
+) -> str:
     fields: dict[str, str | int] = {
         "n": len(known) + stopped,
         "name": speech.quoted(known[0].name),
-        "what": speech(model if speech.has(model) else f"model_kind.{known[0].kind}"),
+        "what": what_is(known[0].name, known[0].kind, groupings, speech),
         "score": speech.number(known[0].score, 3),
     }
     return speech("auto.best", fields)

@@ -86,6 +86,8 @@ class Combination:
     pull: float
     stopped: bool
     unfitted: tuple[str, ...] = ()
+    # The names of several groupings, to say what the model of all is.
+    groupings: tuple[object, ...] = ()
 
 
 def facts_of(study: Study, problem: str, losses: Any, settings: AutoSettings) -> DataFacts:  # noqa: ANN401
