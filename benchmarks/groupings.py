@@ -3,7 +3,8 @@
 Simulated rows of two crossed groupings: CPU seconds and memory with their exponents of growth, the
 standard deviations that are found beside those of the simulation, how many of further rows lie
 inside their 90% intervals, and how often the evidence finds the groupings that have slopes. With
-``--peer`` the times of statsmodels' ``MixedLM`` with variance components on the smallest sets.
+``--peer`` the times of statsmodels' ``MixedLM`` with variance components on small sets. With
+``--auto`` what an automatic choice uses, and its R2 on further rows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pandas as pd
 import scipy
 
 import polytask
-from polytask import BayesianMultiTaskRegressor
+from polytask import AutoMultiTaskRegressor, BayesianMultiTaskRegressor
 from polytask.bayes import NoVariation
 from polytask.bayes.crossed_left import LARGEST_DENSE
 
@@ -181,10 +182,32 @@ def peer(n: int, levels: tuple[int, int]) -> tuple:
     return middle - started, time.process_time() - middle, apart_by
 
 
+def automatic(n: int, seed: int) -> tuple:
+    """Return R2 on further rows of a choice, the prior of all and that of one; names; seconds."""
+    spreads = np.array([[1.0, 0.5], [1.0, 0.3]])
+    data = Simulated.of(n + 4_000, (40, 30), spreads, seed)
+    X, y, task = data.X[:n], data.y[:n], data.task[:n]
+    started = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chosen = AutoMultiTaskRegressor().fit(X, y, task=task)
+    seconds = time.process_time() - started
+    every = BayesianMultiTaskRegressor().fit(X, y, task=task)
+    # What models of one grouping read: the levels of the other as a category.
+    table = pd.DataFrame(data.X).add_prefix("x").assign(first=data.task[:, 0])
+    table["second"] = pd.Categorical(data.task[:, 1].astype(str))
+    one = BayesianMultiTaskRegressor(task_column="first").fit(table[:n], y)
+    rest = (data.X[n:], data.y[n:], data.task[n:])
+    scores = chosen.score(*rest), every.score(*rest), one.score(table[n:], data.y[n:])
+    used = dict(zip(chosen.members_, chosen.shared_weights_.tolist(), strict=True))
+    return scores, used, seconds
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--auto", action="store_true")
     parser.add_argument("--recovered", action="store_true", help="leave the times out")
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
@@ -197,6 +220,17 @@ def main() -> None:
             theirs, ours, apart_by, _ = apart(peer, n, levels)
             print(f"| {n:,} | {levels[0]} x {levels[1]} | {theirs:.1f} | {ours:.2f} | "
                   f"{apart_by:.5f} |", flush=True)  # fmt: skip
+        return
+    if options.auto:
+        print(
+            "\n| rows | seed | R2 of the choice | of all groupings | of the first | CPU s | used |"
+        )
+        print("|---|---|---|---|---|---|---|")
+        for n, seed in [(600, 0), (600, 1), (1_200, 0), (2_400, 0)]:
+            scores, used, seconds, _ = apart(automatic, n, seed)
+            shares = ", ".join(f"{name} {share:.2f}" for name, share in used.items())
+            told = " | ".join(f"{score:.4f}" for score in scores)
+            print(f"| {n:,} | {seed} | {told} | {seconds:.0f} | {shares} |", flush=True)
         return
     if not options.recovered:
         scale(SCALES, slopes=False)

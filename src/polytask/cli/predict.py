@@ -103,5 +103,6 @@ def predict(
             fields = {"rows": speech("count.rows", {"n": sum(strange.values())})}
             fields |= {"n": len(strange), "grouping": name}
             fields["names"] = named([str(label) for label in strange])
-            note(speech("cli.predict.unseen_levels", fields))
+            mixed = "_mixed" if hasattr(model, "members_") else ""
+            note(speech(f"cli.predict.unseen_levels{mixed}", fields))
     say(speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))

@@ -91,8 +91,16 @@ def test_auto(run, sales):
     assert "'store' (5 levels), 'product' (8 levels)" in done.out
     assert "Only “learned prior of store and product” is used" in done.out
     assert run("predict", "m.polytask", "sales.csv", "--out", "p.csv").status == 0
+    sales.head(3).assign(product=777).to_csv("new.csv", index=False)
+    done = run("predict", "m.polytask", "new.csv", "--unseen-tasks", "shared", "--out", "q.csv")
+    assert "3 rows of 1 level of product that was not in training (777)" in done.err
+    assert "and of product as its mean or its rare levels" in done.err
     expected = load("m.polytask").predict(sales)
     assert_allclose(pd.read_csv("p.csv")["prediction"], expected, rtol=1e-10)
+    sales.assign(sold=sales["sold"] > 3).to_csv("classes.csv", index=False)
+    done = run("auto", "classes.csv", *ROLES, "--out", "c.polytask")
+    assert done.status == 2
+    assert "takes one --task: leave all but one out. polytask fit and polytask auto" in done.err
     done = run("adapt", "m.polytask", "sales.csv", "--target", "sold", "--out", "more.polytask")
     assert "fit one to the same table with polytask fit, and adapt that" in done.err
 
