@@ -350,7 +350,7 @@ def test_unseen_tasks_are_served_by_what_is_shared() -> None:
     X, y, task = related(n_tasks=8)
     result = compare(X, y, task=task, models=FEW, unseen=True)
     rows = {row.name: row for row in result.models}
-    assert "have none for a task that is held out whole" in rows["separate"].note
+    assert "only for tasks that were in training" in rows["separate"].note
     assert not np.isnan(rows["near"].score.mean)
     assert result.plain == "pooled"
 
@@ -374,13 +374,13 @@ def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
         english, chinese = (
             " ".join(_sentences.closing(held, Translator(lang))) for lang in ("en", "zh")
         )
-        assert "“separate” (separate models have none for a task" in english
+        assert "“separate” (separate models are only for tasks" in english
         # It is not said twice.
         assert not any(
-            "held out whole" in line for line in _sentences.notes(held, Translator("en"))
+            "only for tasks" in line for line in _sentences.notes(held, Translator("en"))
         )
-        assert "没有适用于整个留出的任务的模型" in chinese
-        assert "held out" not in chinese
+        assert "只适用于训练中有的任务" in chinese
+        assert "tasks" not in chinese
 
 
 @pytest.mark.slow
