@@ -145,6 +145,8 @@ def refuse_arrays(X: object, owner: str) -> None:
 def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
     """Read what `predict` was given. Shapes: task (n,)."""
     if isinstance(X, TaskData):
+        if X.groupings is not None and not schema.groupings:
+            refuse_groupings(X.groupings.codes, None, schema.owner)
         return _finish(schema, X, X, unseen, None)
     if is_task_mapping(X):
         refuse_extra(schema.owner, "task_mapping", task=task)

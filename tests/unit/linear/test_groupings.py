@@ -288,6 +288,11 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: (
             MultiTaskRegressor().fit(X, y, task=task["store"]).predict(X, task=task)
         ),
+        lambda X, y, task: (
+            MultiTaskRegressor()
+            .fit(X, y, task=task["store"])
+            .predict(TaskData.from_long(X, y, task))
+        ),
         lambda X, y, task: WithinTasks(2, task_column=NAMES).split(X.join(task)).__next__(),
     ],
 )
