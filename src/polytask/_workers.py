@@ -85,7 +85,11 @@ class Workers:
         busy: dict[Channel, tuple[Any, P]] = {}
         try:
             while True:
-                while len(busy) < self.count and (more := next(left, self)) is not self:
+                # Starting a process takes seconds where nothing can be forked.
+                late = deadline is not None and time.monotonic() >= deadline
+                while (
+                    not late and len(busy) < self.count and (more := next(left, self)) is not self
+                ):
                     process, channel = self._idle.pop() if self._idle else self._start()
                     busy[channel] = process, more  # type: ignore[assignment]
                     # One that has died since is met when its answer is read.

@@ -50,6 +50,14 @@ def test_work_beyond_a_second_or_so_is_done_elsewhere_with_the_same_result(monke
     assert os.getpid() not in {record["process"] for record in found.values()}
 
 
+def test_after_the_deadline_no_process_is_started(monkeypatch):
+    with Workers(work, 2, 2) as workers:
+        monkeypatch.setattr(workers, "_start", lambda: pytest.fail("a process was started"))
+        pieces = iter([1, 2])
+        assert list(workers.results(pieces, time.monotonic() - 1.0)) == []
+        assert list(pieces) == [1, 2]
+
+
 @pytest.mark.usefixtures("forks")
 def test_what_is_not_finished_at_the_deadline_is_ended():
     with Workers(work, 2, 2) as workers:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
+
+# Imported where trees are grown or read: with its threads no process can be forked.
+if TYPE_CHECKING:
+    import lightgbm
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -50,6 +53,8 @@ class BinnedRows:
     """Features in bins, which are found once for all parts of the rows."""
 
     def __init__(self, X: Any, settings: TreeSettings) -> None:  # noqa: ANN401 - dense or sparse
+        import lightgbm
+
         self._parameters = settings.parameters()
         self._all = lightgbm.Dataset(_matrix(X), params=self._parameters).construct()
 
@@ -61,6 +66,8 @@ class BinnedRows:
 
     def growing(self, train: Index, held: Index | None = None) -> GrowingTrees:
         """Return trees, none yet, for some of the rows, to be known of others too."""
+        import lightgbm
+
         sides = [part.tolist() for part in (train, held) if part is not None]
         parts = [self._all.subset(side).construct() for side in sides]
         booster = lightgbm.Booster(self._parameters, parts[0])
@@ -110,6 +117,8 @@ class Trees:
 
     @cached_property
     def _booster(self) -> lightgbm.Booster:
+        import lightgbm
+
         return lightgbm.Booster(model_str=self.text)
 
 

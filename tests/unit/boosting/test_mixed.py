@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -296,3 +297,10 @@ _COUNTS = "leaves, cuts between bins and folds count rows, whatever their weight
 )
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+def test_naming_the_estimator_loads_no_lightgbm():
+    # With its threads no process can be forked, and starting one takes seconds of a time budget.
+    script = "from polytask.boosting import MixedBoostingRegressor as M; M(); import sys;"
+    script += "sys.exit('lightgbm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
