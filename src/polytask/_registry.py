@@ -41,6 +41,7 @@ HOMES: Mapping[str, str] = {
     "deep.sampling.": "polytask.deep.sampling",
     "deep.sharing.": "polytask.deep.sharing",
     "estimator.": "polytask._estimator",
+    "estimator.level_columns": "polytask._estimator.groupings",
     "linear.": "polytask.linear",
     "loss.": "polytask.losses",
     "loss.smoothed_labels": "polytask.deep.regularise",

@@ -427,7 +427,7 @@ def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_pat
 def test_what_was_stopped_is_used_where_nothing_else_is_fitted_on_all_rows():
     X, y, task = numbers()
     asked = [("blind", Pooled(Slow())), ("slow", Pooled(Slow(0.0, FOREVER), "intercept"))]
-    model = AutoMultiTaskRegressor(asked, time_budget=4.0).fit(X, y, task=task)
+    model = AutoMultiTaskRegressor(asked, time_budget=8.0).fit(X, y, task=task)
     assert model.unfitted_ == ("slow",)
     assert list(model.members_) == ["blind"]
     assert np.isfinite(model.predict(X, task=task)).all()
