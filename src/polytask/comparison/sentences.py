@@ -176,8 +176,10 @@ def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
     )
     if settled and -lead < result.margin:
         return "small" if behind.low > -result.margin else "small_found"
+    if not behind.below:
+        return "chance"
     # Where the whole interval is on its side, only the choice on training rows speaks.
-    return "luck" if behind.below else "chance"
+    return "luck_joint" if best.kind == "shared" and not result.gain.above else "luck"
 
 
 def _score_places(row: ModelRow, best: ModelRow) -> int:

@@ -344,8 +344,8 @@ def test_an_inconclusive_verdict_says_why_its_model_is_taken():
     )
     open_ = dataclasses.replace(result, recommended="pooled + intercepts", models=rows)
     assert (
-        "Nothing shows that joint models help. Of the separate and pooled models, the training "
-        "rows chose this one in 4 of 5 splits." in open_.summary()
+        "That joint models help is not shown (“How sure?” below). Of the separate and pooled "
+        "models, the training rows chose this one in 4 of 5 splits." in open_.summary()
     )
     assert "训练行在 5 次划分中有 4 次选出它" in open_.summary("zh")
 
@@ -378,7 +378,8 @@ def test_the_better_kind_without_sharing_is_recommended_and_told_where_sharing_i
         examples.inconclusive(), recommended="separate", pooling_gain=Interval(-0.34, -0.51, -0.18)
     )
     assert (
-        "Nothing shows that joint models help. Separate models are better than pooled ones: R2 "
+        "That joint models help is not shown (“How sure?” below). Separate models are better than "
+        "pooled ones: R2 "
         "+0.34 (95% interval 0.18 to 0.51)." in result.summary()
     )
 
