@@ -309,7 +309,7 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
                 {"owner": OWNER, "n": len(failed), "name": name, "reason": reason},
             )
         )
-    judged = Board(entries, kept, tuple(whole), sign)
+    judged = Board(entries, kept, tuple(whole), sign, plan.scheme == "time")
     return judged, replace(judged, splits=tuple(whole or some))
 
 

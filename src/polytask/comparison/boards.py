@@ -31,6 +31,7 @@ class Board:
     records: Mapping[tuple[int, str], Record]
     splits: tuple[int, ...]
     sign: float
+    by_time: bool = False
 
     def record(self, split: int, name: str) -> Record | None:
         """Return what a model did in a split, None if it failed."""
@@ -64,10 +65,11 @@ class Board:
 
     def most_chosen(self, names: Sequence[str | None]) -> str | None:
         """Return the name chosen in most splits; of those level, the one ahead in more of all."""
-        # The inner scores are ranked, not averaged: those of a split with little history are the
-        # furthest apart. The latest split has the last word, its training rows are the most like
-        # all rows where splits are by time.
-        counts = Counter(name for name in reversed(names) if name is not None)
+        known = [name for name in names if name is not None]
+        if self.by_time:
+            # The latest training rows are nearly all rows; the first know little of later ones.
+            return known[-1] if known else None
+        counts = Counter(known)
         level = [name for name in counts if counts[name] == max(counts.values())]
 
         def wins(name: str) -> int:

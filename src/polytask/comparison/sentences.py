@@ -87,6 +87,8 @@ def _votes(row: ModelRow, result: Findings, say: Translator) -> str:
     level = [r for r in result.models if r.kind != "shared" and r.picked == row.picked]
     if not row.picked:
         return ""
+    if result.setup.splits == "time":
+        return say("use.picked_latest")
     counts: dict[str, str | int] = {"picked": row.picked, "all": result.setup.n_splits}
     if len(level) == 1:
         return say("use.picked", counts)

@@ -371,6 +371,10 @@ def test_models_that_the_training_rows_chose_as_often_are_named():
     rows = [dataclasses.replace(row, picked=picks.get(row.name, 0)) for row in result.models]
     level = dataclasses.replace(result, models=tuple(rows))
     assert "chose this one in 2 of 5 splits, and “separate” as often; of these" in level.summary()
+    timed = dataclasses.replace(
+        level, setup=dataclasses.replace(level.setup, splits="time"), split_gains=()
+    )
+    assert "The training rows of the latest split, nearly all rows, chose this" in timed.summary()
 
 
 def test_the_better_kind_without_sharing_is_recommended_and_told_where_sharing_is_open():

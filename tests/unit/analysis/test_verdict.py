@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -294,7 +295,6 @@ def _board(inner):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (("a", "b", "b", "c", "c"), "c"),  # None of them ran: the latest of those level.
         (("pooled", "pooled", "own", "separate", "separate"), "separate"),
         (("pooled", "pooled", "pooled", "separate", "separate"), "pooled"),
         ((None, None, None, "own", None), "own"),
@@ -303,6 +303,13 @@ def _board(inner):
 )
 def test_of_models_chosen_as_often_the_one_ahead_in_more_splits_is_recommended(names, expected):
     assert _board(INNER).most_chosen(names) == expected
+
+
+def test_where_splits_are_by_time_the_latest_choice_is_recommended():
+    board = replace(_board(INNER), by_time=True)
+    assert board.most_chosen(("pooled", "pooled", "pooled", "own", "separate")) == "separate"
+    assert board.most_chosen(("pooled", "own", None)) == "own"
+    assert board.most_chosen((None,)) is None
 
 
 @pytest.mark.parametrize(
