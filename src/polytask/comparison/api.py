@@ -58,6 +58,7 @@ from polytask.comparison.plan import (
     say_extras,
     say_plan,
     scheme_of,
+    unscored_note,
 )
 from polytask.comparison.records import UNKNOWN, Description, Grouping, Interval, Setup
 from polytask.comparison.result import Comparison
@@ -249,7 +250,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     if options.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(encoded, outcomes, OWNER)
-    found = _doubts(data, options, collected)
+    found = (*_doubts(data, options, collected), *unscored_note(plan))
     for doubt in found:
         warnings.warn(DataWarning(doubt), stacklevel=3)
     if collected is not None:

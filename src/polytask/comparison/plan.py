@@ -62,13 +62,15 @@ _PAST, _INNER_PAST = 3, 2
 _LEAST = {"grouped": ("groups", 4), "unseen": ("tasks", 3)}
 # Of the training rows, what an inner split by time holds out.
 _RECENT = {1: 1 / 4, _INNER: 1 / 6}
+# Tasks that are named one by one.
+_NAMED = 8
 # Above it one inner split tells the models apart well enough.
 _INNER_ROWS = 5000
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that will be done. Shapes: clusters (n,), times (n_times,)."""
+    """All that will be done. Shapes: clusters (n,), times (n_times,), strangers (n_strangers,)."""
 
     study: Study
     facts: DataFacts
@@ -81,6 +83,8 @@ class Plan:
     clusters: NDArray[np.intp]
     options: Options
     times: NDArray[Any]
+    # Rows that are held out where the training part has none of their task, and never scored.
+    strangers: Rows
 
     @property
     def running(self) -> tuple[Entry, ...]:
@@ -157,14 +161,16 @@ def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN4
     return found
 
 
-def outer_splits(data: TaskData, options: Options) -> tuple[list[Split], NDArray[np.intp]]:
-    """Return training and test rows of every outer split, and the independent part of each row."""
+def outer_splits(data: TaskData, options: Options) -> tuple[list[Split], NDArray[np.intp], Rows]:
+    """Return the outer splits, the independent part of each row, and rows that are not scored."""
     scheme = scheme_of(options)
     cv = options.cv if scheme in ("given", "collected") else _outer_splitter(scheme, options, data)
     splits = as_splits(cv, data)
     units = cv.units(data) if isinstance(cv, Splitter) else None
     clusters = np.arange(data.n_rows) if units is None else units
-    return (splits if options.unseen else [_servable(data, *pair) for pair in splits]), clusters
+    scored = splits if options.unseen else [_servable(data, *pair) for pair in splits]
+    held, kept = (np.concatenate([test for _, test in pairs]) for pairs in (splits, scored))
+    return scored, clusters, np.setdiff1d(held, kept)
 
 
 def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
@@ -238,7 +244,7 @@ def make_plan(
 ) -> Plan:
     """Lay out all the work before any of it is done."""
     entries = make_entries(options.models, facts, _groups(facts, options.quick), OWNER)
-    splits, clusters = outer_splits(study.data, options)
+    splits, clusters, strangers = outer_splits(study.data, options)
     by_task = facts.targets or facts.problem == "mixed"
     units = []
     for number, (train, test) in enumerate(splits):
@@ -283,7 +289,24 @@ def make_plan(
         clusters,
         options,
         times,
+        strangers,
     )
+
+
+def unscored_note(plan: Plan) -> tuple[LazyMessage, ...]:
+    """Say how many held-out rows no model is scored on, where there are any."""
+    if not len(plan.strangers):
+        return ()
+    data = plan.study.data
+    tasks = np.unique(data.row_tasks()[plan.strangers])
+    names = [repr(data.tasks[t]) for t in tasks[:_NAMED]]
+    fields = {
+        "n": len(plan.strangers),
+        "tasks": LazyMessage("count.tasks", {"n": len(tasks)}),
+        "names": names + ["..."] * (len(tasks) > _NAMED),
+    }
+    kind = "time" if plan.scheme == "time" else "other"
+    return (LazyMessage(f"comparison.unscored.{kind}", fields),)
 
 
 # A trial fit has this share of the rows, and this many at least.

@@ -17,10 +17,10 @@ from polytask.comparison.options import Options
 from polytask.comparison.plan import facts_of, make_plan
 from polytask.comparison.sentences import closing
 from polytask.data import TaskData
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, DataWarning
 from polytask.messages import Translator
 from polytask.penalties import L2, toward_mean
-from polytask.reporting import write_report
+from polytask.reporting import markdown, write_report
 from polytask.selection.held import Study
 
 NEAR = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.01), standardize=True))
@@ -67,6 +67,26 @@ def plan_of(X: Any, y: Any, task: Any, **given: Any) -> Any:
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)
     return make_plan(study, facts_of(study, problem, losses, choices), choices, "d2", ("d2",))
+
+
+@pytest.mark.parametrize("way", ["time", "given"])
+def test_rows_of_a_task_without_training_rows_are_not_scored_and_counted(way: str) -> None:
+    X, y, task = related()
+    day = np.arange(180) % 30
+    # The last task begins on day 12; in the split that is given, no row of it is trained on.
+    kept = (task < 5) | (day >= 12)
+    X, y, task, day = X[kept], y[kept], task[kept], day[kept]
+    given = {"cv": [(np.flatnonzero(day < 12), np.flatnonzero(day >= 12))]}
+    asked = {"time": day} if way == "time" else given
+    with pytest.warns(DataWarning, match="not scored"):
+        result = compare(X, y, task=task, models=["pooled", NEAR], **asked)
+    told = next(text for text in result.diagnostics if "not scored" in text)
+    units = plan_of(X, y, task, **asked).units
+    scored = np.concatenate([unit.test for unit in units if unit.model == "near"])
+    assert told in markdown(result.document())
+    unscored = np.count_nonzero(day >= min(day[scored].min(), 12)) - len(scored)
+    assert told.startswith(f"{unscored} held-out rows of 1 task (5) are not scored")
+    assert ("earlier row" in told) == (way == "time")
 
 
 @pytest.mark.parametrize("way", WAYS)
