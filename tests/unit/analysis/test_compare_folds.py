@@ -267,8 +267,9 @@ def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
     shown = result.coefficients
     assert shown is not None
     sharing = {row.name: row.picked for row in result.models if row.kind == "shared"}
-    chosen = result.recommended if result.recommended in sharing else max(sharing, key=sharing.get)
-    assert shown.model == chosen
+    # Of models that are chosen equally often, the one with more inner scores ahead is shown.
+    best = {name for name, picked in sharing.items() if picked == max(sharing.values())}
+    assert shown.model in ({result.recommended} if result.recommended in sharing else best)
     only = compare(X, y, task=task, models=["separate", NEAR], cv=2)
     found = only.coefficients
     assert found is not None
