@@ -78,8 +78,9 @@ class Card:
         tasks = tables.pop("tasks")
         say = Translator()
         learned = "structure_" in tables["chosen"]
-        name = {"kind": self.model, "name": "learned prior"}
-        parts = [f"# {say('model_card.title', name) if learned else self.model}\n"]
+        own = tables["settings"].get("task_effect") == "intercept"
+        name = {"kind": self.model, "name": "pooled + intercepts" if own else "learned prior"}
+        parts = [f"# {say('model_card.title', name) if learned or own else self.model}\n"]
         for title, rows in tables.items():
             named = {
                 f"{say(f'model_card.{key}')} ({key})" if key in _WORDED else key: value

@@ -164,7 +164,11 @@ def describe(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any e
         parts = [f"{label} {share:.0%}" for label, share in shares]
     elif inner is not None:
         parts = [type(step).__name__ for _, step in getattr(inner, "steps", [("", inner)])]
-        parts += filter(None, [getattr(estimator, "task_effect_", "")])
+        if effect := getattr(estimator, "task_effect_", ""):
+            # A sentence of its own, which is here a part of one.
+            parts.append(effect[:1].lower() + effect[1:].rstrip(".。"))
+        if getattr(estimator, "task_effect", "") == "intercept":
+            name = speech("model_card.title", {"kind": name, "name": "pooled + intercepts"})
     if not parts:
         return name
     return speech("cli.with", {"model": name, "parts": speech.listed(parts)})

@@ -15,6 +15,7 @@ from polytask._checks import nearest
 from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
+from polytask.cli.options import command_line
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, spoken
 
@@ -186,8 +187,23 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
 
     if hasattr(model, "predict_interval"):
         return
-    key = "interval_of_classes" if is_classifier(model) else "no_interval"
-    raise IncompatibleError(LazyMessage(f"cli.refusal.{key}", {"path": path}))
+    if is_classifier(model):
+        raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"path": path}))
+    task = () if model.task_column is None else ("--task", str(model.task_column))
+    targets = map(str, model.tasks_) if is_targets(model) else ("TARGET",)
+    named = [word for name in targets for word in ("--target", name)]
+    words = (
+        "fit",
+        "TABLE.csv",
+        *task,
+        *named,
+        "--model",
+        "learned-prior",
+        "--out",
+        "NEW.polytask",
+    )
+    fields = {"path": path, "command": command_line(*words)}
+    raise IncompatibleError(LazyMessage("cli.refusal.no_interval", fields))
 
 
 def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401
@@ -321,6 +337,10 @@ def task_column_of(
         if given is not None:
             raise ParameterError(LazyMessage("cli.refusal.drop_task"))
         return None
+    if known is not None and known not in table.columns:
+        hint = nearest(known, list(table.columns))
+        fields = {"source": source, "known": repr(known), "hint": hint}
+        raise DataError(LazyMessage("cli.refusal.renamed_task", fields))
     if known is not None and given is not None and given != known:
         raise ParameterError(
             LazyMessage("cli.refusal.other_task", {"known": repr(known), "given": repr(given)})

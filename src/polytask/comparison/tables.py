@@ -175,7 +175,8 @@ def split_table(result: Findings, say: Translator) -> Table | None:
         *columns_of(say, ("other_model",), ("other_score",)),
         *columns_of(say, ("better",), ()),
     )
-    return Table("splits", say("choices.caption", metric), columns, rows, folded=True)
+    caption, label = say("choices.caption", metric), say("choices.label")
+    return Table("splits", caption, columns, rows, folded=True, label=label)
 
 
 # Metrics in the unit of the target, of which targets of several units have no mean.
@@ -214,7 +215,8 @@ def error_table(result: Findings, say: Translator) -> Table | None:
     )
     heads = (Column(f"model{k}", clean(row.name), numeric=True) for k, row in enumerate(models))
     columns = (*columns_of(say, ("task",), ()), *heads)
-    return Table("errors", say("models.errors"), columns, rows, len(rows) > _OPEN_TARGETS)
+    caption = say("models.errors")
+    return Table("errors", caption, columns, rows, len(rows) > _OPEN_TARGETS, label=caption)
 
 
 def metric_table(result: Findings, say: Translator) -> Table | None:

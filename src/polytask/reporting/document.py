@@ -78,13 +78,14 @@ def own(label: object) -> Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows."""
+    """A table whose first column names the rows; where it is folded, `label` is what is shown."""
 
     key: str
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     folded: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from polytask.comparison.tables import task_names
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
 from polytask.reporting import markdown
+from polytask.reporting.html import page
 from polytask.task_relations.records import RelatednessSummary, Shares
 
 matplotlib.use("Agg")
@@ -478,7 +479,10 @@ def test_a_better_model_than_the_recommended_one_is_explained():
     # An interval that reaches beyond the margin does not show that the simpler one is enough.
     near = dataclasses.replace(near, behind=examples.interval(-0.003, 0.012))
     wide = dataclasses.replace(settled, models=(near, *plain))
-    assert "but its interval reaches beyond the margin." in wide.summary()
+    assert (
+        "so it is probably too small to matter; its interval reaches beyond the margin"
+        in wide.summary()
+    )
     assert "enough" not in wide.summary()
     assert "足够" not in wide.summary("zh")
 
@@ -617,9 +621,11 @@ def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():
     # The first split chose "separate", which was the worse one there; the second was right.
     text = said(models=(*others, separate, pooled))
     swapped = "the training rows chose the one that then scored worse in"
-    where = "(the report has a table of these under Models)"
+    label = "Separate and pooled models in each split"
+    where = f"(the report lists these under Models: “{label}”)"
     assert f"{swapped} 1 of 5 splits {where}, which enlarges this gain." in text
     found = examples.change(base, {"models": (*others, separate, pooled)}).document()
+    assert f"<summary>{label}</summary>" in page(found)
     shown = [[cell.text for cell in row] for row in found.table("splits").rows]
     assert shown[0] == ["1", "separate", "0.200", "pooled + intercepts", "0.300", "the other one"]
     assert [row[-1] for row in shown[1:]] == ["the chosen one"] * 4

@@ -34,6 +34,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from polytask import DataError, IncompatibleError, ParameterError, Pooled, TaskData, load, save
 from polytask.baselines import TunedLogistic, TunedRidge, _pooled
 from polytask.baselines import _pooled as _effects
+from polytask.cli.describe import describe
+from polytask.messages import Translator
 
 EFFECTS = ("none", "intercept", "category")
 
@@ -44,6 +46,15 @@ def problem(seed=0, n=120, n_tasks=6):
     X = rng.normal(size=(n, 3)) + rng.normal(size=(n_tasks, 3))[task]
     y = X @ [1.0, -1.0, 0.5] + 2 * rng.normal(size=n_tasks)[task] + 0.3 * rng.normal(size=n)
     return X, y, task, rng.random(n) + 0.5
+
+
+def test_the_model_with_intercepts_is_shown_by_its_name():
+    X, y, task, _ = problem()
+    model = Pooled(make_pipeline(StandardScaler(), TunedRidge()), "intercept").fit(X, y, task)
+    assert model.card().markdown.startswith("# Pooled (pooled + intercepts)\n")
+    shown = describe(model, Translator())
+    assert shown.startswith("Pooled (pooled + intercepts) with StandardScaler; TunedRidge; one ")
+    assert shown.endswith("(1e-06 of that on the largest feature)")
 
 
 def free_intercepts(X, y, task, weight, alpha):

@@ -182,7 +182,7 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
     plain.to_csv("a.csv", index=False)
     done = comparison(run, *QUICK, "--time", "day", "--drop", "k")
     assert "Columns      2 to learn from" in done.err
-    assert "the later rows by 'day'; of all rows, from 2020-01-01 to 2020-02-09, the" in done.err
+    assert "by 'day'; the earliest are for training only. All rows: 2020-01-01 to" in done.err
     assert "holds dates" not in done.err
     done = comparison(run, *QUICK, "--group", "k", "--features", "x,z,k", out="b")
     assert "Columns      3 to learn from" in done.err

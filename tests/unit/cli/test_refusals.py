@@ -172,12 +172,20 @@ def model(run, plain, folder):
     ("change", "words"),
     [
         ({"x": "xx"}, "lacks 1 of the 3 columns that the model needs: 'x'. Did you mean 'xx'?"),
-        ({"g": "gg"}, "no column 'g'. Did you mean 'gg'?"),
+        (
+            {"g": "gg"},
+            "from which the model reads the tasks. Did you mean 'gg'? Rename the column",
+        ),
     ],
 )
 def test_renamed_column_at_prediction(run, model, plain, change, words):
     plain.rename(columns=change).to_csv("b.csv", index=False)
-    assert words in _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")
+    asked = ("predict", "m.polytask", "b.csv", "--out", "p.csv")
+    assert words in (said := _refused(run, *asked))
+    if "g" in change:
+        # To name the column is no way out.
+        assert "--task cannot name another one here." in said
+        assert _refused(run, *asked, "--task", "gg") == said
 
 
 def test_text_where_numbers_were_at_prediction(run, model, plain):
