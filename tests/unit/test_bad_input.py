@@ -130,7 +130,7 @@ FIT = {
     ),
     "dates": (
         lambda: regressor(**SCHOOL).fit(TABLE.assign(day=pd.Timestamp("2020-01-01")), Y),
-        "'day' holds dates .*date_features=True.*--drop day",
+        "'day' holds dates .*date_features=True.*X.drop\\(columns=\\['day'\\]\\)",
     ),
     "labels with gaps": (
         lambda: regressor().fit(X, Y, np.where(Y > 1, np.nan, NUMBERED)),

@@ -17,7 +17,7 @@ from polytask._estimator.places import rows_as_given
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data.labels import refuse_groupings
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, message_of
 
 TaskColumn = str | int | None
 # Several columns are those of several groupings.
@@ -138,7 +138,14 @@ def training_data(
         refuse_extra(owner, "task_mapping", y=y, task=task)
         data = TaskData.from_tasks(X, sample_weight=sample_weight)
     else:
-        data = _from_arrays(X, y, task, sample_weight, task_column, owner)
+        try:
+            data = _from_arrays(X, y, task, sample_weight, task_column, owner)
+        except DataError as error:
+            said = message_of(error)
+            if isinstance(said, LazyMessage) and said.fields.get("owner") == "TaskData":
+                # Which the user may not know: named is what was called.
+                error.args = (LazyMessage(said.key, said.fields | {"owner": owner}),)
+            raise
     if data.y is None:
         raise DataError(LazyMessage("estimator.refusal.no_y_within", {"owner": owner}))
     return _without_weightless(data, owner)

@@ -222,8 +222,8 @@ UNREAD = 141
 SPOKEN = {
     r"\btime of TimeOrdered\b|\bTimeOrdered 的 time\b": "--time",
     r"\blevel of \w+\.predict_interval\b|\b\w+\.predict_interval 的 level\b": "--interval",
-    r"\bX of TaskData\b": "The table",
-    r"\bTaskData 的 X\b": "表格",
+    r"\bX of \w+(?= must\b)": "The table",
+    r"\b[A-Za-z]\w* 的 X\b ?": "表格",
 }
 
 

@@ -189,8 +189,8 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
         return
     if is_classifier(model):
         raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"path": path}))
-    task = () if model.task_column is None else ("--task", str(model.task_column))
-    targets = map(str, model.tasks_) if is_targets(model) else ("TARGET",)
+    task = [] if model.task_column is None else ["--task", str(model.task_column)]
+    targets = [str(name) for name in model.tasks_] if is_targets(model) else ["TARGET"]
     named = [word for name in targets for word in ("--target", name)]
     words = (
         "fit",

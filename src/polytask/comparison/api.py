@@ -78,7 +78,7 @@ from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear.dominance import gradient_shares
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, message_of
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
@@ -237,7 +237,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
     grouped, data = None if data.groupings is None else data, of_first_grouping(data, OWNER)
     problem, outcomes, losses = read_outcomes(data, options.loss)
-    encoded, alike = _encoded(data)
+    encoded, alike = _encoded(data, options.time)
     study = Study(data, outcomes, encoded if alike else None, collected, grouped)
     metric = check_metric(options.metric, METRICS)
     metrics = default_metrics([part for _, part in constant_parts(study)])
@@ -299,9 +299,16 @@ def _doubts(
     return data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
 
 
-def _encoded(data: TaskData) -> tuple[TaskData, bool]:
+def _encoded(data: TaskData, time: object) -> tuple[TaskData, bool]:
     """Return the data as numbers, and whether those of any part of the rows are the same."""
-    encoded, encoder = encode_training(data)
+    try:
+        encoded, encoder = encode_training(data)
+    except DataError as error:
+        said = message_of(error)
+        is_dates = isinstance(said, LazyMessage) and said.key == "column.refusal.dates"
+        if is_dates and said.fields["name"] == repr(getattr(time, "name", None)):
+            raise DataError(LazyMessage("column.refusal.dates.time", said.fields)) from None
+        raise
     columns = () if encoder is None or data.present is not None else encoder.report_.columns
     plain = [one.kind in ("numeric", "boolean") and not one.missing for one in columns]
     return encoded, bool(plain) and all(plain)

@@ -148,6 +148,13 @@ class Options:
             raise ParameterError(
                 sentence("n_jobs", OWNER, LazyMessage("allowed.jobs"), repr(jobs))
             )
+        for name in ("groups", "time"):
+            value = getattr(self, name)
+            one = isinstance(value, str | bytes) or not hasattr(value, "__len__")
+            if value is not None and (one or getattr(value, "ndim", 1) == 0):
+                column = value if isinstance(value, str) else name
+                allowed = LazyMessage("allowed.array_of_rows", {"name": repr(column)})
+                raise ParameterError(sentence(name, OWNER, allowed, repr(value)))
         for name in ("time_budget", "margin"):
             if getattr(self, name) is not None:
                 nonnegative(getattr(self, name), name, OWNER)

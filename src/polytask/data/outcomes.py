@@ -40,7 +40,7 @@ def check_target(y: object, n: int, parameter: str = "y", owner: Text = "TaskDat
     missing = missing_mask(values)
     if missing.any():
         got = LazyMessage("got.gaps", {"rows": rows_text(missing)})
-        raise DataError(sentence(parameter, owner, LazyMessage("allowed.given_everywhere"), got))
+        raise DataError(sentence(parameter, owner, LazyMessage("allowed.target_everywhere"), got))
     refuse_infinite(values, parameter, owner)
     return values
 

@@ -515,7 +515,7 @@ def _of_rows(values: NDArray[Any], data: TaskData, parameter: str, owner: str) -
 
 def _times(time: object) -> NDArray[Any]:
     values = tables.column_values(time) if tables.is_column(time) else np.asarray(time)
-    if values.dtype.kind in "OU" and not missing_mask(values).any():
+    if values.ndim == 1 and values.dtype.kind in "OU" and not missing_mask(values).any():
         values = read_dates(values, None, "time", "TimeOrdered")
     if values.ndim != 1 or values.dtype.kind not in "iufM":
         got = LazyMessage("got.array_of", {"shape": values.shape, "dtype": values.dtype})

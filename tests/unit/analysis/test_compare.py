@@ -558,6 +558,8 @@ def test_a_fit_that_outlasts_the_time_budget_is_ended() -> None:
         ({"margin": float("inf")}, "margin of compare must be a finite number"),
         ({"unseen": True, "time": np.arange(180)}, "one way"),
         ({"groups": np.arange(4)}, "groups"),
+        ({"groups": np.array("site")}, "groups of compare must be one value per row, such as X"),
+        ({"time": "week"}, r"time of compare must be one value per row, such as X\['week'\]; got"),
         ({"loss": "absolute"}, "loss of compare"),
         ({"random_state": -1}, "random_state"),
         ({"n_jobs": 0}, "n_jobs"),
@@ -568,6 +570,21 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
     X, y, task = related()
     with pytest.raises((DataError, ParameterError), match=message):
         compare(X, y, **({"task": task, "models": FEW} | given))
+
+
+def test_refusals_of_columns_say_what_to_type() -> None:
+    X, y, task = related()
+    table = pd.DataFrame(X).add_prefix("x")
+    table["week"] = pd.date_range("2024-01-01", periods=len(y)).astype(str)
+    with pytest.raises(DataError, match=r"leave it out: X.drop\(columns=\['week'\]\)"):
+        compare(table, y, task=task, models=FEW)
+    # Given as time, it is not recommended as such.
+    with pytest.raises(DataError, match=r"'week' of X is given as time= too.* and keep time="):
+        compare(table, y, task=task, models=FEW, time=table["week"])
+    y[[3, 5]] = np.nan
+    said = r"y of compare must be given in every row \(drop the rows without it\); got NaN .*3, 5"
+    with pytest.raises(DataError, match=said):
+        compare(X, y, task=task, models=FEW)
 
 
 def test_a_comparison_judges_by_the_loss_as_the_score_of_its_models_does() -> None:

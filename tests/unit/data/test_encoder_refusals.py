@@ -26,8 +26,9 @@ def refusal(call, *args, error=DataError, **given):
 def dates(shown, row=0):
     return (
         f"Column 'when' holds dates ({shown} in row {row}, counting from 0). Turn it into year, "
-        "month, week, weekday and elapsed days with date_features=True, or leave it out (--drop "
-        "when, or drop=['when'])."
+        "month, week, weekday and elapsed days with date_features=True (for compare: with "
+        "polytask.data.dates.add_date_features), or leave it out: X.drop(columns=['when']). To "
+        "predict later rows, compare takes it as time=X['when']."
     )
 
 
@@ -38,7 +39,7 @@ def test_dates(make):
     assert refusal(fit, make({"when": [DAY.date()]})) == dates("2024-01-31")
     assert refusal(fit, make({"when": [DAY.time()]})) == (
         "Column 'when' holds times (00:00:00 in row 0, counting from 0). Turn it into numbers, or "
-        "leave it out (--drop when, or drop=['when'])."
+        "leave it out (X.drop(columns=['when']))."
     )
     assert "holds times" in refusal(fit, make({"when": [datetime.timedelta(3)]}))
 
@@ -65,7 +66,7 @@ def test_text_that_is_no_date(text):
 def test_lists_and_records(make):
     sentence = (
         "Column 'x' holds lists or records; a feature must have one value per row. Split it into "
-        "columns, or leave it out (--drop x, or drop=['x'])."
+        "columns, or leave it out (X.drop(columns=['x']))."
     )
     assert refusal(TableEncoder().fit, make({"x": [[1, 2], [3]]})) == sentence
     assert refusal(TableEncoder().fit, make({"x": [{"a": 1}, {"a": 2}]})) == sentence
@@ -118,8 +119,8 @@ def test_identifiers():
     table = pd.DataFrame({"id": [f"p{i}" for i in range(12_000)]})
     assert refusal(TableEncoder().fit, table) == (
         "Column 'id' has 12,000 different values in 12,000 rows, so hardly any value is seen "
-        "twice. It looks like an identifier or free text: leave it out (--drop id, or "
-        "drop=['id']), or raise max_levels to 12000 to encode every value."
+        "twice. It looks like an identifier or free text: leave it out "
+        "(X.drop(columns=['id'])), or raise max_levels to 12000 to encode every value."
     )
     TableEncoder(max_levels=40).fit(table[:40])
 
