@@ -189,20 +189,11 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
         return
     if is_classifier(model):
         raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"path": path}))
-    task = [] if model.task_column is None else ["--task", str(model.task_column)]
+    words = [] if model.task_column is None else ["--task", str(model.task_column)]
     targets = [str(name) for name in model.tasks_] if is_targets(model) else ["TARGET"]
-    named = [word for name in targets for word in ("--target", name)]
-    words = (
-        "fit",
-        "TABLE.csv",
-        *task,
-        *named,
-        "--model",
-        "learned-prior",
-        "--out",
-        "NEW.polytask",
-    )
-    fields = {"path": path, "command": command_line(*words)}
+    words += [word for name in targets for word in ("--target", name)]
+    words += ["--model", "learned-prior", "--out", "NEW.polytask"]
+    fields = {"path": path, "command": command_line("fit", "TABLE.csv", *words)}
     raise IncompatibleError(LazyMessage("cli.refusal.no_interval", fields))
 
 
