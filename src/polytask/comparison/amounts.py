@@ -35,8 +35,9 @@ def _explained(setup: Setup) -> str:
 
 def metric_at_first(setup: Setup, say: Translator) -> str:
     """Return the verdict's metric with what it is, if its name does not say it."""
-    word, key = metric_word(setup, say), f"metric_first.{_explained(setup)}"
-    known = setup.metric == "d2" and say.has(key)
+    word, metric = metric_word(setup, say), setup.metric
+    key = f"metric_first.{_explained(setup) if metric == 'd2' else metric}"
+    known = say.has(key)
     return say("metric_first", {"metric": word, "meaning": say(key)}) if known else word
 
 
@@ -46,6 +47,8 @@ def metric_meaning(setup: Setup, say: Translator) -> str:
     if setup.metric == "d2":
         apart = setup.form == "targets" and setup.problem == "regression"
         return say(f"means.d2.{'targets' if apart else setup.problem}", fields)
+    if setup.metric == "r2":
+        return say("means.r2", fields)
     return say("means.more" if setup.greater_is_better else "means.less", fields)
 
 

@@ -46,11 +46,11 @@ from polytask.comparison.statistics import (
 )
 from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, task_rows, verdict
 from polytask.comparison.work import Record, is_relative
-from polytask.data import Form
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage, one_paragraph, text_of
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
+from polytask.selection.held import parts_of
 
 
 def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:
@@ -252,25 +252,39 @@ class CompleteSplits:
         scale, weights = self.labels.scale, self.labels.weights
         return len(known) == len(roles) and all_perfect(known, scale, weights)
 
-    def within_tasks(self, names: Names) -> dict[str, float]:
+    @cached_property
+    def _spread(self) -> Floats:
+        """Return of every task the held-out rows, their squares around their mean and as such."""
+        # Shapes: (3, n_tasks), zeros for tasks of classes.
+        study, n = self.plan.study, self.plan.study.data.n_tasks
+        tests = {unit.split: unit.test for unit in self.plan.units}
+        parts = [part for split in self.board.splits for part in parts_of(study, tests[split])]
+        numbers = [part for part in parts if study.classes(part.task) is None]
+        if not numbers:
+            return np.zeros((3, n))
+        t = np.repeat([part.task for part in numbers], [len(part.rows) for part in numbers])
+        y = np.concatenate([study.labels(part) for part in numbers])
+        given = study.data.sample_weight
+        w = np.ones(study.data.n_rows) if given is None else given
+        w = w[np.concatenate([part.rows for part in numbers])]
+        t, y, w = (values[w > 0] for values in (t, y, w))
+        means = np.bincount(t, w * y, n) / np.maximum(np.bincount(t, w, n), np.finfo(float).tiny)
+        return np.array([np.bincount(t, v, n) for v in (w > 0, w * (y - means[t]) ** 2, w * y**2)])
+
+    def within_tasks(self, name: str) -> dict[str, float]:
         """Return R2 within tasks over all held-out rows: of one fold a task may have but one."""
-        labels, study = self.labels, self.plan.study
-        squares = all(study.classes(t) is None and study.loss(t) is None
-                      for t in range(study.data.n_tasks))  # fmt: skip
-        losses = None if labels is None else losses_of(self.board, names, labels)
-        if labels is None or losses is None or not (self.relative and squares):
+        count, *spread = self._spread
+        records = [self.board.record(split, name) for split in self.board.splits]
+        known = [record for record in records if record is not None]
+        if not count.any() or not known:
             return {}
-        targets = study.data.form is Form.TARGETS
-        y = study.codes[(labels.rows, labels.tasks) if targets else labels.rows]
-        w, t = labels.weights, labels.tasks
-        means = np.bincount(t, w * y) / np.maximum(np.bincount(t, w), np.finfo(float).tiny)
-        several = np.bincount(t)[t] > 1
+        n, several = len(count), count > 1
+        tasks = np.concatenate([record["tasks"] for record in known])
+        errors = np.concatenate([record["squared_errors"] for record in known])
+        spread.append(np.asarray(np.bincount(tasks, errors, n), dtype=float))
         # Targets are different quantities: of these it is the mean of one R2 each.
-        own = t if self.by_task else np.zeros_like(t)
-        around, left, squared = (
-            np.bincount(own[several], (w * values)[several])
-            for values in ((y - means[t]) ** 2, losses, y**2)
-        )
+        own = (np.arange(n) if self.by_task else np.zeros(n, dtype=np.intp))[several]
+        around, squared, left = (np.bincount(own, values[several]) for values in spread)
         # A target that is constant within tasks leaves rounding alone.
         told = around > _ROUNDING * squared
         each = 1.0 - left[told] / around[told]
@@ -465,7 +479,7 @@ def _row(judge: CompleteSplits, entry: Entry, picked: int) -> ModelRow:
     whole = bool(done) and len(done) == len(held)
     names = judge.always(entry.name)
     said = entry.left_out if left else _note(board, entry.name, done)
-    over_all = judge.within_tasks(names) if whole else {}
+    over_all = judge.within_tasks(entry.name) if whole else {}
     first: Record = done[0] if done else {"overall": {}, "undefined": {}}
     metrics = {name: _mean([r["overall"][name] for r in done]) for name in first["overall"]}
     # Scores of single tasks that no mean over tasks could take in, over all splits.

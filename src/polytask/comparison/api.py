@@ -134,8 +134,9 @@ def journal_header(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         "kind": "comparison",
         "data": lock["data"],
         # What finished fits hold: 2 since every row is held out once, 3 since the losses of
-        # inner splits are kept, 4 since models of all rows are described by records.
-        "settings": {**lock["settings"], "plan": 4},
+        # inner splits are kept, 4 since models of all rows are described by records, 5 since the
+        # squared errors of every task are kept.
+        "settings": {**lock["settings"], "plan": 5},
         "seed": lock["seed"],
         "models": models,
         "polytask": lock["versions"]["polytask"],

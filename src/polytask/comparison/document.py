@@ -179,7 +179,7 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
         ]
         if (metrics := tables.metric_table(result, say)) is not None:
             found["models"].append(metrics)
-        measured = {name for row in result.models for name in row.metrics}
+        measured = tables.shown_metrics(result)
         meanings = {"r2_within": tables.within_key(result), "majority": "models.majority"}
         found["models"] += [
             Paragraph(say(key), "soft") for name, key in meanings.items() if name in measured

@@ -198,7 +198,9 @@ def _several_units(result: Findings) -> bool:
 
 def within_key(result: Findings) -> str:
     """Return the key of what R2 within tasks is."""
-    return "models.within.targets" if _several_units(result) else "models.within"
+    if _several_units(result):
+        return "models.within.targets"
+    return "models.within.mixed" if result.setup.problem == "mixed" else "models.within"
 
 
 def error_table(result: Findings, say: Translator) -> Table | None:

@@ -39,7 +39,8 @@ from polytask.io import save
 from polytask.io.records import read_record, record_node
 from polytask.messages import LazyMessage, failure, message_of, spoken
 from polytask.metrics import METRICS, HeldOut, Metric
-from polytask.metrics.summaries import Explained
+from polytask.metrics.held_out import squares
+from polytask.metrics.summaries import Explained, weighted_sum
 from polytask.selection.entries import with_fewer_folds, without_splitters
 from polytask.selection.held import Rows, Study, held_out, reads_groupings
 from polytask.selection.importance import search_shares
@@ -330,7 +331,16 @@ def _scores(unit: Unit, parts: Sequence[tuple[int, HeldOut]]) -> Record:
         overall[name] = split_score(metric, mine, unit.by_task) if mine else float("nan")
         undefined[name] = int(np.isnan(tables[name]).sum()) - (len(parts) - len(mine))
     tasks = np.array([t for t, _ in parts], dtype=np.int64)
-    return {"tasks": tasks, "by_task": tables, "overall": overall, "undefined": undefined}
+    errors = np.array([_squared_error(part) for _, part in parts])
+    told = {"by_task": tables, "overall": overall, "undefined": undefined}
+    return {"tasks": tasks, "squared_errors": errors, **told}
+
+
+def _squared_error(part: HeldOut) -> float:
+    """Return the sum over the rows of a task; NaN of classes."""
+    if part.classes is not None:
+        return float("nan")
+    return weighted_sum(squares(part.y - part.prediction), part.weight)
 
 
 def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from unit.report.pages import Page
 
@@ -67,6 +68,28 @@ def plan_of(X: Any, y: Any, task: Any, **given: Any) -> Any:
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)
     return make_plan(study, facts_of(study, problem, losses, choices), choices, "d2", ("d2",))
+
+
+def test_r2_within_tasks_is_over_the_rows_of_all_splits_whatever_metric_decides() -> None:
+    X, y, task = related()
+    weight = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+    part = np.arange(180) % 3
+    folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(3)]
+    given = {"task": task, "cv": folds, "sample_weight": weight, "models": ["pooled", NEAR]}
+    found = {metric: compare(X, y, **given, metric=metric) for metric in ("d2", "r2", "mae")}
+    held = np.empty(len(y))
+    for train, test in folds:
+        model = clone(NEAR[1]).fit(X[train], y[train], task=task[train],
+                                   sample_weight=weight[train])  # fmt: skip
+        held[test] = model.predict(X[test], task=task[test])
+    means = np.bincount(task, weight * y) / np.bincount(task, weight)
+    expected = 1 - np.sum(weight * (y - held) ** 2) / np.sum(weight * (y - means[task]) ** 2)
+    for result in found.values():
+        near = next(row for row in result.models if row.name == "near")
+        assert near.metrics["r2_within"] == pytest.approx(expected, rel=1e-9)
+    said = markdown(found["r2"].document())
+    assert "R2, against the mean of the held-out rows and averaged over the splits" in said
+    assert "R2 (against the mean of the held-out rows, not of the training rows" in said
 
 
 @pytest.mark.parametrize("way", ["time", "given"])
