@@ -110,6 +110,7 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
     found = searched(estimator, speech)
     if scores is None:
         return found
+    but = LazyMessage("cli.scored.but", scores.unscored).text(speech) if scores.unscored else ""
     if scores.own is not None:
         measure = (
             speech("cli.score.log_loss")
@@ -119,7 +120,7 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
         fields: dict[str, str | int] = {"measure": measure}
         known = math.isfinite(scores.own)
         value = f"{scores.own:.4g}" if known else speech("number.missing")
-        said = speech("cli.scored", fields | {"value": value, "folds": scores.folds})
+        said = speech("cli.scored", fields | {"value": value, "folds": scores.folds, "but": but})
         remark = _remark(scores.own, is_classifier(estimator), speech)
         found.insert(0, (speech("cli.label.held_out"), speech.joined([said, remark])))
     if scores.beside:
@@ -127,7 +128,8 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
             speech(f"cli.baseline.{key}", {"value": speech.number(value, 4)})
             for key, value in scores.beside.items()
         ]
-        text = speech("cli.baselines", {"scores": speech.listed(beside)})
+        rows = {"but": but if scores.own is None else "", "scores": speech.listed(beside)}
+        text = speech("cli.baselines", rows)
         own, constant = _log_loss(estimator, scores), scores.beside.get("constant", math.inf)
         if own >= constant:
             text += speech("cli.held_out.constant")
@@ -319,6 +321,8 @@ class Scores:
     beside: dict[str, float]
     own: float | None
     folds: int
+    # Of rows that are not scored, because the training part has none of their task.
+    unscored: dict[str, Any]
 
 
 def scores_beside(
@@ -340,9 +344,9 @@ def scores_beside(
         single = "task_column" in own.get_params(deep=False) and not training.groupings
         models["own"] = own.set_params(**{"task_column": None} if single else {})
     with running.waiting("cli.scoring"):
-        found = held_out_scores(models, training, loss, folds, seed)
+        found, unscored = held_out_scores(models, training, loss, folds, seed)
     count = folds if isinstance(folds, int) else folds.n_splits
-    return Scores(found, found.pop("own", None), count)
+    return Scores(found, found.pop("own", None), count, unscored)
 
 
 def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
@@ -378,18 +382,18 @@ def held_out_scores(
     loss: Any,  # noqa: ANN401
     cv: Any,  # noqa: ANN401 - a number or a splitter
     seed: int,
-) -> dict[str, float]:
-    """Fit models on folds; return the score of each, of classes the log loss."""
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fit models on folds; return the score of each, of classes the log loss, and rows without."""
     from sklearn.base import clone
 
     from polytask._estimator.groupings import of_first_grouping
     from polytask._estimator.problem import OWNER, read_outcomes, read_problem
     from polytask.data import WithinTasks, as_splits
     from polytask.metrics import METRICS
-    from polytask.selection.held import Study, held_out
+    from polytask.selection.held import Study, held_out, servable, unscored_fields
 
     if not models:
-        return {}
+        return {}, {}
     weight, column = training.weight, training.task_column
     data = read_problem(training.X, training.y, None, weight, column)
     grouped, data = data if training.groupings else None, of_first_grouping(data, OWNER)
@@ -397,7 +401,12 @@ def held_out_scores(
     classes = training.problem == "classification"
     if isinstance(cv, int):
         cv = WithinTasks(cv, stratify=True if classes else None, random_state=seed)
-    splits = [(np.sort(train), np.sort(test)) for train, test in as_splits(cv, data)]
+    given = [(np.sort(train), np.sort(test)) for train, test in as_splits(cv, data)]
+    known = [(train, servable(data, train, test)) for train, test in given]
+    # Where no fold has a row that can be scored, no score is known.
+    splits = [pair for pair in known if len(pair[1])] or given
+    scored = np.concatenate([test for _, test in splits])
+    left = np.setdiff1d(np.concatenate([test for _, test in given]), scored)
     metric = METRICS["deviance" if classes else "d2"]
     scores: dict[str, float] = {}
     reasons: dict[str, Text] = {}
@@ -424,4 +433,4 @@ def held_out_scores(
         reason = LazyMessage("cli.note.no_past", {"names": [*names, *more], "n": len(lacking)})
         first = reason if lacking else reasons.get("own", next(iter(reasons.values())))
         note(LazyMessage("cli.note.unscored", {"reason": first}))
-    return scores
+    return scores, unscored_fields(data, left) if len(left) else {}

@@ -46,7 +46,14 @@ from polytask.selection.candidates import (
 )
 from polytask.selection.entries import Entry, make_entries
 from polytask.selection.facts import DataFacts
-from polytask.selection.held import Rows, Study, reads_groupings, seen_tasks_only
+from polytask.selection.held import (
+    Rows,
+    Study,
+    reads_groupings,
+    seen_tasks_only,
+    servable,
+    unscored_fields,
+)
 from polytask.selection.trials import trial_of
 
 # Numbers of folds, fixed before any data are seen: outer ones, inner ones, and how many of the
@@ -62,8 +69,6 @@ _PAST, _INNER_PAST = 3, 2
 _LEAST = {"grouped": ("groups", 4), "unseen": ("tasks", 3)}
 # Of the training rows, what an inner split by time holds out.
 _RECENT = {1: 1 / 4, _INNER: 1 / 6}
-# Tasks that are named one by one.
-_NAMED = 8
 # Above it one inner split tells the models apart well enough.
 _INNER_ROWS = 5000
 
@@ -174,14 +179,10 @@ def outer_splits(data: TaskData, options: Options) -> tuple[list[Split], NDArray
 
 
 def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
-    """Leave out test rows of tasks that the training part knows nothing about."""
-    if data.form is Form.TARGETS:
-        return train, test
-    owners = data.row_tasks()
-    known = np.isin(owners[test], owners[train])
-    if not known.any():
+    known = servable(data, train, test)
+    if not len(known):
         raise DataError(LazyMessage("comparison.refusal.strangers", {"owner": OWNER}))
-    return train, test[known]
+    return train, known
 
 
 def inner_splits(data: TaskData, train: Rows, options: Options, number: int) -> tuple[Split, ...]:
@@ -297,14 +298,7 @@ def unscored_note(plan: Plan) -> tuple[LazyMessage, ...]:
     """Say how many held-out rows no model is scored on, where there are any."""
     if not len(plan.strangers):
         return ()
-    data = plan.study.data
-    tasks = np.unique(data.row_tasks()[plan.strangers])
-    names = [repr(data.tasks[t]) for t in tasks[:_NAMED]]
-    fields = {
-        "n": len(plan.strangers),
-        "tasks": LazyMessage("count.tasks", {"n": len(tasks)}),
-        "names": names + ["..."] * (len(tasks) > _NAMED),
-    }
+    fields = unscored_fields(plan.study.data, plan.strangers)
     kind = "time" if plan.scheme == "time" else "other"
     return (LazyMessage(f"comparison.unscored.{kind}", fields),)
 

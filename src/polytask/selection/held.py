@@ -16,11 +16,15 @@ from polytask._estimator.scoring import judged_by
 from polytask._estimator.training import Collected
 from polytask.data import Form, TaskData
 from polytask.losses import LogLink, Loss
+from polytask.messages import LazyMessage
 from polytask.metrics import HeldOut
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+# Tasks that are named one by one.
+_NAMED = 8
 
 
 def seen_tasks_only(data: TaskData) -> TaskData:
@@ -34,6 +38,25 @@ def seen_tasks_only(data: TaskData) -> TaskData:
     present = None if data.present is None else data.present[held]
     tasks = tuple(data.tasks[t] for t in held)
     return dataclasses.replace(data, tasks=tasks, offsets=offsets, present=present)
+
+
+def servable(data: TaskData, train: Rows, test: Rows) -> Rows:
+    """Leave out test rows of tasks that the training part knows nothing about."""
+    if data.form is Form.TARGETS:
+        return test
+    owners = data.row_tasks()
+    return test[np.isin(owners[test], owners[train])]
+
+
+def unscored_fields(data: TaskData, rows: Rows) -> dict[str, Any]:
+    """Return the fields of a message about rows that are not servable, of which there are some."""
+    tasks = np.unique(data.row_tasks()[rows])
+    more = ["..."] * (len(tasks) > _NAMED)
+    return {
+        "n": len(rows),
+        "tasks": LazyMessage("count.tasks", {"n": len(tasks)}),
+        "names": [*(repr(data.tasks[t]) for t in tasks[:_NAMED]), *more],
+    }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -561,14 +561,29 @@ def test_every_model_is_scored_on_the_rows_that_are_asked_for(run, plain, way):
 
 
 def test_a_score_that_is_not_known_says_why(run, plain):
-    plain["when"] = range(120)
+    plain["same"] = plain["g"]
     plain.to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y", "--time", "when", "--model", "separate")
-    done = run("fit", "a.csv", *words, "--out", "m.polytask")
-    assert done.status == 0
+    words = ("--task", "g", "--target", "y", "--group", "same", "--model", "separate")
+    done = run("fit", "a.csv", *words, "--folds", "3", "--out", "m.polytask")
+    assert done.status == 0, done.err
     assert "R2 (against the training mean) n/a" in done.out
     assert "nan" not in done.out
-    assert "in some folds, tasks 'b', 'c' have no row to learn from" in done.err
+    assert "in some folds, tasks 'a', 'b', 'c' have no row to learn from" in done.err
+
+
+@pytest.mark.parametrize("model", ["separate", "learned-prior", ""])
+def test_rows_without_an_earlier_row_of_their_task_are_not_scored(run, plain, model):
+    plain["when"] = np.r_[np.arange(40), np.arange(40), np.arange(20, 60)]
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--time", "when", *["--model", model] * bool(model))
+    done = run("fit", "a.csv", *words, "--folds", "4", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "n/a" not in done.out + done.err
+    # The first fold holds out the times 12 to 21, and the third task begins at 20.
+    but = "except 2 rows of 1 task ('c') without a row to learn from in the same fold"
+    label = "Held out" if model else "Baselines"
+    assert all(but in line for line in done.out.splitlines() if line.startswith(label))
+    assert done.out.count(but) == 1
 
 
 def test_a_column_without_cells_is_left_out(run, plain):

@@ -32,7 +32,7 @@ from polytask.selection.auto.race import look, losses_of
 from polytask.selection.auto.weighing import CandidateFit, Stop, judged, weigh
 from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
-from polytask.selection.held import Study, digest_of, held_out
+from polytask.selection.held import Study, digest_of, held_out, servable
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
@@ -45,7 +45,8 @@ _FEWEST_FOLDS = 2
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
     """Return training and held-out rows of every fold that is fitted."""
-    splits = [pair if unseen else _servable(raw, *pair) for pair in given_splits(cv, raw, owner)]
+    given = given_splits(cv, raw, owner)
+    splits = given if unseen else [(a, servable(raw, a, b)) for a, b in given]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if is_whole(cv):
         held = np.cumsum([len(test) for _, test in splits])
@@ -71,13 +72,6 @@ def _labelled(raw: TaskData, rows: NDArray[np.intp]) -> bool:
     if raw.form is Form.TARGETS:
         return bool(raw.labelled()[rows].any())
     return len(rows) > 0
-
-
-def _servable(raw: TaskData, train: NDArray[np.intp], test: NDArray[np.intp]) -> Split:
-    if raw.form is Form.TARGETS:
-        return train, test
-    owners = raw.row_tasks()
-    return train, test[np.isin(owners[test], owners[train])]
 
 
 def journal_header(
