@@ -306,10 +306,11 @@ def _encoded(data: TaskData, time: object) -> tuple[TaskData, bool]:
         encoded, encoder = encode_training(data)
     except DataError as error:
         said = message_of(error)
-        is_dates = isinstance(said, LazyMessage) and said.key == "column.refusal.dates"
-        if is_dates and said.fields["name"] == repr(getattr(time, "name", None)):
-            raise DataError(LazyMessage("column.refusal.dates.time", said.fields)) from None
-        raise
+        fields = said.fields if isinstance(said, LazyMessage) else {}
+        said_of_dates = getattr(said, "key", "") == "column.refusal.dates"
+        if not said_of_dates or fields["name"] != repr(getattr(time, "name", None)):
+            raise
+        raise DataError(LazyMessage("column.refusal.dates.time", fields)) from None
     columns = () if encoder is None or data.present is not None else encoder.report_.columns
     plain = [one.kind in ("numeric", "boolean") and not one.missing for one in columns]
     return encoded, bool(plain) and all(plain)
