@@ -152,7 +152,7 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     [
         ("pool", "That agrees with the recommendation: one model for all tasks learns"),
         ("separate", "each task has rows enough"),
-        ("inconclusive", "it is open whether joint models gain by it"),
+        ("inconclusive", "can be used by one model for all tasks too"),
     ],
 )
 def test_related_tasks_beside_no_gain_are_explained(case, words):
