@@ -44,7 +44,8 @@ def client(tmp_path_factory) -> Iterator[Client]:
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            # Any free port: several workers of pytest may run a cluster each.
+            dashboard_address=":0",
             local_directory=folder,
         ) as cluster,
         # Not the current one: what works elsewhere was told to.
