@@ -162,6 +162,54 @@ class CrossedSums:
         return cls(**state | {"gram": sp.csr_array(tuple(state["gram"]), shape=(size, size))})
 
 
+@dataclass(frozen=True, eq=False)
+class CrossedRows:
+    """Rows that are at hand, with their columns at the places of their levels."""
+
+    # Shapes: Z (n, p), codes (n, groupings), varying (q,).
+
+    Z: Array
+    codes: Index
+    levels: tuple[int, ...]
+    varying: Index
+
+    @cached_property
+    def effects(self) -> sp.csr_array:
+        """The columns of the effects, shape (n, K)."""
+        return effect_columns(self.Z[:, self.varying], self.codes, self.levels)
+
+    @cached_property
+    def _transposed(self) -> sp.csr_array:
+        return sp.csr_array(self.effects.T)
+
+    def of_columns(self, columns: Index) -> CrossedRows:
+        """Return the rows with effects on some of the q columns."""
+        return replace(self, varying=self.varying[columns])
+
+    def sums(self, weight: Array, right: Array) -> CrossedSums:
+        """Return sums of rows of these weights. Shapes: right (n,), weights times targets."""
+        random, fixed = self.project(right)
+        return CrossedSums(
+            levels=self.levels,
+            q=len(self.varying),
+            gram=sp.csr_array(self._transposed @ (sp.diags_array(weight) @ self.effects)),
+            mixed=np.asarray(self._transposed @ (self.Z * weight[:, None])),
+            fixed=(self.Z * weight[:, None]).T @ self.Z,
+            cross=random,
+            mean_cross=fixed,
+            square=0.0,
+            count=float(weight.sum()),
+        )
+
+    def project(self, values: Array) -> tuple[Array, Array]:
+        """Return the products of the columns of effects and mean with values of the rows."""
+        return np.asarray(self._transposed @ values), np.asarray(self.Z.T @ values)
+
+    def predictors(self, effects: Array, beta: Array) -> Array:
+        """Return the linear predictors of the rows. Shapes: effects (K,), beta (p,)."""
+        return np.asarray(self.effects @ effects + self.Z @ beta)
+
+
 def effect_columns(Z: Array, codes: Index, levels: Sequence[int]) -> sp.csr_array:
     """Return rows with their columns at the places of their levels; -1 is no level."""
     # Shapes: Z (n, q), codes (n, groupings), result (n, q * sum(levels)).
@@ -175,6 +223,23 @@ def effect_columns(Z: Array, codes: Index, levels: Sequence[int]) -> sp.csr_arra
     return found
 
 
+def roots_of(covariances: Sequence[Array], moments: Array) -> list[Array]:
+    """Return lower triangles of covariances, which may be zero, shape (q, q) each."""
+    # Shapes: moments (q,), the mean squares of the columns.
+    least = np.diag(_LEAST_VARIANCE / moments)
+    return [np.asarray(np.linalg.cholesky(own + least), dtype=float) for own in covariances]
+
+
+def effects_of(unit: Array, roots: Sequence[Array], levels: Sequence[int]) -> Array:
+    """Return the effects b = root u of all levels. Shapes: unit and result (K, m)."""
+    m, found, start = unit.shape[1], [], 0
+    for root, n in zip(roots, levels, strict=True):
+        stop = start + n * len(root)
+        found.append((root @ unit[start:stop].reshape(n, len(root), m)).reshape(-1, m))
+        start = stop
+    return np.concatenate(found)
+
+
 class MixedEquations:
     """Henderson's mixed model equations for covariances relative to the noise.
 
@@ -184,12 +249,18 @@ class MixedEquations:
     """
 
     # Effects are b = root u with u of unit covariance, so that a variance may be zero. Shapes:
-    # roots (q, q) each.
+    # roots (q, q) each, precision (p,) that of the prior of the mean coefficients, None: flat,
+    # moments (q,) the mean squares of columns, None: those of the sums.
 
-    def __init__(self, sums: CrossedSums, covariances: Sequence[Array]) -> None:
-        self.sums = sums
-        least = np.diag(_LEAST_VARIANCE / sums.moments)
-        self.roots = [np.linalg.cholesky(own + least) for own in covariances]
+    def __init__(
+        self,
+        sums: CrossedSums,
+        covariances: Sequence[Array],
+        precision: Array | None = None,
+        moments: Array | None = None,
+    ) -> None:
+        self.sums, self.covariances = sums, tuple(covariances)
+        self.roots = roots_of(covariances, sums.moments if moments is None else moments)
         root, q = self.roots[sums.first], sums.q
         lower = np.linalg.cholesky(root.T @ sums.blocks @ root + np.eye(q))
         self._inverse = np.linalg.inv(lower)
@@ -205,7 +276,8 @@ class MixedEquations:
         self._mixed = np.asarray(self._whitened @ sums.mixed[sums.slices[sums.first]])
         self._left_mixed = self._root.T @ sums.mixed[sums.rest] - couplings.T @ self._mixed
         self._through = self.left.solve(self._left_mixed)
-        S = sums.fixed + np.diag(ridge_of(sums.fixed)) - self._mixed.T @ self._mixed
+        own_precision = ridge_of(sums.fixed) if precision is None else precision
+        S = sums.fixed + np.diag(own_precision) - self._mixed.T @ self._mixed
         S -= self._left_mixed.T @ self._through
         self._mean_lower = np.linalg.cholesky(0.5 * (S + S.T))
         logs = np.log(np.diagonal(lower, axis1=1, axis2=2))
@@ -214,17 +286,36 @@ class MixedEquations:
 
     def solve(self, random: Array, fixed: Array) -> tuple[Array, Array]:
         """Return effects and mean coefficients. Shapes: random (K, m), fixed (p, m)."""
-        sums = self.sums
+        effects, beta = self.solve_for_unit(random, fixed)
+        return self.effects_of(effects), beta
+
+    def effects_of(self, unit: Array) -> Array:
+        """Return b = root u. Shapes: unit and result (K, m)."""
+        return effects_of(unit, self.roots, self.sums.levels)
+
+    def solve_for_unit(self, random: Array, fixed: Array) -> tuple[Array, Array]:
+        """Return u and mean coefficients. Shapes: random (K, m), fixed (p, m)."""
+        sums, q = self.sums, self.sums.q
         part = sums.slices[sums.first]
         own = np.asarray(self._whitened @ random[part])
         left = self.left.solve(self._root.T @ random[sums.rest] - self._couplings.T @ own)
         rest = fixed - self._mixed.T @ own - self._left_mixed.T @ left
         beta = scipy.linalg.cho_solve((self._mean_lower, True), rest)
         left -= self._through @ beta
-        effects = np.empty_like(random)
-        effects[sums.rest] = self._root @ left
-        effects[part] = self._whitened.T @ (own - self._couplings @ left - self._mixed @ beta)
-        return effects, np.asarray(beta)
+        unit = np.empty_like(random)
+        unit[sums.rest] = left
+        eliminated = (own - self._couplings @ left - self._mixed @ beta).reshape(
+            -1, q, random.shape[1]
+        )
+        first = np.swapaxes(self._inverse, 1, 2) @ eliminated
+        unit[part] = first.reshape(-1, random.shape[1])
+        return unit, np.asarray(beta)
+
+    @property
+    def mean_covariance(self) -> Array:
+        """Posterior covariance of the mean coefficients, relative to the noise, shape (p, p)."""
+        eye = np.eye(len(self._mean_lower))
+        return np.asarray(scipy.linalg.cho_solve((self._mean_lower, True), eye))
 
     def traces(self, restricted: bool) -> list[Array]:
         """Return the sum over the levels of a grouping of Z' P Z, shape (q, q) each."""

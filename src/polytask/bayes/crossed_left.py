@@ -115,7 +115,12 @@ class DenseSystem(LeftSystem):
 
     def forms(self, rows: sp.csr_array) -> Array:
         """Return x' inverse x of every row."""
-        return np.asarray(rows.multiply(rows @ self._inverse).sum(axis=1)).ravel()
+        found, step = np.empty(rows.shape[0]), max(_DENSE_ENTRIES // max(rows.shape[1], 1), 1)
+        for start in range(0, len(found), step):
+            part = rows[start : start + step]
+            forms = part.multiply(part @ self._inverse)
+            found[start : start + step] = np.asarray(forms.sum(axis=1)).ravel()
+        return found
 
     def traces(self) -> tuple[list[Array], Array]:
         """Return sums of the diagonal blocks of the inverse, and of that of what is eliminated."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -48,6 +49,11 @@ class ByGrouping(Structure):
     """Independent covariances, one for each of several groupings, all of the same columns."""
 
     structures: tuple[Structure, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether intercepts alone vary."""
+        return all(isinstance(own, NoVariation) for own in self.structures)
 
     def each(self, params: Array, q: int) -> list[tuple[Structure, Array]]:
         """Return every structure with its parameters; q is the sum over the groupings."""
@@ -218,24 +224,31 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
         return params
 
     def information(self, at: Evaluation[CrossedDetail]) -> Array:
-        """Return half of y' P dV P dV P y over the noise, for all pairs of parameters."""
-        sums, q, detail = self.sums, self.sums.q, at.detail
-        columns = []
-        pairs = zip(self.structure.each(at.params, self.q), sums.slices, strict=True)
-        for (structure, own), part in pairs:
-            scores, factor = detail.scores[part].reshape(-1, q), structure.factor(own, q)
-            for row in np.eye(len(own)):
-                change = structure.factor(row, q) @ factor.T
-                column = np.zeros(len(sums.cross))
-                column[part] = (scores @ (change + change.T)).ravel()
-                columns.append(column)
-        C = np.column_stack(columns)
-        random, fixed = np.asarray(sums.gram @ C), sums.mixed.T @ C
-        effects, beta = detail.equations.solve(random, fixed)
-        squares = C.T @ random - random.T @ effects - fixed.T @ beta
-        sums_of = C.T @ detail.scores
-        along = np.multiply.outer(sums_of, sums_of) / (detail.noise * self.degrees)
-        return np.asarray(0.5 * (squares - along) / detail.noise)
+        """Return the average information of all pairs of parameters."""
+        detail, each = at.detail, self.structure.each(at.params, self.q)
+        found, slopes = average_information(each, detail.equations, detail.scores)
+        along = np.multiply.outer(slopes, slopes) / (detail.noise * self.degrees)
+        return np.asarray(0.5 * (found - along) / detail.noise)
+
+
+def average_information(
+    each: Sequence[tuple[Structure, Array]], equations: MixedEquations, scores: Array
+) -> tuple[Array, Array]:
+    """Return y' P dV P dV P y for all pairs of parameters, and y' P dV P y."""
+    # Shapes: scores (K,), what the rows say of effects.
+    sums, q = equations.sums, equations.sums.q
+    columns = []
+    for (structure, own), part in zip(each, sums.slices, strict=True):
+        of_levels, factor = scores[part].reshape(-1, q), structure.factor(own, q)
+        for row in np.eye(len(own)):
+            change = structure.factor(row, q) @ factor.T
+            column = np.zeros(len(sums.cross))
+            column[part] = (of_levels @ (change + change.T)).ravel()
+            columns.append(column)
+    C = np.column_stack(columns)
+    random, fixed = np.asarray(sums.gram @ C), sums.mixed.T @ C
+    effects, beta = equations.solve(random, fixed)
+    return C.T @ random - random.T @ effects - fixed.T @ beta, C.T @ scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,17 +312,25 @@ def learn_crossed(
 
 def variance_shares(found: CrossedLearned, restricted: bool) -> Array:
     """Return each grouping's share of the variance around the mean line, with 95% intervals."""
-    # Shapes: result (groupings, 3). Delta method on the logit, with the average information.
-    sums, q = found.sums, found.sums.q
+    # Shapes: result (groupings, 3).
+    sums = found.sums
     marginal = CrossedMarginal(sums, found.structure, restricted)
+    information = marginal.information(marginal.evaluate(found.params))
     moments = sums.blocks.sum(axis=0) / sums.count
-    each = found.structure.each(found.params, marginal.q)
+    return shares_of(found.structure.each(found.params, marginal.q), moments, 1.0, information)
+
+
+def shares_of(
+    each: Sequence[tuple[Structure, Array]], moments: Array, noise: float, information: Array
+) -> Array:
+    """Return shares in a variance beside noise, with 95% intervals, shape (groupings, 3)."""
+    # Delta method on the logit. Shapes: moments (q, q), information (parameters, parameters).
+    q = len(moments)
     sizes = np.array([np.sum(s.covariance(own, q) * moments) for s, own in each])
     slopes = scipy.linalg.block_diag(*[s.pull_back(own, q, moments) for s, own in each])
-    total = 1.0 + sizes.sum()
+    total = noise + sizes.sum()
     shares = sizes / total
     slopes = (slopes - shares[:, None] * slopes.sum(axis=0)) / total
-    information = marginal.information(marginal.evaluate(found.params))
     free = np.flatnonzero(np.diagonal(information) > 0)
     covariance = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
     slopes = slopes[:, free]
@@ -344,48 +365,77 @@ def choose_crossed(
     sums: CrossedSums, *, restricted: bool = True, tol: float = 1e-4, max_iter: int = 500
 ) -> tuple[CrossedLearned, tuple[Candidate, ...]]:
     """Learn the prior of the structure with the highest evidence less its price."""
+    intercepts = sums.of_columns(np.zeros(1, dtype=np.intp))
+
+    def learn(structure: ByGrouping, start: CrossedLearned | None) -> CrossedLearned:
+        return learn_crossed(
+            intercepts if structure.is_plain else sums,
+            structure,
+            restricted=restricted,
+            tol=_ROUGH if start is None else tol,
+            max_iter=max_iter,
+            start=None if start is None else start.params,
+        )
+
+    return choose_by_grouping(learn, sums.levels, sums.q, sums.count)
+
+
+class LearnedGroupings(Protocol):
+    """What was learned of several groupings."""
+
+    @property
+    def structure(self) -> ByGrouping:
+        """The structure that it has."""
+
+    @property
+    def value(self) -> float:
+        """Log evidence, with the log prior of the parameters."""
+
+
+Learned = TypeVar("Learned", bound=LearnedGroupings)
+
+
+def choose_by_grouping(
+    learn: Callable[[ByGrouping, Learned | None], Learned],
+    levels: Sequence[int],
+    q: int,
+    n_labels: float,
+) -> tuple[Learned, tuple[Candidate, ...]]:
+    """Choose a structure: `learn` is rough, and goes on where it is given what it found."""
     # The same family for every grouping; then one after the other is tried without slopes.
-    learned: list[tuple[CrossedLearned, Candidate]] = []
+    learned: list[tuple[Learned, Candidate]] = []
 
     def attempt(structures: Sequence[Structure]) -> float:
         found = ByGrouping(tuple(structures))
-        plain = all(isinstance(own, NoVariation) for own in structures)
-        own = sums.of_columns(np.zeros(1, dtype=np.intp)) if plain else sums
-        result = learn_crossed(own, found, restricted=restricted, tol=_ROUGH, max_iter=max_iter)
-        size = len(sums.levels) * own.q
-        price = found.price(size, sums.count)
+        result = learn(found, None)
+        size = len(levels) * (1 if found.is_plain else q)
+        price = found.price(size, n_labels)
         learned.append((
             result,
-            Candidate(found, result.value, found.n_parameters(size), price, max(sums.levels)),
+            Candidate(found, result.value, found.n_parameters(size), price, max(levels)),
         ))  # fmt: skip
         return learned[-1][1].score
 
-    G = len(sums.levels)
-    attempt([NoVariation()] * G)
-    for family in _families(sums):
-        attempt([family] * G)
+    attempt([NoVariation()] * len(levels))
+    for family in _families(levels, q, n_labels):
+        attempt([family] * len(levels))
     best = max(learned, key=lambda pair: pair[1].score)
-    for g in range(G if best[0].sums.q > 1 else 0):
+    for g in range(0 if best[0].structure.is_plain else len(levels)):
         structures = list(best[0].structure.structures)
         structures[g] = NoVariation()
         if attempt(structures) > best[1].score:
             best = learned[-1]
-    chosen = learn_crossed(
-        best[0].sums, best[0].structure, restricted=restricted, tol=tol, max_iter=max_iter,
-        start=best[0].params,
-    )  # fmt: skip
-    return chosen, tuple(candidate for _, candidate in learned)
+    return learn(best[0].structure, best[0]), tuple(candidate for _, candidate in learned)
 
 
-def _families(sums: CrossedSums) -> list[Structure]:
+def _families(levels: Sequence[int], q: int, n_labels: float) -> list[Structure]:
     """Return the structures with slopes that rows and levels are enough for."""
-    q, left = sums.q, sums.q * sum(sums.levels[g] for g in sums.others)
-    if q == 1 or left > crossed_left.LARGEST_DENSE:
+    if q == 1 or q * (sum(levels) - max(levels)) > crossed_left.LARGEST_DENSE:
         return []
     families: list[Structure] = [Scalar()]
     families += [Diagonal()] * (q > 2) + [Full()] * (q <= _FEW_COLUMNS)
 
     def informed(structure: Structure) -> bool:
-        return all(is_informed(structure, q, n, sums.count) for n in sums.levels)
+        return all(is_informed(structure, q, n, n_labels) for n in levels)
 
     return [family for family in families if informed(family)]

@@ -39,7 +39,7 @@ _FIRST_VARIANCE = 0.3
 # Bounds of the log standard deviation of the mean coefficients.
 _LOG_DEVIATIONS = (-7.0, 7.0)
 # Structures are compared at this many times the tolerance.
-_ROUGH = 30.0
+ROUGH = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -620,7 +620,7 @@ class _LaplaceTrials(Trials[list[LearnedLaplace]]):
                 second, before = 0.1 * problem.first_guess(copies), start[k].second
                 second[: len(before), : len(before)] += before
             starts.append(second)
-        return self.learner(self.problems, model, (_ROUGH * tol, max_iter), starts)
+        return self.learner(self.problems, model, (ROUGH * tol, max_iter), starts)
 
     def refined(self, best: list[LearnedLaplace]) -> list[LearnedLaplace]:
         """Go on to the user's tolerance."""
