@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -248,14 +248,7 @@ class Tables:
             "task": one and columns.task is None and not files,
             "out": out is None,
         }
-        named = [
-            LazyMessage(f"cli.lacks.{name}", {"out": example} if name == "out" else {})
-            for name, lacking in lacks.items()
-            if lacking
-        ]
-        if len(named) > 1:
-            fields = {"command": command, "source": self.source.name, "lines": lines_of(named)}
-            raise ParameterError(LazyMessage("cli.refusal.lacks", fields))
+        refuse_lacking(command, lacks, example, self.source.name)
 
     def _check_statistics(self, command: str) -> None:
         """Refuse what needs rows, and what statistics know."""
@@ -279,6 +272,22 @@ class Tables:
             )
         if unseen and self.columns.task is None and self.source.file_per_task is None:
             raise ParameterError(LazyMessage("cli.refusal.unseen_needs_task"))
+
+
+def refuse_lacking(
+    command: str, lacks: Mapping[str, bool], example: str, source: str | None = None
+) -> None:
+    """Name all that a command lacks, if it is more than one thing; `source` was given."""
+    named = [
+        LazyMessage(f"cli.lacks.{name}", {"out": example} if name == "out" else {})
+        for name, lacking in lacks.items()
+        if lacking
+    ]
+    if len(named) > 1:
+        fields: dict[str, Any] = {"command": command, "lines": lines_of(named)}
+        key = "lacks_more" if source is None else "lacks"
+        fields |= {} if source is None else {"source": source}
+        raise ParameterError(LazyMessage(f"cli.refusal.{key}", fields))
 
 
 # Commands that learn from rows of several groupings.

@@ -468,6 +468,8 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "form": card.form,
         "versions": dict(card.versions),
         "task_column": model.task_column,
+        # How many levels each of several groupings has.
+        "groupings": {name: len(found) for name, found in getattr(model, "levels_", {}).items()},
         "unseen_tasks": model.unseen_tasks,
         "classes": _classes(model),
         "columns": [str(name) for name in getattr(model, "feature_names_in_", [])],
@@ -504,7 +506,10 @@ def _say_model(facts: Facts, speech: Translator) -> None:
     trained = {"n": facts["rows"], "form": speech(f"form.{facts['form']}")}
     unseen = speech(f"cli.inspect.unseen.{facts['unseen_tasks']}")
     tasks = f"{len(facts['tasks']):,}"
-    if column is not None:
+    if facts["groupings"]:
+        levels = [f"{name} ({count:,})" for name, count in facts["groupings"].items()]
+        tasks = speech("cli.inspect.groupings", {"levels": named(levels)})
+    elif column is not None:
         tasks = speech("cli.inspect.by", {"tasks": tasks, "column": repr(column)})
     features = f"{len(facts['features']):,}"
     if facts["nonzero"] is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from polytask._options import argument, option
 from polytask.cli.columns import Copied
 from polytask.cli.console import note, say
-from polytask.cli.files import RowSource, require_file, writable
+from polytask.cli.files import RowSource, refuse_lacking, require_file, writable
 from polytask.cli.options import Cluster, Running, Vary
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
@@ -64,10 +64,11 @@ def predict(
 ) -> None:
     """Load, read, predict, write and say what was met."""
     path = saved.model
+    example, no_data = "predictions.csv", source.data is None and source.file_per_task is None
+    refuse_lacking("predict", {"data": no_data, "out": running.out is None}, example)
     source.check("predict")
-    target = writable(
-        running.out, force=running.force, example="predictions.csv", inputs=(path, source.data)
-    )
+    inputs = (path, source.data)
+    target = writable(running.out, force=running.force, example=example, inputs=inputs)
     if not target.lower().endswith(TABLE_SUFFIXES):
         raise DataError(
             LazyMessage("refusal.write.suffix", {"path": target, "names": [*TABLE_SUFFIXES]})

@@ -44,7 +44,7 @@ def schema(
     from polytask.statistics import Schema
 
     speech, tables = running.speech, Tables(columns, NO_SPLITTING, source)
-    tables.check("schema")
+    tables.check("schema", running.out, "study.json")
     path = writable(running.out, force=running.force, example="study.json", inputs=(source.data,))
     if columns.task is None:
         raise ParameterError(LazyMessage("cli.refusal.schema_needs_task"))

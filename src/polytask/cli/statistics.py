@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from polytask._options import option
 from polytask.cli.columns import TargetTypeOverride, require
 from polytask.cli.console import say, say_pair, say_whole
-from polytask.cli.files import STATISTICS_SUFFIX, RowSource, writable
+from polytask.cli.files import STATISTICS_SUFFIX, RowSource, refuse_lacking, writable
 from polytask.cli.options import Running, Vary, command_line
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
@@ -55,11 +55,13 @@ def statistics(
     from polytask.statistics import Schema
 
     speech = running.speech
+    example = f"site{STATISTICS_SUFFIX}"
+    lacks = {"data": source.data is None, "schema": collecting.schema is None}
+    refuse_lacking("statistics", lacks | {"out": running.out is None}, example)
     source.check("statistics")
     if collecting.schema is None:
         raise ParameterError(LazyMessage("cli.refusal.needs_schema"))
     inputs = (source.data, collecting.schema)
-    example = f"site{STATISTICS_SUFFIX}"
     path = writable(running.out, force=running.force, example=example, inputs=inputs)
     schema = Schema.load(collecting.schema)
     table = _site_rows(source, schema, collecting)

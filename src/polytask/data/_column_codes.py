@@ -283,13 +283,17 @@ class CategoryCode:
     """One indicator per level, one for all rarer levels together, one for missing cells."""
 
     # A level that was not in training counts as one of the rarer levels if these were joined;
-    # otherwise all indicators of the row are 0.
+    # otherwise, and where a cell is missing that never was, the row has the mean of the training
+    # rows. With zeros instead a model without a penalty would leave the span of its data.
 
     tag: ClassVar[str] = "category"
     name: str
     levels: tuple[str, ...]
     joined: tuple[str, ...] = ()
     missing: bool = False
+    # Which part of the training rows each level has, then all rarer ones together; files of
+    # before this was kept have none.
+    shares: tuple[float, ...] = ()
 
     @property
     def is_real(self) -> bool:
@@ -329,11 +333,13 @@ class CategoryCode:
         kept, joined = (
             tuple(cells.labels[i] for i in np.sort(part)) for part in (order[:cut], order[cut:])
         )
+        rare = [float(shares[order[cut:]].sum())] if joined else []
+        parts = (*shares[np.sort(order[:cut])].tolist(), *rare)
         if joined:
             fields = {"column": name, "levels": len(present), "n": len(joined)}
             clues.append(LazyMessage("met.joined", fields | {"most": max_levels}))
         n_missing = int((counts & ~used).sum())
-        code = cls(name, kept, joined, n_missing > 0)
+        code = cls(name, kept, joined, n_missing > 0, parts)
         constant = len(present) == 1 and not n_missing
         features, told = code.features(), tuple(clues)
         return code, ColumnReport(
@@ -349,7 +355,14 @@ class CategoryCode:
         levels = tuple(sorted({*self.levels, *other.levels}))
         if self.joined != other.joined or (self.joined and levels != self.levels):
             return None
-        return CategoryCode(self.name, levels, self.joined, self.missing or other.missing)
+        part, names = 0.5 if share is None else share, (*levels, *self.joined[:1])
+        own, new = (
+            dict(zip((*code.levels, *code.joined[:1]), code.shares, strict=False))
+            for code in (self, other)
+        )
+        shares = [(1 - part) * own.get(name, 0) + part * new.get(name, 0) for name in names]
+        missing, kept = self.missing or other.missing, tuple(shares) if own and new else ()
+        return CategoryCode(self.name, levels, self.joined, missing, kept)
 
     def encode(
         self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
@@ -367,6 +380,7 @@ class CategoryCode:
         position = place[cells.codes]
         rows = np.flatnonzero(position >= 0)
         out[rows, position[rows]] = 1
+        out[position < 0, : len(self.shares)] = self.shares
         report.add_missing(self.name, cells.codes < 0, counted, self.missing)
         new = np.array([label not in places for label in cells.labels] + [False], dtype=bool)
         strange = new[cells.codes] if counted is None else new[cells.codes] & counted
@@ -398,13 +412,14 @@ class CategoryCode:
             "levels": list(self.levels),
             "joined": list(self.joined),
             "missing": self.missing,
+            "shares": list(self.shares),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CategoryCode:
         """Rebuild from :meth:`to_state`."""
         levels, joined = tuple(state["levels"]), tuple(state["joined"])
-        return cls(state["name"], levels, joined, state["missing"])
+        return cls(state["name"], levels, joined, state["missing"], tuple(state.get("shares", ())))
 
 
 def nothing(name: str) -> Learned:

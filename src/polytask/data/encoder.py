@@ -71,8 +71,9 @@ class TableEncoder(BaseEstimator):
     get one feature per level, ``colour=red``, in sorted order; the rarest levels beyond
     `max_levels` share ``colour=other``, and missing or blank cells have ``colour=missing`` if
     there were any in training. A level that was not in training counts as one of the rare ones
-    if these were joined, else all features of the column are 0. Dates are refused by name.
-    Columns missing in every row are left out, constant ones are kept and reported.
+    if these were joined, else as the average of the levels: the row gets the means of the
+    column's features. Dates are refused by name. Columns missing in every row are left out,
+    constant ones are kept and reported.
 
     Data frames of pandas, polars and pyarrow with the same values give the same array, bit for
     bit. Columns are matched by name: their order does not matter and columns that are not

@@ -36,6 +36,8 @@ def test_fit_predict_and_adapt(run, sales):
     assert "'store' (5 levels), 'product' (8 levels)" in done.out
     assert "is differences between levels of “product”" in done.out
     assert "the model is learned prior of all groupings" in done.err
+    shown = run("inspect", "m.polytask").out
+    assert "the levels of store (5), product (8); predict refuses other tasks" in shown
     model = load("m.polytask")
     same = BayesianMultiTaskRegressor(task_column=["store", "product"])
     same.fit(sales.drop(columns="sold"), sales["sold"])

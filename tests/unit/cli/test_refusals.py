@@ -242,6 +242,13 @@ def test_all_that_a_command_line_lacks_is_named_at_once(run, plain):
         "- the column that names the task of each row",
         "- what to write",
     ]
+    for command, lacking in (
+        (("predict", "m"), ["- the table", "- what to write"]),
+        (("statistics", "a.csv"), ["- the agreement", "- what to write"]),
+        (("schema", "a.csv"), [line.split(":")[0] for line in lines[1:]]),
+    ):
+        found = run(*command).err.splitlines()
+        assert [line.split(":")[0] for line in found[1:]] == lacking
     # One of several targets needs no task.
     error = _refused(run, "compare", "a.csv", "--targets", "x,y")
     assert "Name the folder to write with --out, such as --out comparison." in error

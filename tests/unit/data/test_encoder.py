@@ -178,7 +178,8 @@ def test_rare_levels_are_joined():
     assert (report.levels, report.joined) == (("a", "b", "c"), ("d", "e"))
     new = pd.DataFrame({"colour": ["e", "a", "z", None]})
     X, found = encoder.encode(new).X, encoder.unknown_levels(new)
-    np.testing.assert_array_equal(X, [[0, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(X[:3], [[0, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(X[3], np.array([5, 4, 2, 3]) / 14, atol=1e-12)
     assert found["colour"].examples == ("z",)
     assert TableEncoder(max_levels=5).fit(table).report_.columns[0].joined == ()
 
@@ -209,7 +210,7 @@ def test_blank_text_is_missing():
 def test_new_levels_are_counted_and_named():
     encoder = TableEncoder().fit(pd.DataFrame({"colour": ["red", "blue"], "x": [1.0, 3.0]}))
     new = pl.DataFrame({"colour": ["green", "red", "绿", "green", None], "x": [1, 2, None, 4, 5]})
-    none = "(a column of categories: the row counts as in none of the categories)"
+    none = "(a column of categories: the row counts as an average of the categories)"
     expected = (
         "Column 'colour' has values that were not in training in 3 rows: 'green', '绿'. "
         "Column 'colour' is missing in 1 row but was never missing in training: the training "
@@ -220,7 +221,8 @@ def test_new_levels_are_counted_and_named():
     with pytest.warns(DataWarning) as caught:
         X = encoder.transform(new)
     assert str(caught[0].message) == expected
-    np.testing.assert_array_equal(X, [[0, 0, 1], [0, 1, 2], [0, 0, 2], [0, 0, 4], [0, 0, 5]])
+    mean = [0.5, 0.5]
+    np.testing.assert_array_equal(X, [[*mean, 1], [0, 1, 2], [*mean, 2], [*mean, 4], [*mean, 5]])
     report = encoder.transform_report(new)
     assert report.n_rows == 5
     assert report.missing == report.imputed == {"colour": 1, "x": 1}
@@ -261,7 +263,7 @@ def test_a_whole_number_or_a_boolean_finds_its_level():
     )
     new = pd.DataFrame({"c": [1.0, np.nan, 2.0], "t": [True, True, False]})
     encoded = encoder.encode(new)
-    expected = [[1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0]]
+    expected = [[1, 0, 0, 0, 0, 1], [0.5, 0.25, 0.25, 0, 0, 1], [0, 1, 0, 0.25, 0.5, 0.25]]
     np.testing.assert_array_equal(encoded.X, expected)
     assert encoded.report.unknown["t"].examples == ("False",)
     codes = TableEncoder().fit(pd.DataFrame({"c": ["007", "1.0", "1", "x"]}))

@@ -515,3 +515,19 @@ def test_one_thread_unless_told_otherwise(monkeypatch, n_jobs, most):
     model.evidence(n_bootstrap=19, random_state=0)
     model.partial_fit(X[:3], y[:3], task=task[:3])
     assert seen == [most] * 3
+
+
+def test_a_category_that_was_not_in_training_has_an_interval_of_the_usual_width():
+    # Of the levels together the data say much, of no level at all they say nothing.
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(
+        {"shop": rng.integers(0, 6, 300), "offer": rng.choice(["a", "b", "c"], 300)}
+    )
+    y = 10.0 * (table["offer"] == "b") + rng.standard_normal(300)
+    model = BayesianMultiTaskRegressor(task_column="shop").fit(table, y)
+    new = pd.DataFrame({"shop": 1, "offer": ["a", "b", "c", "new"]})
+    lower, upper = model.predict_interval(new)
+    width, middle = upper - lower, (upper + lower) / 2
+    assert width[3] < 1.05 * width[:3].max()
+    share = table["offer"].value_counts(normalize=True).sort_index()
+    assert_allclose(middle[3], middle[:3] @ share, rtol=1e-6)
