@@ -336,8 +336,8 @@ class MixedEquations:
         for g, inverse in zip((sums.first, *sums.others), (first, *others), strict=True):
             # The posterior covariance of u says what of its unit prior the rows have taken.
             shrunk = sums.levels[g] * np.eye(q) - inverse
-            half = scipy.linalg.solve_triangular(self.roots[g].T, shrunk)
-            found[g] = scipy.linalg.solve_triangular(self.roots[g].T, half.T)
+            turned = scipy.linalg.solve_triangular(self.roots[g].T, shrunk)
+            found[g] = np.asarray(scipy.linalg.solve_triangular(self.roots[g].T, turned.T))
         return found
 
     def covariance(self, Z: Array, varying: Index, codes: Index) -> Array:

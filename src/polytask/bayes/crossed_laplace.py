@@ -216,7 +216,6 @@ def mean_precision(width: int, mean_variance: float | None) -> Array:
 class CrossedLaplaceLearned:
     """The prior of largest evidence, and the posterior under it."""
 
-    structure: ByGrouping
     params: Array
     mode: CrossedMode
     losses: LabelLosses
@@ -226,24 +225,43 @@ class CrossedLaplaceLearned:
     n_iter: int
     seconds: float
 
+
+@dataclass(frozen=True, eq=False)
+class LaplaceLearned:
+    """The priors of several problems, such as those of classes, all of one structure."""
+
+    structure: ByGrouping
+    each: tuple[CrossedLaplaceLearned, ...]
+
     @property
-    def covariances(self) -> tuple[Array, ...]:
-        """The covariances of the groupings, shape (q, q) each."""
-        return tuple(self.mode.equations.covariances)
+    def value(self) -> float:
+        """Log evidence of all problems."""
+        return sum(own.value for own in self.each)
 
 
 @dataclass(frozen=True, eq=False)
 class LaplaceSearch:
-    """How the prior of every grouping is learned: the tolerance, and whether mu has a prior."""
+    """How priors of every grouping are learned: whether mu has one, tolerance, evaluations."""
 
     gaussian_mean: bool
     tol: float
     max_iter: int
 
     def learn(
-        self, given: GroupedLabels, structure: ByGrouping, start: Array | None = None
-    ) -> CrossedLaplaceLearned:
+        self,
+        given: Sequence[GroupedLabels],
+        structure: ByGrouping,
+        start: LaplaceLearned | None = None,
+    ) -> LaplaceLearned:
         """Learn covariances of all groupings from a start, or a first guess."""
+        starts = [None] * len(given) if start is None else [own.params for own in start.each]
+        pairs = zip(given, starts, strict=True)
+        each = tuple(self._learned(own, structure, first) for own, first in pairs)
+        return LaplaceLearned(structure, each)
+
+    def _learned(
+        self, given: GroupedLabels, structure: ByGrouping, start: Array | None
+    ) -> CrossedLaplaceLearned:
         problem, engine = Problem(given.labelled), CrossedEngine(given)
         varying = tuple(given.rows.varying.tolist())
         model = Model(structure, varying, gaussian_mean=self.gaussian_mean)
@@ -251,14 +269,14 @@ class LaplaceSearch:
         first, expect = start, start is None
         if first is None:
             own = problem.first_guess(np.ones(len(varying)))
-            first = marginal.start(np.asarray(np.kron(np.eye(len(given.rows.levels)), own), float))
+            every = np.kron(np.eye(len(given.rows.levels)), own)
+            first = marginal.start(np.asarray(every, dtype=float))
         found = maximise(marginal, first, self.tol, self.max_iter, expect=expect)
         params = found.at.params
         factor = structure.factor(params[: marginal.size], marginal.q)
         losses = marginal.losses(params)
         mode = engine.mode(factor, marginal.mean_variance(params), losses)
         return CrossedLaplaceLearned(
-            structure=structure,
             params=params,
             mode=mode,
             losses=losses,
@@ -269,31 +287,29 @@ class LaplaceSearch:
             seconds=found.seconds,
         )
 
-    def choose(self, given: GroupedLabels) -> tuple[CrossedLaplaceLearned, tuple[Candidate, ...]]:
-        """Learn the prior of the structure with the highest evidence less its price."""
-        intercepts = given.of_columns(np.zeros(1, dtype=np.intp))
-        rough = replace(self, tol=ROUGH * self.tol)
+    def choose(
+        self, given: Sequence[GroupedLabels]
+    ) -> tuple[LaplaceLearned, tuple[Candidate, ...]]:
+        """Learn the priors of the structure with the highest evidence less its price."""
+        intercepts = [own.of_columns(np.zeros(1, dtype=np.intp)) for own in given]
+        rough, rows = replace(self, tol=ROUGH * self.tol), given[0].rows
 
-        def learn(
-            structure: ByGrouping, before: CrossedLaplaceLearned | None
-        ) -> CrossedLaplaceLearned:
+        def learn(structure: ByGrouping, before: LaplaceLearned | None) -> LaplaceLearned:
             own = intercepts if structure.is_plain else given
-            if before is None:
-                return rough.learn(own, structure)
-            return self.learn(own, structure, before.params)
+            return (rough if before is None else self).learn(own, structure, before)
 
-        rows = given.rows
-        return choose_by_grouping(
-            learn, rows.levels, len(rows.varying), float(given.labelled.weight.sum())
-        )
+        n_labels = min(float(own.labelled.weight.sum()) for own in given)
+        q, levels = len(rows.varying), rows.levels
+        return choose_by_grouping(learn, levels, q, n_labels, len(given))
 
 
-def latent_shares(found: CrossedLaplaceLearned, given: GroupedLabels, noise: float) -> Array:
+def latent_shares(
+    found: CrossedLaplaceLearned, structure: ByGrouping, given: GroupedLabels, noise: float
+) -> Array:
     """Return the shares of groupings in the variance of linear predictors and their noise."""
     # Shapes: result (groupings, 3), with 95% intervals.
-    rows, labels, structure = given.rows, given.labelled, found.structure
-    columns = rows.Z[:, rows.varying]
-    weight = labels.weight
+    rows, labels = given.rows, given.labelled
+    weight, columns = labels.weight, rows.Z[:, rows.varying]
     moments = (columns * weight[:, None]).T @ columns / float(weight.sum())
     q = len(rows.varying) * len(rows.levels)
     each = structure.each(found.params[: structure.n_parameters(q)], q)

@@ -400,6 +400,7 @@ def choose_by_grouping(
     levels: Sequence[int],
     q: int,
     n_labels: float,
+    n_problems: int = 1,
 ) -> tuple[Learned, tuple[Candidate, ...]]:
     """Choose a structure: `learn` is rough, and goes on where it is given what it found."""
     # The same family for every grouping; then one after the other is tried without slopes.
@@ -409,11 +410,8 @@ def choose_by_grouping(
         found = ByGrouping(tuple(structures))
         result = learn(found, None)
         size = len(levels) * (1 if found.is_plain else q)
-        price = found.price(size, n_labels)
-        learned.append((
-            result,
-            Candidate(found, result.value, found.n_parameters(size), price, max(levels)),
-        ))  # fmt: skip
+        price, n = n_problems * found.price(size, n_labels), n_problems * found.n_parameters(size)
+        learned.append((result, Candidate(found, result.value, n, price, max(levels))))
         return learned[-1][1].score
 
     attempt([NoVariation()] * len(levels))

@@ -1,10 +1,7 @@
 """Linear estimators with penalties, certified."""
 
-from polytask.linear.bayesian import (
-    BayesianMultiTaskClassifier,
-    BayesianMultiTaskModel,
-    BayesianMultiTaskRegressor,
-)
+from polytask.linear.bayesian import BayesianMultiTaskRegressor
+from polytask.linear.bayesian_labels import BayesianMultiTaskClassifier, BayesianMultiTaskModel
 from polytask.linear.estimators import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
 
 __all__ = [

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import Outcomes, Query
+from polytask._checks import one_of
+from polytask._estimator import Outcomes, Query, outputs
+from polytask._estimator.base import label_array
 from polytask._estimator.classes import ProbabilityMixin, keep_classes, probabilities
+from polytask._estimator.groupings import READING_GROUPINGS, refuse_grouped
+from polytask._estimator.scored import Reading
 from polytask._estimator.training import TaskColumns
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.choose import Candidate
 from polytask.bayes.prior import Structure
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning
-from polytask.linear._bayes_laplace_fit import LaplaceFit, LinkedUnits
+from polytask.linear._bayes_grouped_labels import (
+    GroupedLabelTasks,
+    Problems,
+    fit_grouped_labels,
+    of_all_classes,
+)
+from polytask.linear._bayes_laplace_fit import GivenPriors, fit_laplace
 from polytask.linear.base import LinearModel
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
-from polytask.linear.bayes_settings import Ended
+from polytask.linear.bayes_settings import BayesSettings, Ended
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks
 from polytask.messages import LazyMessage
@@ -119,23 +130,36 @@ default="auto"
 
 
 class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):
-    """Base of those with a Laplace approximation: a leaf reads targets and learns priors."""
+    """Base of those with a Laplace approximation: a leaf reads targets and poses problems."""
 
-    task_column: str | int | None
+    _reading: ClassVar[Reading] = READING_GROUPINGS
 
     @abstractmethod
     def _outcomes(self, data: TaskData) -> Outcomes:
         """Return the targets as numbers."""
 
     @abstractmethod
-    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, LinkedUnits | None]:
-        """Learn the priors, and return the units of the predictors, None for those of classes."""
+    def _problems(self, data: TaskData, outcomes: Outcomes) -> Problems:
+        """Return what makes the problems, and the units of the predictors, None for classes."""
+
+    def _given(self) -> GivenPriors | None:
+        """Return priors that are used instead of learning some."""
+        return None
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        owner = type(self).__name__
+        owner, settings = type(self).__name__, BayesSettings.of(self)
         outcomes = self._outcomes(data)
+        if data.groupings is not None:
+            self._fit_groupings(data, outcomes, settings)
+            return
+        self._grouped: GroupedLabelTasks | None = None
+        self.effects_: dict[Hashable, NDArray[Any]] | None = None
+        self.levels_: dict[Hashable, NDArray[Any]] | None = None
+        self.variance_shares_: dict[Hashable, tuple[float, ...]] | None = None
         with blas_threads(self.n_jobs, owner, usual=1):
-            found, units = self._fitted(data, outcomes)
+            problems_of, units = self._problems(data, outcomes)
+            given = self._given()
+            found = fit_laplace(data, outcomes, settings, problems_of, given, owner)
         weight = label_weights(data, outcomes, None, owner)
         precision = np.dtype(np.float32 if data.X.dtype == np.float32 else np.float64)
         frame = TaskFrame(data.tasks, data.present, precision)
@@ -145,11 +169,36 @@ class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):
         self._set_tasks(tasks)
         self._keep_search(found.structure, found.candidates, found.ended, tasks.linear)
 
+    def _fit_groupings(self, data: TaskData, outcomes: Outcomes, settings: BayesSettings) -> None:
+        """Learn the prior of each of several groupings."""
+        owner = type(self).__name__
+        one_of(getattr(self, "prior", None), "prior", owner, (None,), "allowed.with_groupings")
+        outcomes = of_all_classes(data, outcomes)
+        with blas_threads(self.n_jobs, owner, usual=1):
+            problems = self._problems(data, outcomes)
+            found = fit_grouped_labels(data, outcomes, settings, problems, owner)
+        tasks = found.tasks
+        self._grouped = tasks
+        # What is for tasks of one grouping is refused.
+        if hasattr(self, "_tasks"):
+            del self._tasks
+        self._show(tasks.linear)
+        self.prior_: Any = tasks.priors()
+        self.effects_ = tasks.effects_by_name()
+        self.levels_ = {n: label_array(index.labels) for n, index in self._schema.groupings}
+        self.variance_shares_ = found.shares or None
+        self._keep_search(found.structure, found.candidates, found.ended, tasks.linear)
+
     def _set_tasks(self, tasks: LaplaceTasks) -> None:
         """Set the fitted attributes, in original units and in the precision of X."""
-        linear = tasks.linear
-        labels = self._schema.index.labels
         self._tasks = tasks
+        self._show(tasks.linear)
+        priors = [posterior.prior for posterior in tasks.posteriors]
+        self.prior_ = priors[0] if len(priors) == 1 else priors
+
+    def _show(self, linear: LinearTasks) -> None:
+        """Show coefficients and classes of the tasks."""
+        labels = self._schema.index.labels
         self.coef_, self.intercept_ = linear.coef, linear.intercept
         self.columns_ = tuple(
             (task, label)
@@ -158,17 +207,30 @@ class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):
         )
         self.task_weight_sums_ = linear.counts
         keep_classes(self, linear)
-        priors = [posterior.prior for posterior in tasks.posteriors]
-        self.prior_ = priors[0] if len(priors) == 1 else priors
+
+    @property
+    def _groups(self) -> GroupedLabelTasks | None:
+        # A model of an earlier version knows of none.
+        return getattr(self, "_grouped", None)
+
+    def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> NDArray[Any]:  # noqa: ANN401
+        if self._groups is not None:
+            return self._groups.labels(X)
+        return super()._predict_rows(X, tasks)
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
         return self._tasks.labels_of(X, task)
 
     def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
-        return probabilities(self._tasks, query)
+        groups = self._groups
+        if groups is None:
+            return probabilities(self._tasks, query)
+        found = outputs.by_row(query, lambda X, _: groups.probabilities(X))
+        return outputs.split(query, found)
 
     def _linear_model(self) -> LinearTasks:
+        refuse_grouped(self, LazyMessage("what.one_grouping"))
         return self._tasks.linear
 
     def _plain(self, position: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
-        return plain_task(self._tasks.linear, position, features)
+        return plain_task(self._linear_model(), position, features)

@@ -54,7 +54,8 @@ class GroupedTasks:
     """What the learned priors of several groupings and their rows say, with the scaling."""
 
     # In scaled units. Shapes: covariances (q, q) each, effects (K,), beta (p,), varying (q,),
-    # mean, scale (n_features,), counts (n_tasks,).
+    # mean, scale (n_features,), counts (n_tasks,), mean_precision (p,), that of the prior of beta,
+    # None: flat.
 
     names: tuple[Hashable, ...]
     sums: CrossedSums
@@ -69,6 +70,7 @@ class GroupedTasks:
     target_scale: float
     counts: Array
     precision: str
+    mean_precision: Array | None = None
 
     @property
     def _features(self) -> FeatureScaling:
@@ -120,25 +122,33 @@ class GroupedTasks:
 
     def predict(self, rows: GroupedRows) -> NDArray[np.floating]:
         """Return the posterior means of rows in original units, shape (n,)."""
+        return self.predictors(rows).astype(self.precision)
+
+    def predictors(self, rows: GroupedRows) -> Array:
+        """Return :meth:`predict` in double precision, shape (n,)."""
         out = np.empty(rows.shape[0])
         for part, Z in self._pieces(rows):
             out[part] = Z @ self.beta
             for codes, own, n in self._levels(rows.codes[part]):
                 effects = self.effects[own].reshape(n, -1)[codes]
                 out[part] += np.sum(Z[:, self.varying] * effects, axis=1) * (codes >= 0)
-        return (out * self.target_scale + self.target_mean).astype(self.precision)
+        return np.asarray(out * self.target_scale + self.target_mean)
 
     def deviation(self, rows: GroupedRows) -> Array:
         """Return the standard deviation of new targets in original units, shape (n,)."""
+        noise = self.noise * self.target_scale**2
+        return np.asarray(np.sqrt(noise + self.variances(rows)))
+
+    def variances(self, rows: GroupedRows) -> Array:
+        """Return the variances of :meth:`predict` in original units, shape (n,)."""
         out = np.empty(rows.shape[0])
         for part, Z in self._pieces(rows):
             codes, columns = rows.codes[part], Z[:, self.varying]
-            known = self._equations.variances(Z, self.varying, codes)
-            out[part] = self.noise * (1.0 + known)
+            out[part] = self.noise * self._equations.variances(Z, self.varying, codes)
             for g, covariance in enumerate(self.covariances):
                 prior = np.einsum("ni,ij,nj->n", columns, covariance, columns)
                 out[part] += np.where(codes[:, g] < 0, prior, 0.0)
-        return np.sqrt(out) * self.target_scale
+        return out * self.target_scale**2
 
     def with_levels(self, g: int, rows: GroupedRows, labels: tuple[Array, Array], own: Index,
                     n: int) -> GroupedTasks:  # fmt: skip
@@ -148,7 +158,7 @@ class GroupedTasks:
         # the other levels of its rows and of the mean, with its covariances, is noise of theirs.
         sums, q, (y, weight) = self.sums, self.sums.q, labels
         blocks, cross, effects = np.zeros((n, q, q)), np.zeros((n, q)), np.zeros((n, q))
-        left = (y - self.target_mean - self._known(rows)) / self.target_scale
+        left = (y - self.predictors(rows)) / self.target_scale
         for k in range(n):
             part = np.flatnonzero(own == k)
             Z = ScaledRows(rows.values, self._features, None)(part)
@@ -172,10 +182,6 @@ class GroupedTasks:
             counts=counts,
         )
 
-    def _known(self, rows: GroupedRows) -> Array:
-        """Return the posterior means of rows in original units, less the level of the target."""
-        return self.predict(rows).astype(float) - self.target_mean
-
     def _pieces(self, rows: GroupedRows) -> Iterator[tuple[slice, Array]]:
         scaled = ScaledRows(rows.values, self._features, None)
         every = np.arange(rows.shape[0])
@@ -187,7 +193,8 @@ class GroupedTasks:
 
     @cached_property
     def _equations(self) -> MixedEquations:
-        return MixedEquations(self.sums, [own / self.noise for own in self.covariances])
+        ratios = [own / self.noise for own in self.covariances]
+        return MixedEquations(self.sums, ratios, self.mean_precision)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from polytask.linear.bayes_laplace_tasks import LaplaceTasks
+from polytask.linear.bayes_laplace_tasks import TaskUnits
 from polytask.losses import Gamma, Loss, Squared
 
 Array = NDArray[np.float64]
@@ -19,7 +19,24 @@ _NODES, _FARTHEST, _HALVINGS = 24, 40.0, 60
 _NO_DISPERSION = 1.0 + 1e-6
 
 
-def quantiles(tasks: LaplaceTasks, X: Any, task: int, p: float) -> Array:  # noqa: ANN401
+class PosteriorTasks(Protocol):
+    """Tasks of which the linear predictors are normal."""
+
+    @property
+    def units(self) -> TaskUnits | None:
+        """Their units."""
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task."""
+
+    def modes(self, X: Any, task: int) -> Array:  # noqa: ANN401
+        """Return the linear predictors at the mode, shape (n, columns)."""
+
+    def variances(self, X: Any, task: int) -> Array:  # noqa: ANN401
+        """Return their posterior variances."""
+
+
+def quantiles(tasks: PosteriorTasks, X: Any, task: int, p: float) -> Array:  # noqa: ANN401
     """Return the quantile of a new target for every row of a task, NaN for classes."""
     # Shapes: X (n, n_features), result (n,).
     loss = tasks.loss_of(task)

@@ -53,7 +53,7 @@ Index = NDArray[np.intp]
 
 
 # From so many features on their mean coefficients are shrunk by a learned normal prior.
-_MANY_FEATURES = 5
+MANY_FEATURES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def fit_laplace(
         space, problems = spanned(problems)
         varying, n_features = tuple(range(space.width)), space.n_features
     with weights_within_reach(weight, owner):
-        gaussian = settings.gaussian_mean(data.n_features >= _MANY_FEATURES)
+        gaussian = settings.gaussian_mean(data.n_features >= MANY_FEATURES)
         learned, candidates = learn_laplace_priors(
             problems,
             settings.fixed_structure,

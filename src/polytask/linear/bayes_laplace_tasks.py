@@ -94,15 +94,10 @@ class LaplaceTasks:
 
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the predictors of the expected targets, shape (n_rows, columns of the task)."""
-        # A linear predictor is normal under the posterior, with variance v. The expectation of
-        # its exponential has the predictor ``eta + v / 2``; that of its logistic function has, to
-        # a good approximation, ``eta / sqrt(1 + pi v / 8)``: the log odds of each class.
-        eta, loss = self.modes(X, task), self.loss_of(task)
-        if loss.is_classifier:
-            eta /= np.sqrt(1.0 + np.pi / 8.0 * self.variances(X, task))
-        elif isinstance(loss, LogLink):
-            eta += 0.5 * self.variances(X, task)
-        return eta
+        loss = self.loss_of(task)
+        numbers = not loss.is_classifier and not isinstance(loss, LogLink)
+        variances: Any = 0.0 if numbers else self.variances(X, task)
+        return expected_predictors(self.modes(X, task), variances, loss)
 
     def modes(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors at the mode, shaped as those of :meth:`eta`."""
@@ -116,11 +111,7 @@ class LaplaceTasks:
         classes = self.classes_of(task)
         if classes is not None and len(classes) == 1:
             return np.ones((X.shape[0], 1))
-        positive = np.asarray(_LOSS.inverse_link(self.eta(X, task)))
-        if isinstance(self.loss_of(task), Multinomial):
-            total = positive.sum(axis=1, keepdims=True)
-            return np.asarray(positive / total)
-        return np.column_stack([1.0 - positive[:, 0], positive[:, 0]])
+        return class_probabilities(self.eta(X, task), self.loss_of(task))
 
     def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         """Return the most probable classes, shape (n_rows,)."""
@@ -207,6 +198,25 @@ class LaplaceTasks:
         return np.asarray(dense if shift is None else dense - shift)
 
 
+def expected_predictors(modes: Array, variances: Array, loss: Loss) -> Array:
+    """Return the predictors of expected targets, for predictors with these modes and variances."""
+    # A linear predictor is normal under the posterior, with variance v. The expectation of its
+    # exponential has the predictor ``eta + v / 2``; that of its logistic function has, to a good
+    # approximation, ``eta / sqrt(1 + pi v / 8)``: the log odds of each class.
+    if loss.is_classifier:
+        return np.asarray(modes / np.sqrt(1.0 + np.pi / 8.0 * variances))
+    return np.asarray(modes + 0.5 * variances) if isinstance(loss, LogLink) else modes
+
+
+def class_probabilities(eta: Array, loss: Loss) -> Array:
+    """Return probabilities of log odds, of each of several classes against the others."""
+    # Shapes: eta (n, 1) or (n, n_classes), result (n, n_classes).
+    positive = np.asarray(_LOSS.inverse_link(eta))
+    if isinstance(loss, Multinomial):
+        return np.asarray(positive / positive.sum(axis=1, keepdims=True))
+    return np.column_stack([1.0 - positive[:, 0], positive[:, 0]])
+
+
 @dataclass(frozen=True, eq=False)
 class TaskFrame:
     """The tasks of a model. Shapes: present (n_tasks, n_features)."""
@@ -225,23 +235,38 @@ def tasks_of(
     units: TaskUnits | None = None,
 ) -> LaplaceTasks:
     """Join posteriors, classes and scaling into what predicts. Shapes: counts (n_tasks,)."""
+    lifted = [posterior.prior.lifted(posterior.coef) for posterior in posteriors]
+    linear = linear_of(frame, outcomes, lifted, scaling, counts, units)
+    mean, scale = scaling.mean, scaling.scale
+    return LaplaceTasks(linear, posteriors, mean, scale, frame.present, units=units)
+
+
+def linear_of(
+    frame: TaskFrame,
+    outcomes: Outcomes,
+    lines: list[Array],
+    scaling: FeatureScaling,
+    counts: Array,
+    units: TaskUnits | None,
+) -> LinearTasks:
+    """Return coefficients in original units, of lines of each class or of all columns."""
+    # Shapes: lines (n_tasks or columns, 1 + n_features) each, scaled; counts (n_tasks,).
     layout = make_layout(frame.tasks, outcomes)
     widths = [part.stop - part.start for part in layout.slices]
     W = np.zeros((len(scaling.scale) + 1, len(layout.columns.tasks)))
     order = [] if outcomes.union is None else outcomes.union.tolist()
-    alone = len(posteriors) == 1
-    lifted = [posterior.prior.lifted(posterior.coef) for posterior in posteriors]
+    alone = len(lines) == 1
     for t, part in enumerate(layout.slices):
         for column in range(part.start, part.stop):
             number = 0 if alone else order.index(layout.columns.classes[column])
-            W[:, column] = lifted[number][column if alone else t]
+            W[:, column] = lines[number][column if alone else t]
     present = None if frame.present is None else np.repeat(frame.present, widths, axis=0)
     level: Any = 0.0
     if units is not None:
         level, scale = (np.repeat(own, widths) for own in (units.level, units.scale))
         W *= scale
     coef, intercept = scaling.restore(W[1:], W[0] + level, present)
-    linear = LinearTasks(
+    return LinearTasks(
         coef=coef.T.astype(frame.precision),
         intercept=intercept.astype(frame.precision),
         slices=layout.slices,
@@ -251,8 +276,6 @@ def tasks_of(
         counts=counts,
         union=outcomes.union,
     )
-    mean, scale = scaling.mean, scaling.scale
-    return LaplaceTasks(linear, posteriors, mean, scale, frame.present, units=units)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,7 @@
-"""Linear models of many tasks with a normal prior that the tasks teach."""
+"""Linear regression of many tasks with a normal prior that the tasks teach."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,50 +13,33 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import below_one
-from polytask._estimator import Outcomes, Query, classification, mixed, outputs, regression
+from polytask._estimator import outputs, regression
 from polytask._estimator.base import label_array
 from polytask._estimator.classes import (
-    ClassifierMixin,
-    DecisionMixin,
     RegressorMixin,
-    decisions,
-    has_classes,
 )
 from polytask._estimator.documentation import documented
 from polytask._estimator.groupings import READING_GROUPINGS, refuse_grouped
 from polytask._estimator.intervals import IntervalMixin
-from polytask._estimator.outcomes import loss_object
 from polytask._estimator.scored import Reading
 from polytask._estimator.training import (
     Collected,
     refuse_beside_statistics,
     refuse_other_features,
 )
-from polytask._estimator.weights import label_weights
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
 from polytask.bayes.prior import Prior
 from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError
-from polytask.linear._bayes_base import LaplaceEstimator, LearnedPriorEstimator
+from polytask.linear._bayes_base import LearnedPriorEstimator
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import fit_bayes, given_prior
 from polytask.linear._bayes_groupings import GroupedTasks, fit_groupings
-from polytask.linear._bayes_intervals import quantiles
-from polytask.linear._bayes_laplace_fit import (
-    LaplaceFit,
-    LinkedUnits,
-    against_the_rest,
-    fit_laplace,
-    given_priors,
-)
 from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
-from polytask.linear.bayes_laplace_tasks import LaplaceTasks, check_classes, updated_state
 from polytask.linear.bayes_settings import BayesSettings
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
 from polytask.linear.prediction import LinearTasks
-from polytask.losses import Gamma, Logistic, LogLink, Loss, Multinomial, Poisson, Squared
 from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
@@ -418,264 +400,3 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         found = (self._tasks, self._learned, self._densities)
         with blas_threads(self.n_jobs, type(self).__name__, usual=1):
             return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)
-
-
-@saveable("linear.bayes_classifier")
-@documented(LearnedPriorEstimator)
-@dataclass(eq=False, repr=False, kw_only=True)
-class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMixin):
-    """Logistic regression of many tasks with a normal prior that is learned from them.
-
-    The log odds of task t are ``z . w_t`` with z = (1, scaled features) and
-    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary. Omega and the variance of
-    a normal prior on mu maximise the marginal likelihood in the Laplace approximation, so there
-    is nothing to tune: similar tasks give a small Omega and are pooled, unlike ones a large
-    Omega and are left alone.
-
-    Two classes at most over all tasks (per target in a target matrix): one prior, the second
-    class in sorted order is the positive one. Otherwise one prior for each class, learned from
-    that class against the others within each task that has it and another one; the
-    probabilities of the classes that a task has are divided by their sum.
-
-    Parameters
-    ----------
-    prior : BayesianMultiTaskClassifier, Prior, sequence of Prior or None, default=None
-        A prior that is used instead of learning one: that of a fitted model, in its own units,
-        or a Prior for the scaled features at hand (for several classes one for each).
-        `structure`, `varying` and `mean_prior` are then not used.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,), or list of ndarray
-        The sorted union of the classes; for a target matrix a list with one array each.
-    task_classes_ : dict of task to ndarray
-        The classes of each task.
-    prior_ : Prior or list of Prior
-        What was learned, for the scaled features, or with more features than rows for the
-        coordinates of ``prior_.space``; a list in the order of the union of the classes if there
-        are several.
-    log_marginal_likelihood_ : float
-        Log evidence, summed over the classes if there are several.
-
-    Notes
-    -----
-    With more features than rows (and 256 features or more), where all features vary alike, all
-    work is done in the space of the rows, which is exact: no array has features in both
-    directions, and the search costs Cholesky factors of the number of labels.
-
-    References
-    ----------
-    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning.
-    MIT Press (sections 3.4 and 5.5). MacKay, D. J. C. (1992). The evidence framework applied
-    to classification networks. Neural Computation 4, 720-736.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from polytask import BayesianMultiTaskClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> X, ward = rng.standard_normal((90, 4)), np.repeat(["north", "south", "west"], 30)
-    >>> y = np.where(X[:, 0] + rng.logistic(size=90) > 0, "ill", "well")
-    >>> model = BayesianMultiTaskClassifier().fit(X, y, task=ward)
-    >>> model.predict_proba(X[:2], task=["west", "east"]).shape
-    (2, 2)
-    """
-
-    prior: Any = None  # a fitted model, a Prior or several
-
-    def _outcomes(self, data: TaskData) -> Outcomes:
-        return classification(data, "auto", type(self).__name__)
-
-    def _refuse_parts(self) -> None:
-        if self.prior is not None:
-            fields = {"owner": type(self).__name__}
-            raise IncompatibleError(LazyMessage("linear.refusal.prior_in_parts", fields))
-
-    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, None]:
-        owner, settings = type(self).__name__, BayesSettings.of(self)
-        given = given_priors(self.prior, owner)
-        return fit_laplace(data, outcomes, settings, against_the_rest, given, owner), None
-
-    def partial_fit(
-        self,
-        X: Any,  # noqa: ANN401
-        y: Any = None,  # noqa: ANN401
-        task: Any = None,  # noqa: ANN401
-        sample_weight: Any = None,  # noqa: ANN401
-        classes: Any = None,  # noqa: ANN401
-    ) -> Self:
-        """Learn from rows of known or new tasks, the prior held; a first call is ``fit``.
-
-        Classes have no exact sufficient statistics. Rows of earlier calls count by the quadratic
-        approximation of their likelihood at the posterior mode; the rows of this call count
-        exactly, so a new task gets the Laplace posterior of its rows.
-
-        Parameters
-        ----------
-        X, y, task, sample_weight
-            As in :meth:`fit`; a new task of a target matrix is not possible.
-        classes : array of shape (n_classes,) or None, default=None
-            As scikit-learn passes it: the classes that may occur, checked against those of the
-            model.
-
-        Returns
-        -------
-        self
-            The estimator.
-
-        Raises
-        ------
-        DataError
-            If a class is new, or one that the known task did not have.
-        """
-        if not hasattr(self, "_tasks"):
-            self.fit(X, y, task, sample_weight)
-            check_classes(classes, self._tasks, type(self).__name__)
-            return self
-        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
-            schema, tasks = updated_state(
-                self._schema, self._tasks, (X, y, task, sample_weight), classes
-            )
-        linear, given = with_lines_of(tasks.linear, self._tasks.linear, self._tasks.given)
-        self._schema = schema
-        self.tasks_ = label_array(schema.index.labels)
-        self._set_tasks(dataclasses.replace(tasks, linear=linear, given=given))
-        return self
-
-    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
-        return decisions(self._tasks, query)
-
-
-_LOSSES = (Squared, Logistic, Multinomial, Poisson, Gamma)
-
-
-@saveable("linear.bayes_model")
-@documented(LearnedPriorEstimator)
-@dataclass(eq=False, repr=False, kw_only=True)
-class BayesianMultiTaskModel(LaplaceEstimator, IntervalMixin):
-    """Linear models of tasks with a loss each, with a normal prior that is learned from them.
-
-    For counts, for amounts, and for tasks of several kinds: numbers, classes and counts side by
-    side. The linear predictor of task t is ``z . w_t`` with z = (1, scaled features) and
-    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary: the mean of numbers,
-    scaled to a variance of 1; the log odds of two classes, or of each of several against the
-    others; the logarithm of the mean of counts and amounts, less its level. Omega, the variance
-    of a normal prior on mu and the dispersions of the noise maximise the marginal likelihood in
-    the Laplace approximation, so there is nothing to tune.
-
-    Tasks of one loss share mu and Omega, as in :class:`BayesianMultiTaskRegressor` and
-    :class:`BayesianMultiTaskClassifier`. So do tasks of several losses: mu is then of use if
-    features act on them with the same sign, and Omega says in any case which features matter.
-
-    Parameters
-    ----------
-    loss : "auto", str, Loss, or mapping of task to these, default="auto"
-        The loss of each task: "squared", "poisson" (counts and rates), "gamma" (amounts above
-        zero), "logistic" or "multinomial". "auto": text, booleans and numbers with two distinct
-        values are classes, all other numbers are numbers.
-    unseen_tasks : {"error", "shared"}, default="shared"
-        What to do with unknown tasks in ``predict``: refuse them, or predict with mu and the
-        spread of the prior, which needs one loss for all tasks.
-
-    Attributes
-    ----------
-    classes_, task_classes_
-        As in :class:`MultiTaskClassifier`, where there are classification tasks.
-    dispersion_ : ndarray of shape (n_tasks,)
-        The noise that is left: the variance of numbers; of amounts the squared ratio of their
-        deviation to their mean; of counts the ratio of their variance to their mean, 1 (Poisson)
-        or more. NaN for classes. One for all tasks where rows have a task label and one loss,
-        else one for each task.
-    prior_ : Prior
-        mu and Omega, for the scaled features, or with more features than rows for the
-        coordinates of ``prior_.space``.
-    log_marginal_likelihood_ : float
-        Log evidence, of scaled numbers, and of counts and amounts up to a number that depends
-        on these alone.
-
-    Notes
-    -----
-    ``predict`` gives the expected count or amount, averaged over the posterior, so that it is a
-    little more than the exponential of ``coef_ @ x + intercept_``. Counts over unequal
-    exposures are given as rates, with the exposures as ``sample_weight``.
-
-    References
-    ----------
-    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning,
-    sections 3.4 and 5.5.1 (the Laplace approximation and its gradient). Nelder, J. A. and
-    Pregibon, D. (1987). An extended quasi-likelihood function. Biometrika 74, 221-232 (the
-    dispersion of counts).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from polytask import BayesianMultiTaskModel
-    >>> rng = np.random.default_rng(0)
-    >>> X, shop = rng.standard_normal((90, 2)), np.repeat(["a", "b", "c"], 30)
-    >>> sold = rng.poisson(np.exp(1 + 0.5 * X[:, 0]))
-    >>> model = BayesianMultiTaskModel(loss="poisson").fit(X, sold, task=shop)
-    >>> lower, upper = model.predict_interval(X[:2], task=["a", "new"])
-    >>> bool(np.all(lower < upper))
-    True
-    """
-
-    loss: Any = "auto"  # str, Loss or mapping
-
-    def _refuse_parts(self) -> None:
-        owner = type(self).__name__
-        named = isinstance(self.loss, str | Loss) and self.loss != "auto"
-        if not (named and isinstance(loss_object(self.loss, owner), LogLink)):
-            fields = {"owner": owner, "loss": repr(self.loss)}
-            raise IncompatibleError(LazyMessage("linear.refusal.losses_in_parts", fields))
-
-    def _outcomes(self, data: TaskData) -> Outcomes:
-        owner = type(self).__name__
-        found = mixed(data, self.loss, owner)
-        for label, loss in zip(data.tasks, found.losses, strict=True):
-            if not isinstance(loss, _LOSSES):
-                names = ", ".join(repr(known().name) for known in _LOSSES)
-                fields = {"owner": owner, "names": names}
-                fields |= {"loss": repr(loss.name), "task": repr(label)}
-                raise IncompatibleError(LazyMessage("linear.refusal.loss", fields))
-        return found
-
-    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, LinkedUnits]:
-        owner, settings = type(self).__name__, BayesSettings.of(self)
-        units = LinkedUnits.of(data, outcomes, label_weights(data, outcomes, None, owner))
-        return fit_laplace(data, outcomes, settings, units.one_problem, None, owner), units
-
-    def _set_tasks(self, tasks: LaplaceTasks) -> None:
-        super()._set_tasks(tasks)
-        assert tasks.units is not None
-        numbers = [isinstance(loss, Squared) for loss in tasks.losses]
-        self.dispersion_ = tasks.units.dispersion * np.where(numbers, tasks.units.scale**2, 1.0)
-
-    def _has_probabilities(self) -> bool:
-        return has_classes(self)
-
-    def _by_loss(self) -> _ScoredTasks:
-        return _ScoredTasks(self._tasks)
-
-    def _quantiles(self, p: float, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        return quantiles(self._tasks, X, task, p)
-
-
-@dataclass(frozen=True, eq=False)
-class _ScoredTasks:
-    """Tasks whose classes have predictors of which the softmax gives the probabilities."""
-
-    tasks: LaplaceTasks
-
-    def loss_of(self, task: int) -> Loss:
-        """Return the loss of a task."""
-        return self.tasks.loss_of(task)
-
-    def classes_of(self, task: int) -> NDArray[Any] | None:
-        """Return the classes of a task, None for numbers."""
-        return self.tasks.classes_of(task)
-
-    def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        """Return the linear predictors, shape (n_rows, columns of the task)."""
-        eta = self.tasks.eta(X, task)
-        several = isinstance(self.loss_of(task), Multinomial)
-        return np.asarray(-np.logaddexp(0.0, -eta)) if several else eta

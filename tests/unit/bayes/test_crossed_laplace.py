@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.optimize
+import scipy.linalg
 from numpy.testing import assert_allclose
 
 from polytask.bayes import Diagonal, Full, NoVariation, Scalar
@@ -160,10 +160,11 @@ def test_nested_levels_are_those_of_one_grouping_where_the_outer_one_does_not_va
 @pytest.mark.parametrize("kind", LOSSES)
 def test_variances_are_recovered(kind):
     given, _ = labels((60, 40), kind, q=1, n=4000, spread=0.8)
-    found = LaplaceSearch(False, 1e-6, 200).learn(given, ByGrouping((NoVariation(),) * 2))
+    plain = ByGrouping((NoVariation(),) * 2)
+    found = LaplaceSearch(False, 1e-6, 200).learn([given], plain).each[0]
     assert found.converged
     # Three standard errors of a standard deviation that so many levels show.
-    for own, n in zip(found.covariances, (60, 40), strict=True):
+    for own, n in zip(found.mode.equations.covariances, (60, 40), strict=True):
         assert np.sqrt(own[0, 0]) == pytest.approx(0.8, abs=3 * 0.8 / np.sqrt(2 * n))
 
 
@@ -171,6 +172,6 @@ def test_evidence_picks_intercepts_where_slopes_do_not_vary():
     given, _ = labels((30, 20), "counts", q=1, n=1500, spread=0.6)
     rows = CrossedRows(given.rows.Z, given.rows.codes, (30, 20), np.arange(2))
     wide = GroupedLabels(given.labelled, rows)
-    chosen, tried = LaplaceSearch(False, 1e-6, 200).choose(wide)
+    chosen, tried = LaplaceSearch(False, 1e-6, 200).choose([wide])
     assert chosen.structure == ByGrouping((NoVariation(), NoVariation()))
     assert {type(one.structure.structures[0]) for one in tried} == {NoVariation, Scalar, Full}

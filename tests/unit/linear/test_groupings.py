@@ -19,8 +19,6 @@ from sklearn.preprocessing import FunctionTransformer
 
 from polytask import (
     AutoMultiTaskClassifier,
-    BayesianMultiTaskClassifier,
-    BayesianMultiTaskModel,
     BayesianMultiTaskRegressor,
     MultiTaskRegressor,
     Pooled,
@@ -265,15 +263,11 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: MultiTaskRegressor().fit(X, y, task=task),
         lambda X, y, task: MultiTaskRegressor().fit(X, y, task=task.to_numpy()),
         lambda X, y, task: MultiTaskRegressor(task_column=NAMES).fit(X.join(task), y),
-        lambda X, y, task: BayesianMultiTaskClassifier().fit(X, y > 0, task=task),
         lambda X, y, task: AutoMultiTaskClassifier().fit(X, y > 0, task=task),
         lambda X, y, task: SingleTask(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: Pooled(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: relatedness(X, y, task=task),
         lambda X, y, task: collect(X, y, task=task),
-        lambda X, y, task: BayesianMultiTaskModel(loss="poisson").fit(
-            X, y.round() ** 2, task=task
-        ),
         lambda X, y, task: MixedBoostingRegressor(task_column=NAMES).fit(X.join(task), y),
         lambda X, y, task: collect_parts(
             lambda: [X.join(task).assign(y=y)], "y", task_column=NAMES
