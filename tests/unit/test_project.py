@@ -105,7 +105,7 @@ PUBLIC = {
         "load_wages",
     },
     "polytask.testing": {"check_loss", "check_penalty"},
-    "polytask.boosting": {"MixedBoostingRegressor"},
+    "polytask.boosting": {"MixedBoostingClassifier", "MixedBoostingRegressor"},
 }
 
 # What neither `import polytask` nor anything it imports may bring in.

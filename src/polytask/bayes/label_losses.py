@@ -25,7 +25,10 @@ _LOG_DISPERSIONS = (-10.0, 10.0)
 
 
 class Labels(Protocol):
-    """Labels with their weights, of one shape; `loss` says which loss each has, None the first."""
+    """Labels with their weights, of one shape; `loss` says which loss each has, None the first.
+
+    What is not learned here is added to their predictors as `offset`, None: nothing.
+    """
 
     @property
     def y(self) -> Array:
@@ -38,6 +41,10 @@ class Labels(Protocol):
     @property
     def loss(self) -> Index | None:
         """Positions of their losses."""
+
+    @property
+    def offset(self) -> Array | None:
+        """What is added to their predictors."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +242,8 @@ class LabelLosses:
     def _each(
         self, of: Callable[[LabelLoss, Array, Array], Array], labels: Labels, eta: Array
     ) -> Array:
+        if labels.offset is not None:
+            eta = eta + labels.offset
         if labels.loss is None:
             return np.asarray(labels.weight * of(self.kinds[0], labels.y, eta))
         found, group = np.zeros_like(eta), self._groups[labels.loss]

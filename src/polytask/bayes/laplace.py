@@ -67,16 +67,14 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     if pulls is None:
         parts = zip(blocks, mode.etas, variances, strict=True)
         pulls = [determinant_pull(own.rows, losses, eta, v) for own, eta, v in parts]
-    shift = _mean_shift(mode, pulls)
-    turned = np.zeros_like(mode.point.alpha)
-    for posterior, pull in zip(mode.posteriors, pulls, strict=True):
-        turned[posterior.tasks] = posterior.response(pull, shift)
+    pulled = pulled_point(mode, pulls)
+    shift, turned = pulled.mean, pulled.alpha
     derivative = _on_diagonal if independent else _everywhere
     gradient, second, explicit = derivative(mode, beliefs.spread, turned)
     weights = np.sum(mode.point.alpha**2, axis=0) - explicit
     value = -mode.objective - 0.5 * mode.log_determinant
     moved, lines = [], mode.lines
-    w = Point(shift, turned).coefficients(beliefs.spread) if losses.dispersed else shift
+    w = pulled.coefficients(beliefs.spread) if losses.dispersed else shift
     if losses.dispersed and lines is None:
         rows = [posterior.rows for posterior in blocks]
         changes = [own.eta(w[own.tasks]) for own in rows]
@@ -127,14 +125,16 @@ def _active(mode: Mode) -> int:
     return max(sum(len(posterior.tasks) for posterior in mode.posteriors), 1)
 
 
-def _mean_shift(mode: Mode, pulls: list[Array]) -> Array:
-    """Return how far the pulls on the linear predictors move mu."""
-    if mode.inverse_root is None:
-        return np.zeros_like(mode.point.mean)
-    total = np.zeros_like(mode.point.mean)
-    for posterior, pull in zip(mode.posteriors, pulls, strict=True):
-        total += posterior.reduced(pull).sum(axis=0)
-    return np.asarray(mode.inverse_root.T @ (mode.inverse_root @ total))
+def pulled_point(mode: Mode, pulls: list[Array]) -> Point:
+    """Return how far pulls (B, p) on the coefficients of each posterior move these and mu."""
+    mean, turned = np.zeros_like(mode.point.mean), np.zeros_like(mode.point.alpha)
+    pairs = list(zip(mode.posteriors, pulls, strict=True))
+    if mode.inverse_root is not None:
+        total = sum((own.reduced(pull).sum(axis=0) for own, pull in pairs), start=mean)
+        mean = mode.inverse_root.T @ (mode.inverse_root @ total)
+    for posterior, pull in pairs:
+        turned[posterior.tasks] = posterior.response(pull, mean)
+    return Point(mean, turned)
 
 
 # Standard deviation of a mean that is left to the data: finite, so that separable rows have a

@@ -34,6 +34,7 @@ class Labelled:
 
     # Shapes: Z (n_rows, p), y (m,), weight (m,), offsets (n_tasks + 1,), rows (m,), shift (p,),
     # loss (m,), the position of the loss of every label among `losses`; None: all have the first.
+    # offset (m,), what is added to the predictors; None: nothing.
 
     Z: Any
     y: Array
@@ -43,6 +44,7 @@ class Labelled:
     shift: Array | None = None
     loss: Index | None = None
     losses: LabelLosses = LabelLosses()  # noqa: RUF009 - immutable
+    offset: Array | None = None
 
     @property
     def n_tasks(self) -> int:
@@ -79,7 +81,7 @@ class Labelled:
 class PaddedRows:
     """Tasks of like size, their rows padded, gathered when needed or once for all."""
 
-    # Shapes: tasks (B,), y, weight, loss (B, n).
+    # Shapes: tasks (B,), y, weight, loss, offset (B, n).
 
     def __init__(self, source: Labelled, tasks: Index, keep: bool) -> None:
         counts = source.counts[tasks]
@@ -92,6 +94,7 @@ class PaddedRows:
         self.y = source.y[self._labels]
         self.weight = source.weight[self._labels] * real
         self.loss = None if source.loss is None else source.loss[self._labels]
+        self.offset = None if source.offset is None else source.offset[self._labels]
         self._source, self.width = source, source.width
         step = max(1, _BLOCK_ENTRIES // (len(tasks) * source.width))
         self._pieces = [slice(start, start + step) for start in range(0, n, step)]
@@ -152,6 +155,7 @@ class SparseRows:
         self.tasks = np.array([task], dtype=np.intp)
         self.y, self.weight = source.y[None, part], source.weight[None, part]
         self.loss = None if source.loss is None else source.loss[None, part]
+        self.offset = None if source.offset is None else source.offset[None, part]
         rows = part if source.rows is None else source.rows[part]
         self._Z = sp.csr_array(source.Z[rows]).astype(np.float64)
         self._Z.sum_duplicates()

@@ -10,6 +10,6 @@ from polytask.messages import LazyMessage
 if find_spec("lightgbm") is None:
     raise ImportError(LazyMessage("boosting.refusal.no_lightgbm"))
 
-from polytask.boosting.mixed import MixedBoostingRegressor
+from polytask.boosting.mixed import MixedBoostingClassifier, MixedBoostingRegressor
 
-__all__ = ["MixedBoostingRegressor"]
+__all__ = ["MixedBoostingClassifier", "MixedBoostingRegressor"]

@@ -67,6 +67,30 @@ class LaplaceFit:
     candidates: tuple[Candidate, ...]
     ended: Ended
 
+    @classmethod
+    def of(
+        cls,
+        posteriors: list[LaplacePosterior],
+        learned: Sequence[LearnedLaplace],
+        candidates: tuple[Candidate, ...],
+        scaling: FeatureScaling,
+    ) -> LaplaceFit:
+        """Return the fit of priors that were learned, one for each posterior."""
+        return cls(
+            posteriors=posteriors,
+            scaling=scaling,
+            dispersions=learned[0].beliefs.losses.dispersions_by_kind,
+            structure=learned[0].model.structure,
+            candidates=candidates,
+            ended=Ended(
+                log_likelihood=sum(found.log_evidence for found in learned),
+                residual=max(found.residual for found in learned),
+                converged=all(found.converged for found in learned),
+                n_iter=max(found.n_iter for found in learned),
+                seconds=sum(found.seconds for found in learned),
+            ),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class GivenPriors:
@@ -153,23 +177,9 @@ def fit_laplace(
             n_features,
             learner,
         )
-    return LaplaceFit(
-        posteriors=[
-            _posterior(problem, found, space)
-            for problem, found in zip(problems, learned, strict=True)
-        ],
-        scaling=scaling,
-        dispersions=learned[0].beliefs.losses.dispersions_by_kind,
-        structure=learned[0].model.structure,
-        candidates=candidates,
-        ended=Ended(
-            log_likelihood=sum(found.log_evidence for found in learned),
-            residual=max(found.residual for found in learned),
-            converged=all(found.converged for found in learned),
-            n_iter=max(found.n_iter for found in learned),
-            seconds=sum(found.seconds for found in learned),
-        ),
-    )
+    pairs = zip(problems, learned, strict=True)
+    posteriors = [posterior_of(problem, found, space) for problem, found in pairs]
+    return LaplaceFit.of(posteriors, learned, candidates, scaling)
 
 
 ProblemsOf = Callable[["LabelRows", Outcomes], list[Labelled]]
@@ -222,9 +232,10 @@ def _together(one: list[TaskSums | None], other: list[TaskSums | None]) -> list[
     return [None if a is None or b is None else a + b for a, b in pairs]
 
 
-def _posterior(
-    problem: Labelled, learned: LearnedLaplace, space: RowSpace | None
+def posterior_of(
+    problem: Labelled, learned: LearnedLaplace, space: RowSpace | None = None
 ) -> LaplacePosterior:
+    """Return the normal model of what was learned of a problem."""
     prior = Prior(
         mean=learned.mode.point.mean,
         covariance=learned.covariance,

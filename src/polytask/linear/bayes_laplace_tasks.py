@@ -128,16 +128,16 @@ class LaplaceTasks:
         for start in range(0, len(found), _PIECE):
             part = slice(start, start + _PIECE)
             Z = self.scaled(X[part], task)
-            for k, label in enumerate(columns):
-                found[part, k] = scale**2 * self._variance(Z, task, k, label)
+            for k in range(len(columns)):
+                found[part, k] = scale**2 * self._variance(Z, task, k)
         return found
 
-    def _variance(self, Z: Array, task: int, k: int, label: Hashable | None) -> Array:
+    def _variance(self, Z: Array, task: int, k: int) -> Array:
         given = line_given(self.given, task)
         if given is not None and not given.unseen:
             return np.zeros(len(Z))
         alone = len(self.posteriors) == 1
-        posterior = self.posteriors[0 if alone else self._number(label)]
+        posterior = self.posteriors[self.problems_of(task)[k]]
         line = -1 if given is not None or self._borrows(task) else task
         if alone and line >= 0:
             line = self.slices[task].start + k
@@ -157,6 +157,11 @@ class LaplaceTasks:
             return tuple(self.union.tolist())
         return self.linear.labels[self.slices[task]]
 
+    def problems_of(self, task: int) -> list[int]:
+        """Return the position of the posterior of every column of a task."""
+        alone = len(self.posteriors) == 1
+        return [0 if alone else self._number(label) for label in self._columns(task)]
+
     def _number(self, label: Hashable | None) -> int:
         if label is None or self.union is None:
             return 0
@@ -171,15 +176,18 @@ class LaplaceTasks:
         if not self._borrows(task):
             columns = self.slices[task]
             return self.linear.coef[columns], self.linear.intercept[columns]
+        lines = self.typical()[self.problems_of(task)]
+        return lines[:, 1:], lines[:, 0]
+
+    def typical(self) -> Array:
+        """Return the prior means in original units, the intercept first, a line for each prior."""
         priors = [posterior.prior for posterior in self.posteriors]
         means = np.concatenate([prior.lifted(prior.mean[None]) for prior in priors]).T
-        # All classes of tasks that share one prior.
-        means = np.repeat(means, len(self._columns(task)) // len(priors), axis=1)
         units = self.units
         level, scale = (0.0, 1.0) if units is None else (units.level[0], units.scale[0])
         scaling = FeatureScaling(self.mean, self.scale, active=True)
         coef, intercept = scaling.restore(scale * means[1:], scale * means[0], None)
-        return coef.T, intercept + level
+        return np.column_stack([intercept + level, coef.T])
 
     def scaled(
         self,

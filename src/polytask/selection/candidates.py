@@ -129,14 +129,18 @@ def _learned(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
 
 
 def _mixed_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
-    from polytask.boosting import MixedBoostingRegressor
+    from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
 
-    return MixedBoostingRegressor(
-        varying="all" if facts.n_features <= _MOST_SLOPES else (),
-        cv=_FOLDS_OF_TREES if is_whole(facts.cv) else facts.cv,
-        unseen_tasks="shared" if facts.unseen else "error",
-        random_state=facts.seed,
-    )
+    params: dict[str, Any] = {
+        "varying": "all" if facts.n_features <= _MOST_SLOPES else (),
+        "cv": _FOLDS_OF_TREES if is_whole(facts.cv) else facts.cv,
+        "unseen_tasks": "shared" if facts.unseen else "error",
+        "random_state": facts.seed,
+    }
+    if facts.problem == "classification":
+        return MixedBoostingClassifier(**params)
+    loss = facts.losses if of_means(facts.losses) else "squared"
+    return MixedBoostingRegressor(loss=loss, **params)
 
 
 def _learned_of_all(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
@@ -235,10 +239,11 @@ def _needs_long_rows(facts: DataFacts) -> LazyMessage | None:
     return _needs_dense(facts)
 
 
-def _needs_rows_of_numbers(facts: DataFacts) -> LazyMessage | None:
+def _needs_rows_of_one_kind(facts: DataFacts) -> LazyMessage | None:
     if find_spec("lightgbm") is None:
         return LazyMessage("left_out.no_lightgbm")
-    if facts.targets or facts.problem != "regression" or is_unusual(facts.losses):
+    unusual = is_unusual(facts.losses) and not of_means(facts.losses)
+    if facts.targets or facts.problem == "mixed" or unusual:
         return LazyMessage("left_out.mixed_boosting")
     if facts.n_rows < _ROWS_FOR_MIXED:
         sizes = {"least": _ROWS_FOR_MIXED, "rows": f"{facts.n_rows:,.6g}"}
@@ -316,7 +321,7 @@ _CANDIDATES = (
         "shared",
         "trees",
         _mixed_boosting,
-        _needs_rows_of_numbers,
+        _needs_rows_of_one_kind,
         compared=False,
         cost=2,
     ),

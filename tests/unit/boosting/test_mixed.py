@@ -29,7 +29,7 @@ from polytask.bayes import Diagonal, NoVariation  # noqa: E402
 from polytask.bayes.normal import learn  # noqa: E402
 from polytask.bayes.prior import Model  # noqa: E402
 from polytask.boosting import MixedBoostingRegressor  # noqa: E402
-from polytask.boosting.growth import Boosting, TaskRows, prior_of  # noqa: E402
+from polytask.boosting.normal import NormalBoosting, TaskRows, prior_of  # noqa: E402
 from polytask.boosting.trees import BinnedRows, TreeSettings  # noqa: E402
 
 SETTINGS = TreeSettings(0.1, 7, 5, 0.0, 1, 0)
@@ -72,7 +72,7 @@ def small():
     model = Model(Diagonal(), (0, 1))
     learned = learn([rows.block(y)], model, 6, tol=1e-9)
     growing = BinnedRows(X, SETTINGS).growing(np.arange(90))
-    return Boosting(rows, growing, learned, learns=False)
+    return NormalBoosting(rows, growing, learned, learns=False)
 
 
 def test_gradients_are_those_of_the_dense_marginal_likelihood(small):
@@ -107,7 +107,7 @@ def test_held_out_rows_have_the_dense_conditional_density():
     part = rows.of(train)
     learned = learn([part.block(part.y)], Model(Diagonal(), (0, 1)), 6)
     growing = BinnedRows(X, SETTINGS).growing(train, held)
-    boosting = Boosting(part, growing, learned, learns=False)
+    boosting = NormalBoosting(part, growing, learned, learns=False)
     boosting.grow()
     errors, spread = boosting.held_out(rows.of(held))
     prior, every = boosting.prior, np.empty(90)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from polytask import AutoMultiTaskClassifier
 from polytask._estimator import MultiTaskEstimator
 from polytask.selection import candidates
 from polytask.selection.candidates import DEEP, MODELS, quick_models
@@ -86,7 +87,8 @@ def test_what_cannot_be_tried_says_why():
     assert not MODELS["learned prior"].unfit(mixed)
     boosted = MODELS["boosting, learned prior"]
     assert "500 rows" in str(boosted.unfit(FACTS))
-    assert "squared" in str(boosted.unfit(dataclasses.replace(FACTS, problem="classification")))
+    assert "task label" in str(boosted.unfit(matrix))
+    assert "gamma" in str(boosted.unfit(quantile))
     assert not boosted.unfit(dataclasses.replace(FACTS, n_rows=500))
     assert "one kind" in str(MODELS["pooled, corrected"].unfit(mixed))
     # Not left to the joint forest, which takes targets of one kind.
@@ -98,10 +100,22 @@ def test_what_cannot_be_tried_says_why():
     assert "5,000" in str(MODELS["learned prior"].unfit(many))
 
 
+def test_trees_with_a_learned_prior_of_classes_are_a_candidate():
+    pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(0)
+    X, task = rng.uniform(-2, 2, (700, 3)), np.arange(700) % 10
+    y = 3 * np.sin(2 * X[:, 0]) + rng.normal(size=10)[task] + rng.logistic(size=700) > 0
+    names = ["learned prior", "boosting, learned prior"]
+    auto = AutoMultiTaskClassifier(names, cv=3).fit(X, y, task=task)
+    assert auto.leaderboard()["model"][0] == "boosting, learned prior"
+
+
 def test_trees_with_a_learned_prior_need_lightgbm(monkeypatch):
     many = dataclasses.replace(FACTS, n_rows=500)
     made = MODELS["boosting, learned prior"].make(many)
     assert made.get_params()["varying"] == "all"
+    counts = dataclasses.replace(many, losses="poisson")
+    assert MODELS["boosting, learned prior"].make(counts).loss == "poisson"
     monkeypatch.setattr(candidates, "find_spec", lambda name: None)
     assert "pip install" in str(MODELS["boosting, learned prior"].unfit(many))
 
