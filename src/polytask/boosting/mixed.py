@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes, Query, classification, outputs, regression
+from polytask._estimator.base import label_array
 from polytask._estimator.classes import (
     ClassifierMixin,
     DecisionMixin,
@@ -19,24 +20,23 @@ from polytask._estimator.classes import (
     probabilities,
 )
 from polytask._estimator.documentation import documented
+from polytask._estimator.groupings import READING_GROUPINGS
 from polytask._estimator.intervals import IntervalMixin
 from polytask._estimator.outputs import RowsFunction
-from polytask._estimator.scaling import TARGET_SCALES, feature_scaling, refuse_huge
-from polytask._estimator.training import cell_mask
+from polytask._estimator.scaling import TARGET_SCALES, refuse_huge
+from polytask._estimator.scored import Reading
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
 from polytask.bayes.blocks import Index
-from polytask.boosting.growth import grow
 from polytask.boosting.label_fit import LabelData, LabelFit, fit_labels
 from polytask.boosting.labels import LIMITS as LABEL_LIMITS
-from polytask.boosting.normal import LIMITS, NormalLikelihood, TaskRows, prior_of
-from polytask.boosting.predictions import NumberTrees, RowModel, dense
+from polytask.boosting.normal import LIMITS
+from polytask.boosting.number_fit import NumberData, NumberFit, fit_numbers
+from polytask.boosting.predictions import GroupedTrees, LabelTrees, NumberTrees
 from polytask.boosting.settings import BoostingEstimator
 from polytask.boosting.trees import BinnedRows
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError
-from polytask.linear.bayes_settings import Ended, original_units
-from polytask.linear.bayes_tasks import BayesTasks
 from polytask.linear.fitting import blas_threads
 from polytask.linear.heavy_weights import weights_within_reach
 from polytask.losses import Gamma, Poisson, Squared
@@ -85,10 +85,18 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
     For counts and amounts ``f(x) + z . w_t`` is the logarithm of the mean, and the marginal
     likelihood that of the Laplace approximation, as in :class:`BayesianMultiTaskModel`.
 
+    Rows of numbers may belong to a level of each of several groupings, crossed or nested, such as
+    store and product: ``task_column=["store", "product"]``, or a table or 2-D array as `task`.
+    ``z . w_t`` is then ``z . mu`` plus the deviations of all levels of the row, every grouping
+    with an Omega of its own, as in :class:`BayesianMultiTaskRegressor`; a level that is not known
+    keeps those of the others.
+
     Parameters
     ----------
     loss : {"squared", "poisson", "gamma"} or Loss, default="squared"
         Of numbers, of counts and rates, or of amounts above zero.
+    task_column : str, int, list of these, or None, default=None
+        The column of X that holds the task labels, or those of several groupings.
 
     Attributes
     ----------
@@ -96,11 +104,15 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
         By the number of trees the loss of held-out rows, per row: of numbers the negative log
         density up to a constant, of counts and amounts half the deviance of the expected ones;
         empty without folds.
-    effects_ : ndarray of shape (n_tasks, 1 + n_varying)
+    effects_ : ndarray of shape (n_tasks, 1 + n_varying), or dict of these
         Posterior means of the deviations of the tasks' coefficients in original units, the
-        intercept first; for counts and amounts posterior modes, of the logarithm.
-    prior_ : Prior
-        mu, Omega and sigma^2, for scaled features and targets; sigma^2 of numbers alone.
+        intercept first; for counts and amounts posterior modes, of the logarithm. With several
+        groupings those of the levels of each, by name.
+    levels_ : dict of ndarray of shape (n_levels,)
+        With several groupings: the levels of each, by name.
+    prior_ : Prior, or dict of Prior
+        mu, Omega and sigma^2, for scaled features and targets; sigma^2 of numbers alone. With
+        several groupings that of each, by name.
     noise_ : ndarray of shape (n_tasks,)
         Of numbers: standard deviation of the noise of each task in original units.
     dispersion_ : ndarray of shape (n_tasks,)
@@ -137,6 +149,8 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
 
     loss: Any = "squared"  # str or Loss
 
+    _reading: ClassVar[Reading] = READING_GROUPINGS
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         owner = type(self).__name__
         outcomes = regression(data, self.loss, owner)
@@ -148,14 +162,18 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
             allowed, sample = LazyMessage("allowed.rows_for_noise"), LazyMessage("got.one_sample")
             raise DataError(sentence("X", owner, allowed, sample))
         if isinstance(outcomes.losses[0], Squared):
-            self._model: RowModel = self._fit_numbers(data, outcomes)
+            self._keep_numbers(self._fit_numbers(data, outcomes))
             return
+        if data.groupings is not None:
+            fields = {"owner": owner, "loss": repr(outcomes.losses[0].name)}
+            raise IncompatibleError(LazyMessage("boosting.refusal.groupings", fields))
         found = self._fit_labels(data, outcomes)
-        self._model, units = found.model, found.model.units
+        self._model: NumberTrees | GroupedTrees | LabelTrees = found.model
+        units = found.model.units
         assert units is not None
         self.dispersion_ = units.dispersion
 
-    def _fit_numbers(self, data: TaskData, outcomes: Outcomes) -> NumberTrees:
+    def _fit_numbers(self, data: TaskData, outcomes: Outcomes) -> NumberFit:
         """Learn from numbers."""
         owner = type(self).__name__
         limits, settings = self._settings(owner)
@@ -165,39 +183,28 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
         targets = TARGET_SCALES[how](outcomes.y, weight, data, centre=True)
         long = data.with_y(targets.apply(outcomes.y, data)).to_long()
         columns, slopes = self._slopes(data, long, owner)
-        own = np.ones(long.n_rows) if long.sample_weight is None else long.sample_weight
-        features = feature_scaling(slopes, own, standardize=True, centre=True)
-        exists = cell_mask(slopes)
-        Z = (dense(slopes.X) - features.mean) / features.scale
-        Z = np.column_stack([np.ones(len(Z)), Z if exists is None else Z * exists])
-        rows = TaskRows(Z, np.asarray(long.y, dtype=float), own, long.row_tasks(), data.n_tasks)
+        precision = "float32" if data.X.dtype == np.float32 else "float64"
+        counts = sum_by_task(weight, data)
+        given = NumberData(long, slopes, columns, targets, counts, precision)
         with weights_within_reach(weight, owner), blas_threads(self.n_jobs, owner, usual=1):
             binned = BinnedRows(long.X, settings)
             folds = self._folds(data, long, owner)
             limits, folds = (limits, folds) if binned.can_split else ((0, 0), [])
-            grown = grow(NormalLikelihood(rows, binned, self._fixed_structure), folds, limits)
-            prior = prior_of(grown.last.block, grown.learned, data.n_tasks)
-        counts = sum_by_task(weight, data)
-        tasks = BayesTasks(
-            prior=prior,
-            blocks=(grown.last.block,),
-            mean=features.mean,
-            scale=features.scale,
-            target_mean=targets.mean,
-            target_scale=targets.scale,
-            counts=counts,
-            present=slopes.present,
-            precision="float32" if data.X.dtype == np.float32 else "float64",
-        )
-        model = NumberTrees(tasks, grown.last.growing.trees(grown.n_iter), columns)
-        learned = grown.learned
-        how_ended = (learned.residual, learned.converged, learned.n_iter, learned.seconds)
-        ended = Ended(original_units(learned, features, targets, counts), *how_ended)
-        self._keep_search(grown, ended, tasks.linear(), LIMITS)
-        self.structure_ = learned.model.structure
-        self.effects_ = model.effects()
-        self.prior_, self.noise_ = prior, tasks.noise()
-        return model
+            return fit_numbers(given, binned, self._fixed_structure, folds, limits)
+
+    def _keep_numbers(self, found: NumberFit) -> None:
+        """Set the fitted attributes."""
+        self._model = model = found.model
+        self._keep_search(found.grown, found.ended, model.tasks.linear(), LIMITS)
+        self.structure_, self.prior_ = found.structure, found.prior
+        if isinstance(model, GroupedTrees):
+            tasks = model.tasks
+            noise = float(np.sqrt(tasks.noise)) * tasks.target_scale
+            self.noise_ = np.full(len(tasks.counts), noise)
+            self.effects_: Any = tasks.effects_by_name()
+            self.levels_ = {n: label_array(index.labels) for n, index in self._schema.groupings}
+        else:
+            self.noise_, self.effects_ = model.tasks.noise(), model.effects()
 
     def predict(self, X: Any, task: Any = None, return_std: bool = False) -> Any:  # noqa: ANN401
         """Predict with trees and posterior means, for unseen tasks with the prior mean.
@@ -224,7 +231,7 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
         mean = super().predict(X, task)
         if not return_std:
             return mean
-        if not isinstance(self._model, NumberTrees):
+        if isinstance(self._model, LabelTrees):
             fields = {"owner": type(self).__name__, "loss": repr(self.loss)}
             raise IncompatibleError(LazyMessage("boosting.refusal.deviation", fields))
         query, n_tasks = self._read(X, task), len(self._schema.index.labels)

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
 from polytask._estimator import Query, outputs
+from polytask._estimator.groupings import GroupedRows
 from polytask._estimator.predictors import labels_from
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Index
 from polytask.boosting.trees import Trees
-from polytask.linear.bayes_labels import quantiles
 from polytask.linear.bayes_laplace_tasks import (
     LaplaceTasks,
     TaskUnits,
     class_probabilities,
     expected_predictors,
 )
+from polytask.linear.bayes_parts import GroupedTasks, quantiles
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.losses import Loss
 
 Labels = NDArray[Any]
-
-
-class RowModel(Protocol):
-    """What predicts rows of several tasks; those of a task stand together."""
-
-    # Shapes: tasks, results (n,).
-
-    def predict(self, X: Any, tasks: Index) -> Labels:  # noqa: ANN401 - dense or sparse
-        """Return the predictions of rows."""
-        ...
-
-    def quantiles(self, p: float, X: Any, tasks: Index) -> Labels:  # noqa: ANN401
-        """Return the quantiles of new targets."""
-        ...
 
 
 def dense(X: Any) -> Array:  # noqa: ANN401 - dense or sparse
@@ -88,6 +75,35 @@ class NumberTrees:
     def quantiles(self, p: float, X: Any, tasks: Index) -> Labels:  # noqa: ANN401
         """Return the quantiles of new targets."""
         # Trees are asked once for the rows of all tasks.
+        spread = scipy.special.ndtri(p) * self.deviation(X, tasks)
+        return np.asarray(self.predict(X, tasks) + spread)
+
+
+@saveable("boosting.grouped_trees")
+@dataclass(frozen=True, eq=False)
+class GroupedTrees:
+    """Trees of scaled numbers, and what is known of the levels of several groupings."""
+
+    # Shapes: columns (q,), those whose slopes vary.
+
+    tasks: GroupedTasks
+    trees: Trees
+    columns: Index
+
+    def _chosen(self, X: GroupedRows) -> GroupedRows:
+        return GroupedRows(X.values[:, self.columns], X.codes)
+
+    def predict(self, X: GroupedRows, tasks: Index) -> Labels:
+        """Return the predictions of rows, which know their levels themselves."""
+        found = self.trees.values(X.values) * self.tasks.target_scale
+        return np.asarray(self.tasks.predict(self._chosen(X)) + found, self.tasks.precision)
+
+    def deviation(self, X: GroupedRows, tasks: Index) -> Array:
+        """Return the standard deviations of new targets."""
+        return self.tasks.deviation(self._chosen(X))
+
+    def quantiles(self, p: float, X: GroupedRows, tasks: Index) -> Labels:
+        """Return the quantiles of new targets."""
         spread = scipy.special.ndtri(p) * self.deviation(X, tasks)
         return np.asarray(self.predict(X, tasks) + spread)
 

@@ -250,7 +250,7 @@ def fit_groupings(
         counts=sum_by_task(weight, data),
         precision="float32" if data.X.dtype == np.float32 else "float64",
     )
-    value = _original_units(learned, tasks, settings.method == "reml")
+    value = likelihood_in_units(learned, tasks, settings.method == "reml")
     ended = Ended(value, learned.residual, learned.converged, learned.n_iter, learned.seconds)
     shares = variance_shares(learned, settings.method == "reml").tolist()
     named = {name: tuple(own) for name, own in zip(held.names, shares, strict=True)}
@@ -269,7 +269,7 @@ def _learned(
     return found, ()
 
 
-def _original_units(learned: CrossedLearned, tasks: GroupedTasks, restricted: bool) -> float:
+def likelihood_in_units(learned: CrossedLearned, tasks: GroupedTasks, restricted: bool) -> float:
     """Return the log-likelihood of the targets before scaling."""
     # The restricted likelihood is that of contrasts, whose level depends on the features' units.
     log_scale = float(np.log(tasks.target_scale))

@@ -139,8 +139,11 @@ def _mixed_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     }
     if facts.problem == "classification":
         return MixedBoostingClassifier(**params)
-    loss = facts.losses if of_means(facts.losses) else "squared"
-    return MixedBoostingRegressor(loss=loss, **params)
+    counts = of_means(facts.losses)
+    if facts.groupings and not counts:
+        # A level that was in no training row has the mean of its grouping.
+        params |= {"task_column": list(facts.groupings), "unseen_tasks": "shared"}
+    return MixedBoostingRegressor(loss=facts.losses if counts else "squared", **params)
 
 
 def _learned_of_all(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
@@ -267,7 +270,7 @@ def _needs_dense(facts: DataFacts) -> LazyMessage | None:
 
 
 GROUPED = "learned prior of all groupings"
-"""The model that reads several groupings, the only one."""
+"""The linear model that reads several groupings."""
 
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),

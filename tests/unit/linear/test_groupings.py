@@ -29,7 +29,6 @@ from polytask import (
     relatedness,
     save,
 )
-from polytask.boosting import MixedBoostingRegressor
 from polytask.data import WithinTasks
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.metrics import task_scorer
@@ -268,7 +267,6 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: Pooled(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: relatedness(X, y, task=task),
         lambda X, y, task: collect(X, y, task=task),
-        lambda X, y, task: MixedBoostingRegressor(task_column=NAMES).fit(X.join(task), y),
         lambda X, y, task: collect_parts(
             lambda: [X.join(task).assign(y=y)], "y", task_column=NAMES
         ),

@@ -50,8 +50,8 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
     -----
     Rows may belong to a level of each of several groupings, such as store and product:
     ``task_column=["store", "product"]``, or a table or 2-D array as `task`. The first is the
-    task; "learned prior of all groupings" is tried too, and all other models read the levels of
-    the others as categories.
+    task; "learned prior of all groupings" is tried too, "boosting, learned prior" has a prior of
+    each, and all other models read the levels of the others as categories.
 
     For quantiles and with outliers ``MultiTaskRegressorCV`` searches the strength under those
     losses; for numbers and classes at once there is :class:`AutoMultiTaskModel`.
