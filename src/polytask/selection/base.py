@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import is_whole, one_of, sentence
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 _MANY_STRENGTHS = 20
 # Strengths that are far apart are told apart by less precision.
 _COARSE = 10.0
+# Strengths on both sides of a choice that a search around it tries.
+_AROUND = 2
 
 SCORINGS: dict[str | None, FoldScoring] = {
     None: HeldOutLoss(),
@@ -306,7 +309,7 @@ class SearchEstimator(LinearEstimator, ABC):
         if not np.isfinite(best.score):
             # The strongest penalty would seem the best.
             raise DataError(self._nothing_to_tell())
-        self.alpha_, self.best_penalty_ = best.alpha, best.penalty
+        self.alpha_, self.best_penalty_, self._family = best.alpha, best.penalty, best.family
         self.task_weight_ = best.settings.task_weight
         self.intercept_mode_ = best.settings.intercept
         self.intercept_strength_ = best.settings.intercept_strength
@@ -320,6 +323,26 @@ class SearchEstimator(LinearEstimator, ABC):
         solution = fit_problem(self, problem, best.penalty, None)
         self._keep(data, outcomes, problem, solution)
         return found, best, problem
+
+    def _place(self) -> dict[str, Any]:
+        """Return where the choice lies, as numbers and text that :meth:`_near` takes."""
+        at = int(np.argmin(np.abs(self.alphas_ - self.alpha_)))
+        around = self.alphas_[max(at - _AROUND, 0) : at + _AROUND + 1]
+        found = {"family": self._family, "alphas": [float(alpha) for alpha in around]}
+        if self.task_weight is None:
+            found["task_weight"] = self.task_weight_
+        if isinstance(self.intercept, list | tuple):
+            found["intercept"] = self.intercept_mode_
+        if self.intercept_strength is None:
+            found["intercept_strength"] = float(self.intercept_strength_)
+        return found
+
+    def _near(self, place: dict[str, Any]) -> Self:
+        """Return an unfitted copy that searches the strengths around a choice alone."""
+        rest = dict(place)
+        penalty = _penalties(self.penalty, type(self).__name__)[rest.pop("family")]
+        found: Self = clone(self).set_params(penalty=penalty, **rest)
+        return found
 
     def _nothing_to_tell(self) -> LazyMessage:
         fields = {"owner": type(self).__name__}

@@ -38,8 +38,9 @@ _ROWS_FOR_BOOSTING = 100
 _ROWS_FOR_MIXED, _MOST_SLOPES = 500, 30
 # Folds for the number of trees, inside those of a comparison.
 _FOLDS_OF_TREES = 3
-# Rows of which half make a base for a correction.
-_MANY_ROWS = 100_000
+# Rows of which half make a base for a correction: of linear models, and of trees, which are
+# corrected as well where they learned from half of the rows.
+_MANY_ROWS, _MANY_FOR_TREES = 100_000, 500
 
 
 def _near_mean() -> tuple[Penalty, ...]:
@@ -72,13 +73,15 @@ class CandidateModel:
     of_groupings: bool = False
 
 
-def _corrected(base: Callable[[DataFacts], Any]) -> Callable[[DataFacts], Any]:
+def _corrected(base: Callable[[DataFacts], Any], halves: int) -> Callable[[DataFacts], Any]:
+    """Make a corrected base that learns from halves of so many rows."""
+
     def make(facts: DataFacts) -> Any:  # noqa: ANN401
         from polytask.selection.shared_base import SharedBase
 
         unseen = "shared" if facts.unseen else "error"
-        # Half of many rows are as good a base as four fifths, at a third of the time.
-        many = is_whole(facts.cv) and facts.n_rows >= _MANY_ROWS
+        # Half of many rows are as good a base as four fifths, at half of the time.
+        many = is_whole(facts.cv) and facts.n_rows >= halves
         return SharedBase(base(facts), cv=2 if many else facts.cv, unseen_tasks=unseen)
 
     return make
@@ -362,7 +365,7 @@ _CANDIDATES = (
         "pooled, corrected",
         "shared",
         "linear",
-        _corrected(linear),
+        _corrected(linear, _MANY_ROWS),
         _needs_learnable,
         compared=False,
         cost=2,
@@ -371,7 +374,7 @@ _CANDIDATES = (
         "boosting, corrected",
         "shared",
         "trees",
-        _corrected(boosting),
+        _corrected(boosting, _MANY_FOR_TREES),
         _needs_dense_learnable,
         compared=False,
         cost=2,

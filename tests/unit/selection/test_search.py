@@ -270,3 +270,20 @@ def test_bad_parameters_are_refused(parameters: dict[str, object], sentence: str
     X, y, task = related()
     with pytest.raises(ParameterError, match=sentence):
         MultiTaskRegressorCV(**parameters).fit(X, y, task=task)
+
+
+def test_a_search_near_a_choice_finds_it_with_few_fits() -> None:
+    X, y, task = related()
+    whole = MultiTaskRegressorCV([toward_mean(1.0) + L2(0.1), L21()], alphas=12, cv=3)
+    whole.fit(X, y, task=task)
+    near = whole._near(whole._place()).fit(X, y, task=task)
+    assert near.alpha_ == pytest.approx(whole.alpha_)
+    np.testing.assert_allclose(near.coef_, whole.coef_, rtol=1e-4, atol=1e-6)
+    assert len(near.candidates_) <= 5 < len(whole.candidates_)
+    # What the user has set stays as it is.
+    fixed = MultiTaskRegressorCV(
+        L21(), alphas=4, cv=3, task_weight="equal", intercept_strength=1.0
+    )
+    place = fixed.fit(X, y, task=task)._place()
+    assert place.keys() == {"family", "alphas"}
+    assert fixed._near(place).task_weight == "equal"

@@ -30,17 +30,21 @@ from polytask.selection.auto.held_out_rows import HeldOutRows
 from polytask.selection.auto.mixing import as_good
 from polytask.selection.auto.race import look, losses_of
 from polytask.selection.auto.weighing import CandidateFit, Stop, judged, weigh
+from polytask.selection.base import SearchEstimator
 from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out, servable
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
+# All rows, encoded and before that; a candidate, a fold, and what a search of it chose before.
+Given = tuple[Study, Study, Sequence[Entry], Sequence[Split]]
+Piece = tuple[int, int, Record | None]
 
 
-# Held-out rows that tell candidates apart: further folds of a number of them are not fitted.
-_ENOUGH_ROWS = 100_000
-_FEWEST_FOLDS = 2
+# Folds, and held-out rows in them that tell candidates apart: further folds of a number of them
+# are not fitted.
+_ENOUGH_ROWS = ((2, 100_000), (3, 1_500))
 
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
@@ -49,8 +53,9 @@ def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Spl
     splits = given if unseen else [(a, servable(raw, a, b)) for a, b in given]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if is_whole(cv):
-        held = np.cumsum([len(test) for _, test in splits])
-        splits = splits[: max(_FEWEST_FOLDS, int(np.searchsorted(held, _ENOUGH_ROWS)) + 1)]
+        held = [sum(len(test) for _, test in splits[:folds]) for folds, _ in _ENOUGH_ROWS]
+        enough = (n for (n, rows), own in zip(_ENOUGH_ROWS, held, strict=True) if own >= rows)
+        splits = splits[: next(enough, len(splits))]
     if not splits:
         raise DataError(LazyMessage("selection.refusal.no_fold"))
     times = np.bincount(np.concatenate([test for _, test in splits]), minlength=raw.n_rows)
@@ -80,8 +85,9 @@ def journal_header(
     """Return what must be the same for a journal of a choice to be gone on with."""
     return {
         "kind": "auto",
-        # The first format had the probability of the class that was seen alone.
-        "format": 2,
+        # The first format had the probability of the class that was seen alone, the second not
+        # what a search chose.
+        "format": 3,
         "data": checksum(data),
         "splits": digest_of(splits),
         "models": {entry.name: told(entry.estimator) for entry in entries if entry.estimator},
@@ -136,8 +142,8 @@ class CandidateFits:
     def fit(self, names: Sequence[str]) -> bool:
         """Fit candidates on all rows; say whether all of them are in :attr:`members` now."""
         places = {entry.name: k for k, entry in enumerate(self.entries)}
-        pieces = [(places[name], -1) for name in names if name not in self.members]
-        for (place, _), record in self.workers.results(pieces, self.clock.end):
+        pieces = [(places[name], -1, None) for name in names if name not in self.members]
+        for (place, *_), record in self.workers.results(pieces, self.clock.end):
             for message in record.get("warnings", ()):
                 warnings.warn(message, stacklevel=2)
             if "model" in record:
@@ -172,15 +178,15 @@ class CandidateFits:
     ) -> None:
         started: dict[int, float] = {}
 
-        def in_time() -> Iterator[tuple[int, int]]:
+        def in_time() -> Iterator[Piece]:
             for place in places:
                 entry = self.entries[place]
                 fitted = entry.name in self.members
                 if not self.members or self.clock.allows(entry, fitted):
                     started[place], self.clock.begun = time.monotonic(), True
-                    yield place, fold
+                    yield place, fold, self.records.get((place, 0), {}).get("place")
 
-        for (place, _), record in self.workers.results(in_time(), end):
+        for (place, *_), record in self.workers.results(in_time(), end):
             self.store.put(self._key(place, fold), record)
             # As it is read back, so that a resumed choice has the same bits.
             self._keep(place, fold, self.store.get(self._key(place, fold)))
@@ -306,17 +312,14 @@ class CandidateFits:
         return TimeBudgetError(LazyMessage("selection.refusal.too_late", fields))
 
 
-# All rows, encoded and before that.
-Given = tuple[Study, Study, Sequence[Entry], Sequence[Split]]
-
-
-def do_fit(given: Given, piece: tuple[int, int]) -> Record:
+def do_fit(given: Given, piece: Piece) -> Record:
     """Fit a candidate on a fold, or on all rows: the work of :class:`CandidateFits`."""
     study, raw, entries, splits = given
-    place, fold = piece
+    place, fold, chosen = piece
     estimator = entries[place].estimator
     if fold >= 0:
-        return _fold(raw, estimator, *splits[fold])
+        # The first fold searches everything, the others the strengths around what it found.
+        return _fold(raw, estimator if chosen is None else estimator._near(chosen), *splits[fold])
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = clone(estimator).fit(study.rows_for(estimator))
@@ -346,7 +349,8 @@ def _fold(
     if not all(np.isfinite(own).all() for own in values):
         return {"failed": LazyMessage("left_out.not_finite").node}
     seconds, clock = time.process_time() - started, time.monotonic() - begun
-    return {"values": _stacked(values), "seconds": seconds, "clock": clock}
+    place = {"place": model._place()} if isinstance(model, SearchEstimator) else {}
+    return {"values": _stacked(values), "seconds": seconds, "clock": clock} | place
 
 
 def _values(held: HeldOut) -> Array:
