@@ -15,7 +15,7 @@ from polytask._checks import one_of
 from polytask._estimator import Outcomes, Query, outputs
 from polytask._estimator.base import label_array
 from polytask._estimator.classes import ProbabilityMixin, keep_classes, probabilities
-from polytask._estimator.groupings import READING_GROUPINGS, refuse_grouped
+from polytask._estimator.groupings import READING_GROUPINGS, GroupedRows, refuse_grouped
 from polytask._estimator.scored import Reading
 from polytask._estimator.training import TaskColumns
 from polytask._estimator.weights import label_weights, sum_by_task
@@ -222,11 +222,15 @@ class LaplaceEstimator(LearnedPriorEstimator, ProbabilityMixin, ABC):
         return self._tasks.labels_of(X, task)
 
     def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
-        groups = self._groups
-        if groups is None:
+        if self._groups is None:
             return probabilities(self._tasks, query)
-        found = outputs.by_row(query, lambda X, _: groups.probabilities(X))
+        found = outputs.by_row(query, lambda X, _: self._row_probabilities(X))
         return outputs.split(query, found)
+
+    def _row_probabilities(self, X: GroupedRows) -> NDArray[np.float64]:
+        """Return the class probabilities of rows of several groupings, shape (n, n_classes)."""
+        assert self._groups is not None
+        return self._groups.probabilities(X)
 
     def _linear_model(self) -> LinearTasks:
         refuse_grouped(self, LazyMessage("what.one_grouping"))

@@ -150,12 +150,8 @@ def _mixed_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
 
 
 def _learned_of_all(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
-    from polytask import linear
-
     # A level that was in no training row has the mean of its grouping.
-    return linear.BayesianMultiTaskRegressor(
-        task_column=list(facts.groupings), unseen_tasks="shared"
-    )
+    return _learned(facts).set_params(task_column=list(facts.groupings), unseen_tasks="shared")
 
 
 def _alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
@@ -202,7 +198,7 @@ def _needs_few_features(facts: DataFacts) -> LazyMessage | None:
 def _needs_groupings(facts: DataFacts) -> LazyMessage | None:
     if not facts.groupings:
         return LazyMessage("left_out.one_grouping")
-    if facts.problem != "regression" or is_unusual(facts.losses):
+    if facts.problem == "mixed" or isinstance(facts.losses, Mapping):
         return LazyMessage("left_out.groupings_loss")
     return _needs_few_features(facts)
 

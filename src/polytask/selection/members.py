@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import UNSEEN, MultiTaskEstimator, outputs
+from polytask._estimator.groupings import GroupedRows
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -34,6 +35,8 @@ def probabilities_of(
 ) -> Array:
     """Return the probabilities of classes for rows, each of its task."""
     # Shapes: X (n, d), tasks (n,), classes (C,), result (n, C).
+    if isinstance(X, GroupedRows):
+        return _columns(model._row_probabilities(X), model.classes_, classes)
     found = np.zeros((X.shape[0], len(classes)))
     order = np.argsort(tasks, kind="stable")
     rows = {int(tasks[order[run.start]]): order[run] for run in outputs.runs(tasks[order])}

@@ -11,7 +11,12 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from polytask import BayesianMultiTaskRegressor, Comparison, compare
+from polytask import (
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskRegressor,
+    Comparison,
+    compare,
+)
 from polytask.exceptions import DataWarning, IncompatibleError
 from polytask.reporting import markdown, terminal
 
@@ -158,12 +163,23 @@ def test_many_levels_and_dates():
     assert "do not read “day”, whose levels are dates" in text
 
 
+def test_classes_have_a_prior_of_all_groupings():
+    X, y = sales()
+    labels = np.where(y > y.median(), "much", "little")
+    found = compare(X, labels, task_column=NAMES, models=FEW[1:], cv=2)
+    model = BayesianMultiTaskClassifier(task_column=NAMES).fit(X, labels)
+    assert_allclose(found.best_model(ALL).predict_proba(X), model.predict_proba(X), rtol=1e-8)
+    shares = [one.share for one in found.groupings]
+    assert_allclose(shares, list(model.variance_shares_.values()), rtol=1e-6)
+    assert "Of the variance around the common line" in terminal(found.document("en"))
+
+
 def test_where_there_is_no_prior_of_all_groupings():
     X, y = sales()
-    classes = compare(X, y > y.median(), task_column=NAMES, models=FEW[1:], cv=2)
-    notes = {row.name: row.note for row in classes.models}
-    assert "for numbers with the squared loss" in notes[ALL]
-    text = terminal(classes.document("en"))
+    robust = compare(X, y, task_column=NAMES, models=FEW[1:], cv=2, loss="huber")
+    notes = {row.name: row.note for row in robust.models}
+    assert "learned prior" in notes[ALL]
+    text = terminal(robust.document("en"))
     assert "Of the variance" not in text
     assert "the models read the levels of “product” as categories" in text
     alone = compare(X, y, task_column="store", models=FEW[1:], cv=2)

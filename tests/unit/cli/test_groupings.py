@@ -10,7 +10,12 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from polytask import BayesianMultiTaskRegressor, load
+from polytask import (
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskModel,
+    BayesianMultiTaskRegressor,
+    load,
+)
 from polytask.cli.folder import read_lock
 
 ROLES = ("--task", "store", "--task", "product", "--target", "sold")
@@ -67,6 +72,34 @@ def test_fit_predict_and_adapt(run, sales):
     assert "Of the variance around the common line" in done.out
 
 
+@pytest.mark.parametrize("kind", ["classes", "counts"])
+def test_classes_and_counts(run, sales, kind):
+    level = sales["sold"] > sales["sold"].median()
+    sold = np.where(level, "much", "little") if kind == "classes" else sales["sold"].abs().round()
+    rows = sales.assign(sold=sold)
+    rows.to_csv("rows.csv", index=False)
+    loss = () if kind == "classes" else ("--loss", "poisson")
+    shared = ("--unseen-tasks", "shared")
+    done = run("fit", "rows.csv", *ROLES, *loss, *shared, "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "is differences between levels of “product”" in done.out
+    new = rows.head(3).assign(product=[100, 777, 777])
+    new.to_csv("new.csv", index=False)
+    done = run("predict", "m.polytask", "new.csv", "--out", "p.csv")
+    assert "2 rows of 1 level of product that was not in training (777)" in done.err
+    found, X = pd.read_csv("p.csv"), rows.drop(columns="sold")
+    if kind == "classes":
+        model = BayesianMultiTaskClassifier(task_column=["store", "product"])
+        expected = model.fit(X, rows["sold"]).predict_proba(new)[:, 1]
+        assert_allclose(found["P(much)"], expected, rtol=1e-8)
+    else:
+        model = BayesianMultiTaskModel(loss="poisson", task_column=["store", "product"])
+        assert_allclose(found["prediction"], model.fit(X, rows["sold"]).predict(new), rtol=1e-8)
+    done = run("adapt", "m.polytask", "new.csv", "--target", "sold", "--out", "more.polytask")
+    assert done.status == 2
+    assert "adds new levels to a model of several groupings where targets are numbers" in done.err
+
+
 def test_compare(run, sales, light):
     few = ("--models", "pooled", "--models", "learned-prior-of-all-groupings", "--splits", "2")
     done = run("compare", "sales.csv", *ROLES, *few, "--out", "study")
@@ -99,10 +132,10 @@ def test_auto(run, sales):
     assert "and of product as its mean or its rare levels" in done.err
     expected = load("m.polytask").predict(sales)
     assert_allclose(pd.read_csv("p.csv")["prediction"], expected, rtol=1e-10)
-    sales.assign(sold=sales["sold"] > 3).to_csv("classes.csv", index=False)
-    done = run("auto", "classes.csv", *ROLES, "--out", "c.polytask")
-    assert done.status == 2
-    assert "takes one --task: leave all but one out. polytask fit and polytask auto" in done.err
+    sales.assign(sold=np.where(sales["sold"] > 3, "much", "little")).to_csv("classes.csv")
+    done = run("auto", "classes.csv", *ROLES, *few, "--out", "c.polytask")
+    assert done.status == 0, done.err
+    assert "Only “learned prior of store and product” is used" in done.out
     done = run("adapt", "m.polytask", "sales.csv", "--target", "sold", "--out", "more.polytask")
     assert "fit one to the same table with polytask fit, and adapt that" in done.err
 

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from polytask import (
-    AutoMultiTaskClassifier,
+    AutoMultiTaskModel,
     BayesianMultiTaskRegressor,
     MultiTaskRegressor,
     Pooled,
@@ -262,7 +262,7 @@ MATRIX = np.random.default_rng(0).standard_normal((600, 2))
         lambda X, y, task: MultiTaskRegressor().fit(X, y, task=task),
         lambda X, y, task: MultiTaskRegressor().fit(X, y, task=task.to_numpy()),
         lambda X, y, task: MultiTaskRegressor(task_column=NAMES).fit(X.join(task), y),
-        lambda X, y, task: AutoMultiTaskClassifier().fit(X, y > 0, task=task),
+        lambda X, y, task: AutoMultiTaskModel().fit(X, y > 0, task=task),
         lambda X, y, task: SingleTask(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: Pooled(MultiTaskRegressor()).fit(X, y, task=task),
         lambda X, y, task: relatedness(X, y, task=task),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import SEED, sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
-from polytask._estimator.groupings import LevelColumns, of_first_grouping
+from polytask._estimator.groupings import GroupedRows, LevelColumns, of_first_grouping
 from polytask._estimator.scaling import refuse_huge
 from polytask._estimator.training import TaskColumns
 from polytask.data import Form, TaskData
@@ -23,7 +23,7 @@ from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoSettings, Combination, combine
-from polytask.selection.held import Study
+from polytask.selection.held import Study, reads_groupings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,6 +182,13 @@ class AutoEstimator(MultiTaskEstimator):
             rows = np.flatnonzero(weights > 0)
             if rows.size:
                 yield weights[rows], rows, name
+
+    def _rows_of(self, X: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - dense or sparse
+        """Return what gives the rows as a member reads them."""
+        grouped = isinstance(X, GroupedRows)
+        # Those of one grouping read the levels of the others as categories.
+        first = self._levels.beside(X.values, X.codes) if grouped else X
+        return lambda member: X if reads_groupings(member) else first
 
     def _refuse_strangers(self, tasks: Tasks) -> None:
         """Refuse unseen tasks if models per task have weight: they were not allowed in fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from polytask._estimator import Query, classification
 from polytask._estimator.classes import ClassifierMixin, joint_probabilities
 from polytask._estimator.documentation import documented
+from polytask._estimator.groupings import READING_GROUPINGS
+from polytask._estimator.scored import Reading
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.selection.auto.base import AutoEstimator
@@ -43,6 +45,8 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
         :class:`AutoMultiTaskRegressor`.
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
+    task_column : str, int, list of these, or None, default=None
+        The column of X that holds the task labels; a list of columns for several groupings.
 
     Attributes
     ----------
@@ -56,6 +60,10 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
         The sorted union of the classes; for a target matrix a list with one array each.
     task_classes_ : dict of task to ndarray
         The classes that can be predicted for each task.
+
+    Notes
+    -----
+    Rows of several groupings are read as by :class:`AutoMultiTaskRegressor`.
 
     References
     ----------
@@ -75,6 +83,7 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     """
 
     _problem = "classification"
+    _reading: ClassVar[Reading] = READING_GROUPINGS
 
     unseen_tasks: str = "error"
 
@@ -104,9 +113,11 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
         classes = self._classes_of(int(tasks[0]) if targets else 0)
         labels = None if targets else self._schema.index.labels
         prior = self.class_prior_[tasks[0]] if targets else self.class_prior_
-        found = np.zeros((X.shape[0], len(classes)))
+        found, rows_of = np.zeros((X.shape[0], len(classes))), self._rows_of(X)
         for weights, rows, name in self._shares(tasks):
-            own = probabilities_of(self.members_[name], X[rows], tasks[rows], classes, labels)
+            member = self.members_[name]
+            given = rows_of(member)[rows]
+            own = probabilities_of(member, given, tasks[rows], classes, labels)
             found[rows] += weights[:, None] * self.calibrations_[name].applied(own, prior)
         return found
 

@@ -12,14 +12,13 @@ from polytask._checks import one_of
 from polytask._estimator import regression
 from polytask._estimator.classes import RegressorMixin
 from polytask._estimator.documentation import documented
-from polytask._estimator.groupings import READING_GROUPINGS, GroupedRows
+from polytask._estimator.groupings import READING_GROUPINGS
 from polytask._estimator.outcomes import loss_object
 from polytask._estimator.scored import Reading
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.scored import CombinedTasks
-from polytask.selection.held import reads_groupings
 from polytask.selection.losses import name_of
 from polytask.selection.members import numbers_of
 
@@ -97,11 +96,8 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         return self._predict_rows(X, np.full(X.shape[0], task))
 
     def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> NDArray[Any]:  # noqa: ANN401
-        found = np.zeros(X.shape[0])
-        grouped = isinstance(X, GroupedRows)
-        first = self._levels.beside(X.values, X.codes) if grouped else X
+        found, rows_of = np.zeros(X.shape[0]), self._rows_of(X)
         for weights, rows, name in self._shares(tasks):
             member = self.members_[name]
-            own = X if reads_groupings(member) else first
-            found[rows] += weights * numbers_of(member, own[rows], tasks[rows])
+            found[rows] += weights * numbers_of(member, rows_of(member)[rows], tasks[rows])
         return found

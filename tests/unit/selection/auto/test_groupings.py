@@ -8,7 +8,16 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from polytask import AutoMultiTaskRegressor, BayesianMultiTaskRegressor, adapt, load, save
+from polytask import (
+    AutoMultiTaskClassifier,
+    AutoMultiTaskRegressor,
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskModel,
+    BayesianMultiTaskRegressor,
+    adapt,
+    load,
+    save,
+)
 from polytask.exceptions import DataError, IncompatibleError
 
 NAMES, FEATURES = ["store", "product"], ["price", "ads"]
@@ -45,6 +54,42 @@ def test_the_prior_of_all_groupings_is_tried_and_used_as_it_is(model, tmp_path):
     assert model.score(X, y) == pytest.approx(alone.score(X, y))
     save(model, tmp_path / "m.polytask")
     assert_array_equal(load(tmp_path / "m.polytask").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("kind", ["classes", "counts"])
+def test_classes_and_counts(kind, tmp_path):
+    X, y = sales(30)
+    if kind == "counts":
+        y = np.round(np.exp(0.3 * (y - y.mean())))
+        alone = BayesianMultiTaskModel(loss="poisson", task_column=NAMES).fit(X, y)
+        auto = AutoMultiTaskRegressor(FEW[2:], loss="poisson", task_column=NAMES, cv=2).fit(X, y)
+        found, expected = auto.predict(X), alone.predict(X)
+    else:
+        y = np.where(y > y.median(), "much", "little")
+        alone = BayesianMultiTaskClassifier(task_column=NAMES).fit(X, y)
+        auto = AutoMultiTaskClassifier(FEW[2:], task_column=NAMES, cv=2).fit(X, y)
+        expected = alone.predict_proba(X)
+        own = auto.calibrations_[ALL].applied(expected, auto.class_prior_)
+        found, expected = auto.predict_proba(X), own
+    assert list(auto.members_) == [ALL]
+    assert_allclose(found, expected, rtol=1e-8)
+    save(auto, tmp_path / "m.polytask")
+    again = load(tmp_path / "m.polytask")
+    values = again.predict(X) if kind == "counts" else again.predict_proba(X)
+    assert_array_equal(values, found)
+
+
+def test_classes_of_models_of_one_grouping_are_combined():
+    X, y = sales(30)
+    labels = np.where(y > y.median(), "much", "little")
+    settings = {"cv": 2, "unseen_tasks": "shared"}
+    auto = AutoMultiTaskClassifier(["pooled"], task_column=NAMES, **settings).fit(X, labels)
+    category = X.assign(product=X["product"].astype(str).astype("category"))
+    same = AutoMultiTaskClassifier(["pooled"], task_column="store", **settings)
+    same.fit(category, labels)
+    assert_allclose(auto.predict_proba(X), same.predict_proba(category), rtol=1e-8)
+    new = X.head(2).assign(store="zz", product=777)
+    assert np.isfinite(auto.predict_proba(new)).all()
 
 
 def test_forms_agree(model):
