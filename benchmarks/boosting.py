@@ -1,11 +1,13 @@
-"""Trees with a learned prior on real sets: ``python benchmarks/boosting.py SET [--peers]``.
+"""Trees with a learned prior on real sets: ``python benchmarks/boosting.py SET``.
 
-SET is school, computer, exam65 (five 75/25 splits within tasks), wages (the five published folds)
-or au_import (five folds of the rows); they are read from the folder POLYTASK_DATA. Of the last two
-the square of the time is added. Prints the mean over the splits of the squared error and of the
+SET is school, computer, exam65, radon, landmine (five 75/25 splits within tasks), wages (the five
+published folds) or au_import (five folds of the rows); they are read from the folder
+POLYTASK_DATA. Of the last two the square of the time is added. Prints the mean over the splits of the squared error and of the
 share of the squared error of the training mean that is explained, how many of the held-out rows
 lie inside their 90% intervals, and CPU seconds of fit and prediction. ``--peers`` adds LightGBM
 with the task as a category and GPBoost, tuned on held-out rows, in environments of their own.
+``--plain`` has the candidates of boosting in their place, of LightGBM and of scikit-learn. Of
+landmine, which has classes, the error is the log loss.
 """
 
 from __future__ import annotations
@@ -22,14 +24,26 @@ import numpy as np
 import pandas as pd
 from _auto_peers import Peer
 from _sets import data_folder, load_set
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.base import is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.metrics import log_loss
 
-from polytask import BayesianMultiTaskRegressor, Pooled, SingleTask
+from polytask import (
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskRegressor,
+    Pooled,
+    SingleTask,
+)
 from polytask.baselines import TunedRidge
-from polytask.boosting import MixedBoostingRegressor
+from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
+from polytask.boosting.plain import TreeRegressor
 from polytask.data import TaskData, WithinTasks
+from polytask.selection.candidates import MODELS
+from polytask.selection.facts import DataFacts
+from polytask.selection.shared_base import SharedBase
 
 Split = tuple[np.ndarray, np.ndarray]
+SETS = ("school", "computer", "exam65", "radon", "landmine", "wages", "au_import")
 PEERS = ("LightGBM", "GPBoost linear, intercepts", "GPBoost linear, slopes", "GPBoost trees")
 # Ridge regression tries these strengths.
 STRENGTHS = tuple(10.0 ** (k / 3) for k in range(-9, 16))
@@ -88,6 +102,46 @@ def contenders(name: str, peers: bool) -> dict[str, Callable[[], Any]]:
     return made
 
 
+def plain_contenders(X: pd.DataFrame, task: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """Return what makes the candidates of boosting, by name."""
+    rows = np.unique(task, return_counts=True)[1]
+    facts = DataFacts(
+        problem="regression",
+        losses="squared",
+        n_rows=len(task),
+        n_features=X.shape[1],
+        n_tasks=len(rows),
+        median_rows=float(np.median(rows)),
+        targets=False,
+        sparse=False,
+        unseen=False,
+        seed=0,
+    )
+    made: dict[str, Callable[[], Any]] = {}
+    for kind in (TreeRegressor, HistGradientBoostingRegressor):
+        own = lambda kind=kind: kind(random_state=0)  # noqa: E731
+        name = "LightGBM" if kind is TreeRegressor else "scikit-learn"
+        made[f"{name} pooled"] = lambda own=own: Pooled(own(), "category", unseen_tasks="error")
+        if MODELS["boosting per task"].unfit(facts) is None:
+            made[f"{name} per task"] = lambda own=own: SingleTask(own())
+        made[f"{name} corrected"] = lambda own=own: SharedBase(own(), cv=5, unseen_tasks="error")
+    return made
+
+
+def class_contenders() -> dict[str, Callable[[], Any]]:
+    """Return what makes the models of classes, by name."""
+    boosted = HistGradientBoostingClassifier
+    return {
+        "mixed boosting, intercepts": MixedBoostingClassifier,
+        "mixed boosting, all vary": lambda: MixedBoostingClassifier(varying="all"),
+        "learned prior": BayesianMultiTaskClassifier,
+        "histogram boosting, task as category": lambda: Pooled(
+            boosted(random_state=0), "category", unseen_tasks="shared"
+        ),
+        "histogram boosting per task": lambda: SingleTask(boosted(random_state=0)),
+    }
+
+
 def measured(
     make: Callable[[], Any], X: pd.DataFrame, y: np.ndarray, task: np.ndarray, split: Split
 ) -> tuple[float, float, float, float]:
@@ -96,6 +150,11 @@ def measured(
     model, started = make(), time.process_time()
     model.fit(X.iloc[train].to_numpy(), y[train], task=task[train])
     asked = X.iloc[held].to_numpy()
+    if is_classifier(model):
+        found = model.predict_proba(asked, task=task[held])
+        error = log_loss(y[held], found, labels=model.classes_)
+        constant = log_loss(y[held], np.full(len(held), y[train].mean()))
+        return error, 1.0 - error / constant, np.nan, time.process_time() - started
     values = model.predict(asked, task=task[held])
     seconds = time.process_time() - started + getattr(model, "cpu", 0.0)
     error = float(np.mean((values - y[held]) ** 2))
@@ -107,13 +166,16 @@ def measured(
     return error, explained, covered, seconds
 
 
-def lines(name: str, peers: bool) -> Iterator[str]:
+def lines(name: str, peers: bool, plain: bool) -> Iterator[str]:
     """Yield the lines of the table of a set."""
     X, y, task, splits = loaded(name)
     yield f"\n### {name}: {len(y):,} rows, {len(np.unique(task)):,} tasks\n"
-    yield "| model | squared error | explained | inside 90% intervals | CPU s |"
+    made = plain_contenders(X, task) if plain else contenders(name, peers)
+    classes = name == "landmine"
+    error = "log loss" if classes else "squared error"
+    yield f"| model | {error} | explained | inside 90% intervals | CPU s |"
     yield "|---|---|---|---|---|"
-    for label, make in contenders(name, peers).items():
+    for label, make in (class_contenders() if classes else made).items():
         found = np.mean([measured(make, X, y, task, split) for split in splits], axis=0)
         inside = "" if np.isnan(found[2]) else f"{found[2]:.0%}"
         yield f"| {label} | {found[0]:.4f} | {found[1]:.4f} | {inside} | {found[3]:.1f} |"
@@ -122,11 +184,12 @@ def lines(name: str, peers: bool) -> Iterator[str]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("set", choices=("school", "computer", "exam65", "wages", "au_import"))
+    parser.add_argument("set", choices=SETS)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--plain", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    for line in lines(given.set, given.peers):
+    for line in lines(given.set, given.peers, given.plain):
         print(line, flush=True)
 
 

@@ -16,8 +16,6 @@ from sklearn.base import clone, is_classifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -139,7 +137,6 @@ _NEWTON = (LogisticRegression, PoissonRegressor, GammaRegressor, TweedieRegresso
 # Linear models whose sparse solvers bear columns of very unequal length.
 _STEADY = (*_NEWTON, TunedLogistic, TunedMeans, TunedRidge)
 _SEARCHES = (GridSearchCV, RandomizedSearchCV)
-_BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _FORESTS = (
     ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
 )  # fmt: skip
@@ -308,7 +305,10 @@ def task_category(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: 
     if rows.n_tasks == 1:
         return _one_task(estimator, rows)
     forest = isinstance(estimator, _FORESTS) and rows.n_tasks > _FEW_TASKS
-    if not (forest or isinstance(estimator, _BOOSTING)):
+    takes_categories = {"categorical_features", "max_bins"} <= set(
+        estimator.get_params(deep=False)
+    )
+    if not (forest or takes_categories):
         return _with_indicators(estimator, rows, 1.0, _said("columns"))
     codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
     if not forest and rows.n_tasks <= min(estimator.max_bins, 255):

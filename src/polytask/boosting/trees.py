@@ -124,3 +124,14 @@ class Trees:
 
 def _matrix(X: Any) -> Any:  # noqa: ANN401 - dense or sparse
     return sp.csr_matrix(X) if is_sparse(X) else np.asarray(X)
+
+
+def boosted(
+    X: Array, y: Array, weight: Array, categories: list[int], params: dict[str, Any]
+) -> Trees:
+    """Return 100 trees with LightGBM's defaults, on one thread. Shapes: X (n, d), y (n,)."""
+    import lightgbm
+
+    known = {"num_threads": 1, "deterministic": True, "force_col_wise": True, "verbosity": -1}
+    data = lightgbm.Dataset(X, y, weight=weight, categorical_feature=categories)
+    return Trees(lightgbm.train(known | params, data, num_boost_round=100).model_to_string())

@@ -58,7 +58,8 @@ def _below_the_mean(result: Findings) -> bool:
 
 def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
     """Explain a model in half a sentence."""
-    return what_is(row.name, row.kind, [one.name for one in result.groupings], say)
+    numbers, groupings = result.setup.problem == "regression", result.groupings
+    return what_is(row.name, row.kind, [one.name for one in groupings], say, numbers=numbers)
 
 
 def recommendation(result: Findings, say: Translator) -> str:

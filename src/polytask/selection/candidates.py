@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from polytask._checks import is_whole
@@ -17,6 +16,8 @@ from polytask.selection.learners import (
     class_of,
     extra_trees,
     forest,
+    has_lightgbm,
+    histogram_boosting,
     joint_forest,
     linear,
     unpenalised_alone,
@@ -242,7 +243,7 @@ def _needs_long_rows(facts: DataFacts) -> LazyMessage | None:
 
 
 def _needs_rows_of_one_kind(facts: DataFacts) -> LazyMessage | None:
-    if find_spec("lightgbm") is None:
+    if not has_lightgbm():
         return LazyMessage("left_out.no_lightgbm")
     unusual = is_unusual(facts.losses) and not of_means(facts.losses)
     if facts.targets or facts.problem == "mixed" or unusual:
@@ -370,7 +371,8 @@ _CANDIDATES = (
         "boosting, corrected",
         "shared",
         "trees",
-        _corrected(boosting, _MANY_FOR_TREES),
+        # LightGBM is a little behind as a base (docs/results/boosting.md).
+        _corrected(histogram_boosting, _MANY_FOR_TREES),
         _needs_dense_learnable,
         compared=False,
         cost=2,

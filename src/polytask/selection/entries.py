@@ -17,6 +17,7 @@ from polytask.io.fingerprint import fingerprint
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.candidates import DEEP, DEFAULT, GROUPED, MODELS, CandidateModel
 from polytask.selection.facts import DataFacts
+from polytask.selection.learners import has_lightgbm
 from polytask.selection.networks import HELD_OUT
 
 # What stands for a splitter that is taken out; for searches it is None.
@@ -106,11 +107,15 @@ def of_groupings(names: Iterable[object]) -> str:
     return f"learned prior of {' and '.join(map(str, names))}"
 
 
-def what_is(name: str, kind: str, groupings: Iterable[object], say: Translator) -> str:
-    """Explain a model in half a sentence."""
+def what_is(
+    name: str, kind: str, groupings: Iterable[object], say: Translator, *, numbers: bool
+) -> str:
+    """Explain a model in half a sentence; `numbers` says that these are what it predicts."""
     if name == of_groupings(groupings):
         name = GROUPED
     known = f"model_is.{name}"
+    if numbers and has_lightgbm() and say.has(f"{known}.lightgbm"):
+        known += ".lightgbm"
     return say(known if say.has(known) else f"model_kind.{kind}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from polytask._checks import is_whole
@@ -90,7 +91,22 @@ def unpenalised_together(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimato
     return _unpenalised(facts, facts.n_rows)
 
 
-def boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+def has_lightgbm() -> bool:
+    """Say whether LightGBM is installed."""
+    return find_spec("lightgbm") is not None
+
+
+def boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
+    """Return LightGBM for numbers where it is installed, else histogram boosting; of defaults."""
+    # Of classes LightGBM is behind (docs/results/boosting.md).
+    if facts.problem == "regression" and has_lightgbm():
+        from polytask.boosting.plain import TreeRegressor
+
+        return TreeRegressor(random_state=facts.seed, **boosting_loss(facts.losses))
+    return histogram_boosting(facts)
+
+
+def histogram_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
     """Return histogram gradient boosting with scikit-learn's defaults."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 

@@ -9,7 +9,7 @@ import pytest
 
 from polytask import AutoMultiTaskClassifier
 from polytask._estimator import MultiTaskEstimator
-from polytask.selection import candidates
+from polytask.selection import learners
 from polytask.selection.candidates import DEEP, MODELS, quick_models
 from polytask.selection.facts import DataFacts
 from polytask.selection.trials import trial_of
@@ -116,7 +116,7 @@ def test_trees_with_a_learned_prior_need_lightgbm(monkeypatch):
     assert made.get_params()["varying"] == "all"
     counts = dataclasses.replace(many, losses="poisson")
     assert MODELS["boosting, learned prior"].make(counts).loss == "poisson"
-    monkeypatch.setattr(candidates, "find_spec", lambda name: None)
+    monkeypatch.setattr(learners, "find_spec", lambda name: None)
     assert "pip install" in str(MODELS["boosting, learned prior"].unfit(many))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
@@ -22,7 +22,7 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     known = [row for row in found.rows if not row.note]
     stopped = [row for row in found.rows if row.stopped]
     sentences = [
-        _best(known, len(stopped), found.groupings, speech),
+        _best(known, len(stopped), found, speech),
         _combined(found, known, speech),
     ]
     if np.isfinite(found.pull) and len(found.members) > 1:
@@ -51,14 +51,13 @@ def reasons(model: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: A
     ]
 
 
-def _best(
-    known: list[AutoRow], stopped: int, groupings: Sequence[object], speech: Translator
-) -> str:
+def _best(known: list[AutoRow], stopped: int, found: Combination, speech: Translator) -> str:
+    best, numbers = known[0], not any(map(is_classifier, found.members.values()))
     fields: dict[str, str | int] = {
         "n": len(known) + stopped,
-        "name": speech.quoted(known[0].name),
-        "what": what_is(known[0].name, known[0].kind, groupings, speech),
-        "score": speech.number(known[0].score, 3),
+        "name": speech.quoted(best.name),
+        "what": what_is(best.name, best.kind, found.groupings, speech, numbers=numbers),
+        "score": speech.number(best.score, 3),
     }
     return speech("auto.best", fields)
 
