@@ -3,11 +3,11 @@
 SET is school, computer, exam65, radon, landmine (five 75/25 splits within tasks), wages (the five
 published folds) or au_import (five folds of the rows); they are read from the folder
 POLYTASK_DATA. Of the last two the square of the time is added. Prints the mean over the splits of
-the squared error and of the share of the squared error of the training mean that is explained, how many of the held-out rows
-lie inside their 90% intervals, and CPU seconds of fit and prediction. ``--peers`` adds LightGBM
-with the task as a category and GPBoost, tuned on held-out rows, in environments of their own.
-``--plain`` has the candidates of boosting in their place, of LightGBM and of scikit-learn. Of
-landmine, which has classes, the error is the log loss.
+the squared error and of the share of the squared error of the training mean that is explained,
+how many of the held-out rows lie inside their 90% intervals, and CPU seconds of fit and
+prediction. ``--peers`` adds LightGBM with the task as a category and GPBoost, tuned on held-out
+rows, in environments of their own. ``--plain`` has the candidates of boosting in their place, of
+LightGBM and of scikit-learn. Of landmine, which has classes, the error is the log loss.
 """
 
 from __future__ import annotations
