@@ -20,6 +20,7 @@ from polytask.selection.learners import (
     histogram_boosting,
     joint_forest,
     linear,
+    mean,
     unpenalised_alone,
     unpenalised_together,
 )
@@ -269,6 +270,9 @@ def _needs_dense(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
+MEANS = "task means"
+"""What is left of a choice where nothing can be predicted."""
+
 GROUPED = "learned prior of all groupings"
 """The linear model that reads several groupings."""
 
@@ -296,6 +300,7 @@ _CANDIDATES = (
     CandidateModel(
         "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_kind
     ),
+    CandidateModel(MEANS, "separate", "mean", _separate(mean), _needs_own_rows, compared=False),
     CandidateModel(
         "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
     ),

@@ -61,6 +61,13 @@ def linear(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-le
     return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv, loss=facts.losses)
 
 
+def mean(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    """Return what predicts the mean of its training rows, or their shares of the classes."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyClassifier() if facts.problem == "classification" else DummyRegressor()
+
+
 def _unpenalised(facts: DataFacts, rows: float) -> Any:  # noqa: ANN401 - an estimator
     from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.pipeline import make_pipeline

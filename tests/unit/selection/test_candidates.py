@@ -60,7 +60,8 @@ def test_every_model_fits_and_predicts(name, problem):
     trial = trial_of(made)
     quick = made if trial is None else trial.small
     assert isinstance(quick, MultiTaskEstimator)
-    assert quick.fit(X, y, task=task).score(X, y, task=task) > 0.3
+    least = 0.0 if model.family == "mean" else 0.3
+    assert quick.fit(X, y, task=task).score(X, y, task=task) > least
 
 
 def test_what_cannot_be_tried_says_why():

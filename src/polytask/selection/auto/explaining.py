@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
+from polytask.selection.auto.mixing import OF_MEANS
 from polytask.selection.auto.weighing import kind_to_lean_to
 from polytask.selection.entries import what_is
 
@@ -65,7 +66,8 @@ def _best(known: list[AutoRow], stopped: int, found: Combination, speech: Transl
 def _combined(found: Combination, known: list[AutoRow], speech: Translator) -> str:
     if len(found.members) == 1:
         name = next(iter(found.members))
-        return speech("auto.alone", {"name": speech.quoted(name)})
+        means = any(row.name == name and row.family == OF_MEANS for row in known)
+        return speech("auto.means" if means else "auto.alone", {"name": speech.quoted(name)})
     parts = sorted(known, key=lambda row: -row.weight)
     shares = [_share(row, speech) for row in parts if row.name in found.members]
     score = speech.number(found.score, 3)

@@ -23,6 +23,7 @@ from polytask.messages import LazyMessage, with_and
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
 from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.held_out_rows import HeldOutRows, make_bench
+from polytask.selection.auto.pilot import MANY_ROWS, subsample
 from polytask.selection.auto.trying import (
     CandidateFits,
     do_fit,
@@ -130,14 +131,18 @@ def combine(
     splits = make_splits(raw.data, settings.cv, settings.unseen, owner)
     bench = make_bench(raw, splits, units_of(raw.data, settings.cv))
     data = study.data if study.grouped is None else study.grouped
+    # What is fitted first matters where time may end before everything is.
+    orders = budget is not None and raw.data.n_rows > MANY_ROWS
+    pilots = [subsample(raw.data, splits[0], settings.seed)] if orders else []
     with (
         open_store(
             settings.journal, lambda: journal_header(data, splits, entries), owner=owner
         ) as store,
-        Workers(do_fit, (study, raw, entries, splits), settings.n_jobs) as workers,
+        Workers(do_fit, (study, raw, entries, [*splits, *pilots]), settings.n_jobs) as workers,
     ):
         clock = Clock.of_budget(budget, settings.spent, len(splits))
-        trials = CandidateFits(entries, splits, store, bench, clock, workers, owner)
+        rows = make_bench(raw, pilots, None) if pilots else None
+        trials = CandidateFits(entries, splits, store, bench, clock, workers, owner, pilot=rows)
         trials.all(settings.verbose)
         tried, bench = trials.found()
         weighed = weigh(tried, bench)

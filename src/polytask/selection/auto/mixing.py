@@ -198,6 +198,8 @@ class Policy:
 
     mixed: bool
     pull: float = float("inf")
+    # Whether the means of the tasks are all that is used.
+    means: bool = False
 
     @property
     def by_task(self) -> bool:
@@ -205,8 +207,11 @@ class Policy:
         return bool(np.isfinite(self.pull))
 
 
+# The kind of the means of the tasks.
+OF_MEANS = "mean"
 # From the simplest to the most flexible.
-POLICIES = (Policy(False), Policy(True), *(Policy(True, pull) for pull in PULLS))
+MEANS, ALONE = Policy(False, means=True), Policy(False)
+POLICIES = (MEANS, ALONE, Policy(True), *(Policy(True, pull) for pull in PULLS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +228,8 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     """Choose how to combine, and the weights."""
     several, tasks = held.Z.shape[1] > 1, len(np.unique(held.task)) > 1
     policies = [p for p in POLICIES if (several or not p.mixed) and (tasks or not p.by_task)]
+    if OF_MEANS not in kinds:
+        policies.remove(MEANS)
     nested = {policy: _nested_losses(held, kinds, policy) for policy in policies}
     losses = {
         policy: float(np.average(own, weights=held.weight)) for policy, own in nested.items()
@@ -268,9 +275,9 @@ def _nested_losses(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Arra
     found = np.zeros(len(held.y))
     for fold in np.unique(held.fold):
         out = held.fold == fold
-        # One fold cannot judge what is learned from itself: the simplest policy is taken.
+        # One fold cannot judge what is learned from itself: the best alone is taken.
         rest = held.rows(~out) if not out.all() else held
-        _, by_task = learn(rest, kinds, policy if not out.all() else POLICIES[0])
+        _, by_task = learn(rest, kinds, ALONE if out.all() and policy.mixed else policy)
         test = held.rows(out)
         mixed = np.einsum("im,im->i", test.Z, by_task[test.task])
         found[out] = test.loss.losses(mixed, test.y)
@@ -282,7 +289,7 @@ def learn(held: HeldRows, kinds: Sequence[str], policy: Policy) -> tuple[Array, 
     losses = held.model_losses()
     if not policy.mixed:
         shared = np.zeros(len(losses))
-        shared[int(np.argmin(losses))] = 1.0
+        shared[kinds.index(OF_MEANS) if policy.means else int(np.argmin(losses))] = 1.0
     else:
         shared = shared_weights(held)
     by_task = np.tile(shared, (held.n_tasks, 1))

@@ -28,6 +28,7 @@ from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.held_out_rows import HeldOutRows
 from polytask.selection.auto.mixing import as_good
+from polytask.selection.auto.pilot import in_order
 from polytask.selection.auto.race import look, losses_of
 from polytask.selection.auto.weighing import CandidateFit, Stop, judged, weigh
 from polytask.selection.base import SearchEstimator
@@ -110,12 +111,16 @@ class CandidateFits:
     # Finished folds by place and number, and why a candidate was stopped before the last.
     records: dict[tuple[int, int], Record] = field(default_factory=dict)
     stops: dict[int, Stop] = field(default_factory=dict)
+    # The held-out rows of a subsample, which is the split after the last fold.
+    pilot: HeldOutRows | None = None
 
     def all(self, verbose: bool) -> None:
         """Fit candidates fold after fold, without those that are behind."""
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
         # Those that take least first.
         running = sorted(places, key=lambda k: self.entries[k].cost)
+        if self.pilot is not None:
+            running = in_order(running, self._on_subsample(running, self.pilot))
         comparisons = max(len(places) - 1, 1) * max(len(self.splits) - 1, 1)
         with progress(len(places) * len(self.splits), "Choosing", verbose) as bar:
             for fold in range(len(self.splits)):
@@ -172,6 +177,20 @@ class CandidateFits:
             if usable and not self.members and not self.fit([self.entries[usable[0]].name]):
                 raise self._too_late(usable[0])
             self._reserve()
+
+    def _on_subsample(self, running: Sequence[int], pilot: HeldOutRows) -> dict[int, float]:
+        """Return the mean losses of candidates on a subsample, as far as there is time."""
+        number = len(self.splits)
+        found = {place: self.store.get(self._key(place, number)) for place in running}
+        pieces = [(place, number, None) for place in running if found[place] is None]
+        for (place, *_), record in self.workers.results(pieces, self.clock.pilot_end()):
+            self.store.put(self._key(place, number), record)
+            found[place] = record
+        return {
+            place: float(np.average(losses_of(record["values"], pilot), weights=pilot.weight))
+            for place, record in found.items()
+            if record is not None and "values" in record
+        }
 
     def _fit_fold(
         self, places: Sequence[int], fold: int, end: float | None, bar: Progress

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polytask.messages import LazyMessage
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
 from polytask.selection.auto.held_out_rows import HeldOutRows
-from polytask.selection.auto.mixing import Mix, best_mix
+from polytask.selection.auto.mixing import OF_MEANS, Mix, best_mix
 from polytask.selection.entries import Entry
 
 Array = NDArray[np.float64]
@@ -118,8 +118,8 @@ def _mixed(usable: tuple[CandidateFit, ...], bench: HeldOutRows) -> Ensemble:
 
 
 def kind_to_lean_to(kind: str, family: str) -> str:
-    """Return the kind that a task may lean to: trees and networks are each one of their own."""
-    return family if family in ("trees", "deep") else kind
+    """Return the kind that a task may lean to: trees, networks and means are of their own."""
+    return family if family in ("trees", "deep", OF_MEANS) else kind
 
 
 def _calibrated(one: CandidateFit, bench: HeldOutRows) -> CandidateFit:

@@ -693,3 +693,24 @@ def test_folds_of_many_rows_are_as_many_as_tell_candidates_apart() -> None:
 
     assert [folds_of(n, 5) for n in (1_000, 3_000, 300_000)] == [5, 3, 2]
     assert folds_of(130_000, WithinTasks(5)) == 5
+
+
+def test_where_nothing_can_be_predicted_it_is_no_worse_than_the_mean() -> None:
+    # Rare events in a target matrix, few rows, features that say nothing of them.
+    asked = ["task means", "separate", "pooled", "learned prior", "same features"]
+    means, errors = 0, []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((460, 6))
+        Y = rng.exponential(5.0, (460, 3)) * (rng.random((460, 3)) < 0.05)
+        train, test = np.arange(60), np.arange(60, 460)
+        model = AutoMultiTaskRegressor(asked).fit(X[train], Y[train])
+        means += list(model.members_) == ["task means"]
+        mean = np.mean((Y[test] - Y[train].mean(axis=0)) ** 2)
+        errors.append(np.mean((Y[test] - model.predict(X[test])) ** 2) / mean)
+    assert means >= 4
+    assert np.mean(errors) < 1.01
+    assert max(errors) < 1.05
+    last = AutoMultiTaskRegressor(["task means", "separate"]).fit(X[train], Y[train])
+    assert "nothing predicts clearly better than the means" in last.explain()
+    assert "均值" in last.explain("zh")

@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from polytask.selection.auto.mixing import (
-    POLICIES,
+    ALONE,
+    MEANS,
     HeldRows,
     LogMix,
     MixLoss,
@@ -107,7 +108,7 @@ def test_tasks_that_differ_lean_to_their_own_kind() -> None:
     assert mix.policy.by_task
     assert (mix.by_task[:2, 0] > 0.9).all()
     assert (mix.by_task[2:, 1] > 0.9).all()
-    assert mix.losses[mix.policy] < 0.5 * mix.losses[POLICIES[0]]
+    assert mix.losses[mix.policy] < 0.5 * mix.losses[ALONE]
 
 
 def test_tasks_that_are_alike_are_not_told_apart() -> None:
@@ -135,7 +136,7 @@ def test_a_pull_without_end_is_the_shared_weights() -> None:
 def test_one_model_has_all_the_weight() -> None:
     Z = np.random.default_rng(6).standard_normal((50, 1))
     mix = best_mix(held_rows(Z, Z[:, 0]), ["pooled"])
-    assert mix.policy == POLICIES[0]
+    assert mix.policy == ALONE
     assert_allclose(mix.by_task, 1.0)
 
 
@@ -158,3 +159,23 @@ def test_errors_that_go_together_count_as_one() -> None:
     kinds = ["separate", "pooled"]
     assert best_mix(held, kinds).policy.mixed
     assert not best_mix(replace(held, unit=group), kinds).policy.mixed
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+def test_means_are_left_only_for_what_is_better_beyond_chance(folds: int) -> None:
+    rng = np.random.default_rng(8)
+    kinds, chosen = ["separate", "mean"], 0
+    for _ in range(20):
+        y = rng.exponential(5.0, 200) * (rng.random(200) < 0.05)
+        Z = np.column_stack([0.25 + rng.standard_normal(200), np.full(200, 0.25)])
+        held = held_rows(Z, y)
+        held = replace(held, fold=held.fold % folds)
+        chosen += best_mix(held, kinds).policy == MEANS
+    assert chosen >= 18
+    # Half of the variance is known by one that is no mean.
+    y = rng.standard_normal(200)
+    held = held_rows(np.column_stack([0.5 * y, np.zeros(200)]), y)
+    held = replace(held, fold=held.fold % folds)
+    mix = best_mix(held, kinds)
+    assert mix.policy != MEANS
+    assert_allclose(mix.shared[0], 1.0)
