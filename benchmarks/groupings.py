@@ -4,7 +4,8 @@ Simulated rows of two crossed groupings: CPU seconds and memory with their expon
 standard deviations that are found beside those of the simulation, how many of further rows lie
 inside their 90% intervals, and how often the evidence finds the groupings that have slopes. With
 ``--peer`` the times of statsmodels' ``MixedLM`` with variance components on small sets. With
-``--auto`` what an automatic choice uses, and its R2 on further rows.
+``--auto`` what an automatic choice uses, and its R2 on further rows. With ``--labels`` times of
+classes and counts, and the standard deviations found with few and many rows for each level.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ import pandas as pd
 import scipy
 
 import polytask
-from polytask import AutoMultiTaskRegressor, BayesianMultiTaskRegressor
+from polytask import (
+    AutoMultiTaskRegressor,
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskModel,
+    BayesianMultiTaskRegressor,
+)
 from polytask.bayes import NoVariation
 from polytask.bayes.crossed_left import LARGEST_DENSE
 
@@ -42,6 +48,12 @@ SLOPES = [
     (100_000, (20_000, 5_000)),
     (200_000, (40_000, 10_000)),
 ]
+LABELS = [
+    (1_000, (200, 50), "none"),
+    (20_000, (2_000, 500), "none"),
+    (100_000, (20_000, 1_000), "none"),
+    (20_000, (2_000, 500), "auto"),
+]
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,19 @@ class Simulated:
     y: np.ndarray
 
     @classmethod
-    def of(cls, n: int, levels: tuple[int, int], spreads: np.ndarray, seed: int) -> Simulated:
-        """Draw rows of two features, and noise of variance one."""
+    def of(
+        cls,
+        n: int,
+        levels: tuple[int, int],
+        spreads: np.ndarray,
+        seed: int,
+        noise: float = 1.0,
+    ) -> Simulated:
+        """Draw rows of two features, and noise of some standard deviation."""
         rng = np.random.default_rng(seed)
         X = rng.standard_normal((n, 2))
         task = np.column_stack([rng.integers(0, size, n) for size in levels])
-        y = 1.0 + X @ [1.0, -0.5] + rng.standard_normal(n)
+        y = 1.0 + X @ [1.0, -0.5] + noise * rng.standard_normal(n)
         Z = np.column_stack([np.ones(n), X])[:, : spreads.shape[1]]
         for own, size, spread in zip(task.T, levels, spreads, strict=True):
             effects = spread * rng.standard_normal((size, len(spread)))
@@ -203,11 +222,76 @@ def automatic(n: int, seed: int) -> tuple:
     return scores, used, seconds
 
 
+def labels_of(data: Simulated, kind: str, seed: int) -> np.ndarray:
+    """Draw classes or counts, of which the numbers are the linear predictors."""
+    rng = np.random.default_rng(seed)
+    if kind == "classes":
+        return rng.random(len(data.y)) < 1.0 / (1.0 + np.exp(-data.y))
+    return rng.poisson(np.exp(data.y))
+
+
+def grouped(kind: str, structure: str) -> BayesianMultiTaskClassifier | BayesianMultiTaskModel:
+    if kind == "classes":
+        return BayesianMultiTaskClassifier(structure, standardize=False)
+    return BayesianMultiTaskModel(structure, loss="poisson", standardize=False)
+
+
+def labelled(n: int, levels: tuple[int, int], kind: str, structure: str) -> tuple:
+    """Return CPU seconds, evaluations and standard deviations of the intercepts."""
+    data = Simulated.of(n, levels, INTERCEPTS, seed=0, noise=0.0)
+    y = labels_of(data, kind, 1)
+    started = time.process_time()
+    model = grouped(kind, structure).fit(data.X, y, task=data.task)
+    seconds = time.process_time() - started
+    found = [np.sqrt(prior.covariance[:1, 0]) for prior in model.prior_.values()]
+    return seconds, model.solution_.n_iter, found, model.solution_.status.ok
+
+
+def labels(repeats: int) -> None:
+    """Print times of classes and counts, and what is found with few rows for each level."""
+    print(f"\nTrue standard deviations {shown(INTERCEPTS)}.\n")
+    print("| labels | rows | levels | structure | CPU s | evaluations | MB | found |")
+    print("|---|---|---|---|---|---|---|---|")
+    for n, levels, structure in LABELS:
+        for kind in ("classes", "counts"):
+            *head, ok, memory = apart(labelled, n, levels, kind, structure)
+            seconds, n_iter, found = head
+            print(
+                f"| {kind} | {n:,} | {levels[0]:,} x {levels[1]:,} | {structure} | {seconds:.1f} | "
+                f"{n_iter} | {memory:,.0f} | {shown(found)}{'' if ok else ' (not converged)'} |",
+                flush=True,
+            )
+    print("\n| labels | rows for each of 200 levels | mean found (standard error) "
+          "| counts inside 90% |\n|---|---|---|---|")  # fmt: skip
+    spreads = np.array([[0.8], [0.6]])
+    for kind in ("classes", "counts"):
+        for rows in (2, 5, 10, 30):
+            found, inside = [], []
+            for seed in range(repeats):
+                data = Simulated.of(400 * rows, (200, 40), spreads, seed, noise=0.0)
+                y, half = labels_of(data, kind, seed), 200 * rows
+                model = grouped(kind, "none")
+                model.fit(data.X[:half], y[:half], task=data.task[:half])
+                found.append([np.sqrt(p.covariance[0, 0]) for p in model.prior_.values()])
+                if kind == "counts":
+                    model.unseen_tasks = "shared"
+                    low, high = model.predict_interval(data.X[half:], task=data.task[half:])
+                    inside.append(((low <= y[half:]) & (y[half:] <= high)).mean())
+            mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / repeats**0.5
+            told = ", ".join(
+                f"{t:.2f}: {m:.3f} ({e:.3f})"
+                for t, m, e in zip(spreads[:, 0], mean, error, strict=True)
+            )
+            covered = f"{np.mean(inside):.1%}" if inside else ""
+            print(f"| {kind} | {rows} | {told} | {covered} |", flush=True)
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--auto", action="store_true")
+    parser.add_argument("--labels", action="store_true")
     parser.add_argument("--recovered", action="store_true", help="leave the times out")
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
@@ -220,6 +304,9 @@ def main() -> None:
             theirs, ours, apart_by, _ = apart(peer, n, levels)
             print(f"| {n:,} | {levels[0]} x {levels[1]} | {theirs:.1f} | {ours:.2f} | "
                   f"{apart_by:.5f} |", flush=True)  # fmt: skip
+        return
+    if options.labels:
+        labels(options.repeats)
         return
     if options.auto:
         print(
