@@ -254,11 +254,11 @@ def labels(repeats: int) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for n, levels, structure in LABELS:
         for kind in ("classes", "counts"):
-            *head, ok, memory = apart(labelled, n, levels, kind, structure)
-            seconds, n_iter, found = head
+            seconds, n_iter, found, ok, memory = apart(labelled, n, levels, kind, structure)
+            told = f"{shown(found)}{'' if ok else ' (not converged)'}"
             print(
-                f"| {kind} | {n:,} | {levels[0]:,} x {levels[1]:,} | {structure} | {seconds:.1f} | "
-                f"{n_iter} | {memory:,.0f} | {shown(found)}{'' if ok else ' (not converged)'} |",
+                f"| {kind} | {n:,} | {levels[0]:,} x {levels[1]:,} | {structure} | "
+                f"{seconds:.1f} | {n_iter} | {memory:,.0f} | {told} |",
                 flush=True,
             )
     print("\n| labels | rows for each of 200 levels | mean found (standard error) "

@@ -1,8 +1,8 @@
 """Modes of classes and counts of several groupings against statsmodels' Bayesian mixed models.
 
-``fit_map`` finds the mode of effects, mean coefficients and log standard deviations together: where
-it ends, effects and mean are the mode under these standard deviations. It has no Laplace evidence:
-of that ``tests/unit/bayes/test_crossed_laplace.py`` has a dense computation.
+``fit_map`` finds the mode of effects, mean coefficients and log standard deviations together:
+where it ends, effects and mean are the mode under these standard deviations. It has no Laplace
+evidence: of that ``tests/unit/bayes/test_crossed_laplace.py`` has a dense computation.
 """
 
 from __future__ import annotations
