@@ -14,6 +14,7 @@ from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies, targets_of
 from polytask._estimator.number_columns import NumberColumns
 from polytask._estimator.places import counted, row_message
+from polytask._estimator.repeated_rows import repeated_rows
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data.dates import ELAPSED
 from polytask.data.labels import in_order, near_misses
@@ -32,9 +33,6 @@ _MARKERS = tuple(
     for digits in ("99", "999", "9999", "99999", "999999", "9999999")
 )
 _MARKED, _FEWEST_OTHERS = 0.01, 3
-# Rows with many different targets and features that are equal in both are copies, if they are
-# more than this share; so many columns are compared.
-_COPIES, _COMPARED = 0.1, 20
 # A row with more than this share of the weight decides; mean weights beyond these are seldom
 # numbers of rows.
 _MOST_WEIGHT, _FEWEST_ROWS, _MOST_ROWS = 0.5, 0.05, 100.0
@@ -62,7 +60,7 @@ def data_warnings(
         *_doubtful_classes(data, target),
         *_told_by_task(data),
         *_doubtful_weights(data),
-        *([] if grouped else _repeated_rows(data, columns)),
+        *([] if grouped else repeated_rows(data, columns)),
     )
 
 
@@ -108,30 +106,6 @@ def _column_warnings(
         *_first(far_cell_sentences(data, columns), "doubt.more_far"),
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
     )
-
-
-def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
-    """Say that many rows are copies of others, where features and target are measured numbers."""
-    y = np.asarray(data.y)
-    finite = y.dtype.kind == "f" and y.ndim == 1 and len(columns) > 0
-    if not finite or len(np.unique(y)) < _FEW_ROWS or columns.stored() is not None:
-        return []
-    cells = [columns.column(j) for j in range(min(len(columns), _COMPARED))]
-    # Rows with the same hash have the same cells; a sum would lose small cells beside large ones.
-    hashes, missing = np.zeros(len(y), dtype=np.uint64), np.zeros(len(y), dtype=bool)
-    for cell in [y, *cells]:
-        bits = (cell.astype(np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
-        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-        missing |= np.isnan(cell)
-    # A cell that is missing is like no other.
-    distinct = len(np.unique(hashes[~missing])) + int(missing.sum())
-    # Few columns of few values repeat by chance; measured ones do not.
-    varied = max(len(np.unique(cell)) for cell in cells) >= min(_FEW_ROWS, distinct)
-    repeats = len(y) - distinct
-    if not varied or repeats < _COPIES * len(y):
-        return []
-    return [LazyMessage("doubt.repeats", {"repeats": repeats, "rows": len(y)})]
 
 
 def _missing_markers(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
@@ -299,7 +273,7 @@ def remarks_on(
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
         *_doubtful_classes(data, target),
         *_told_by_task(data),
-        *_repeated_rows(data, columns),
+        *repeated_rows(data, columns),
     )
 
 

@@ -24,6 +24,7 @@ from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.far_cells import decides_result
 from polytask._estimator.groupings import is_category, of_first_grouping
 from polytask._estimator.problem import check_metric, read_outcomes, read_problem
+from polytask._estimator.repeated_rows import repeats_of
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
 from polytask._options import with_options
@@ -285,6 +286,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         diagnostics=(*map(str, found), *result.diagnostics),
         doubts=found,
         far_cells=any(map(decides_result, found)),
+        repeated_rows=repeats_of(found),
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )

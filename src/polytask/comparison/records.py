@@ -256,6 +256,7 @@ class Findings:
     times_more: float | None = None
     perfect: bool = False
     far_cells: bool = False
+    repeated_rows: int = 0
     doubts: tuple[LazyMessage, ...] = ()
     split_gains: tuple[SplitGain, ...] = ()
     groupings: tuple[Grouping, ...] = ()

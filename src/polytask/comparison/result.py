@@ -95,6 +95,9 @@ class Comparison(Findings, Report):
     far_cells : bool
         Whether a few cells of the target make up most of its variation, or cells of a feature
         drown all others of it, and so decide the result.
+    repeated_rows : int
+        How many rows repeat the features and the target of others, where chance does not make
+        them so many: copies make models look better, and the verdict surer, than they are.
     doubts : tuple of LazyMessage
         Those of `diagnostics` that are about the data, in every language.
     split_gains : tuple of SplitGain

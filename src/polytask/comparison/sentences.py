@@ -47,7 +47,9 @@ def headline(result: Findings, say: Translator) -> str:
     answer = say.word("headline", "nothing" if nothing else said)
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
-    return say("headline.far", {"answer": answer}) if result.far_cells else answer
+    answer = say("headline.far", {"answer": answer}) if result.far_cells else answer
+    repeats = {"answer": answer, "n": result.repeated_rows}
+    return say("headline.repeats", repeats) if result.repeated_rows else answer
 
 
 def _below_the_mean(result: Findings) -> bool:
@@ -555,6 +557,8 @@ def warnings(result: Findings, say: Translator) -> list[str]:
         found.insert(0, say("warn.nothing"))
     else:
         found.insert(0, _weak(result, say))
+    if n := result.repeated_rows:
+        found.insert(0, say("warn.repeats", {"n": n, "rows": result.setup.n_rows}))
     if result.setup.quick:
         found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]

@@ -571,6 +571,18 @@ def test_far_cells_qualify_the_verdict(lang):
     assert told not in said(lang)
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_repeated_rows_qualify_the_verdict_and_are_warned_of(lang):
+    say = Translator(lang)
+    key: dict[str, str | int] = {"answer": say("headline.share"), "n": 120}
+    told = said(lang, repeated_rows=120).split("\n")
+    rows = {"n": 120, "rows": examples.share().setup.n_rows}
+    assert told[0].endswith(say("headline.repeats", key))
+    warned = Translator(lang, options=True)("warn.repeats", rows)
+    assert warned in told
+    assert warned not in said(lang)
+
+
 def test_shares_that_deny_what_the_test_shows_are_not_said():
     found = RelatednessSummary(8, 0.001, Shares(0.0, 0.002, 0.998), 7.9)
     text = said(relatedness=found)

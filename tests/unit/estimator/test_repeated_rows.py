@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from polytask._estimator.data_checks import data_warnings
@@ -25,6 +26,42 @@ def test_copies_within_a_task_and_across_tasks_are_counted(task):
     X, y = _rows()
     (sentence,) = _said(np.vstack([X, X]), np.tile(y, 2), task)
     assert "60 of 120 rows" in sentence
+
+
+@pytest.mark.parametrize("kind", ["whole numbers", "classes", "names", "targets"])
+def test_copies_are_counted_whatever_the_target_is(kind):
+    X, y = _rows()
+    X = pd.DataFrame(X, columns=list("abc"))
+    X.loc[::7, "b"] = np.nan
+    whole = np.rint(3 * y).astype(int)
+    targets = np.column_stack([y, np.where(y > 0, y, np.nan)])
+    Y = {"whole numbers": whole, "classes": (y > 0).astype(int),
+         "names": np.where(y > 0, "ill", "well"), "targets": targets}[kind]  # fmt: skip
+    both = np.concatenate([Y, Y])
+    if kind == "targets":
+        data = TaskData.from_targets(pd.concat([X, X]), both)
+        said = [str(one) for one in data_warnings(data, "compare", allow_leak=False)]
+        assert sum("60 of 120 rows repeat" in one for one in said) == 1
+        return
+    (sentence,) = _said(pd.concat([X, X]), both, np.arange(120) % 4)
+    assert "60 of 120 rows" in sentence
+
+
+def test_rows_that_are_alike_by_chance_are_passed():
+    rng = np.random.default_rng(2)
+    task, age, sex = rng.integers(0, 6, 1200), rng.integers(20, 60, 1200), rng.integers(0, 2, 1200)
+    # Few columns of few values.
+    ill = (age + rng.normal(0, 20, 1200) > 60).astype(int)
+    assert not _said(np.column_stack([age, sex]).astype(float), ill, task)
+    # Columns that are the same in all rows of a task: marks in a school.
+    schools = rng.standard_normal((6, 3))[task]
+    assert not _said(schools, rng.integers(0, 40, 1200), task)
+    # Rows that only a column of text tells apart.
+    X, y = _rows()
+    table = pd.DataFrame(np.vstack([X, X]), columns=list("abc"))
+    task = np.arange(120) % 4
+    assert _said(table, np.tile(y, 2), task)
+    assert not _said(table.assign(seed=np.repeat(["oats", "rye"], 60)), np.tile(y, 2), task)
 
 
 def test_honest_rows_are_passed():
