@@ -19,6 +19,8 @@ from polytask.bayes.blocks import Array
 LARGEST_DENSE = 6000
 # Numbers of a dense piece of a sparse matrix.
 _DENSE_ENTRIES = 8_000_000
+# Products of sparse rows with the inverse of so many numbers are worth compiled code.
+_COMPILED = 10_000_000
 # Vectors that estimate the determinant and its derivatives, and where they come from.
 _PROBES, _SEED = 64, 0
 # Conjugate gradients stop at this residual, relative to that of zero, or after so many steps.
@@ -115,17 +117,17 @@ class DenseSystem(LeftSystem):
 
     def forms(self, rows: sp.csr_array) -> Array:
         """Return x' inverse x of every row."""
-        found, step = np.empty(rows.shape[0]), max(_DENSE_ENTRIES // max(rows.shape[1], 1), 1)
-        for start in range(0, len(found), step):
-            part = rows[start : start + step]
-            forms = part.multiply(part @ self._inverse)
-            found[start : start + step] = np.asarray(forms.sum(axis=1)).ravel()
-        return found
+        if rows.nnz * len(self._lower) > _COMPILED:
+            from polytask.bayes.sparse_gram import sparse_forms
+
+            return sparse_forms(rows, self._inverse)
+        return np.asarray(rows.multiply(rows @ self._inverse).sum(axis=1)).ravel()
 
     def traces(self) -> tuple[list[Array], Array]:
         """Return sums of the diagonal blocks of the inverse, and of that of what is eliminated."""
-        parts, q = self.parts, self.parts.q
-        lower, start = self._inverse_lower(), 0
+        parts, q, start = self.parts, self.parts.q, 0
+        known = "_inverse" in vars(self)  # where the forms of rows were asked for
+        lower = np.tril(self._inverse) if known else self._inverse_lower()
         found, first = [], np.zeros((q, q))
         for n in parts.levels:
             stop = start + n * q

@@ -148,6 +148,20 @@ def test_effects_and_variances_are_the_posterior(levels):
     assert_allclose(found, variance, rtol=1e-6)
 
 
+@pytest.mark.parametrize("levels", LEVELS[1:])
+def test_compiled_variances_are_those_of_products(levels, monkeypatch):
+    rows = Rows(levels)
+    equations = MixedEquations(rows.sums(), [0.5 * np.eye(3) + 0.1] * len(levels))
+    some = rows.Z[:60], rows.varying, np.where(rows.Z[:60, [1]] > 1, -1, rows.codes[:60])
+    expected, traces = equations.variances(*some), equations.traces(restricted=True)
+    monkeypatch.setattr("polytask.bayes.crossed_left._COMPILED", 0)
+    equations = MixedEquations(rows.sums(), [0.5 * np.eye(3) + 0.1] * len(levels))
+    first = equations.traces(restricted=True)
+    assert_allclose(equations.variances(*some), expected, rtol=1e-10)
+    for found in (first, equations.traces(restricted=True)):
+        assert_allclose(found, traces, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("restricted", [True, False])
 @pytest.mark.parametrize("structure", [NoVariation(), Diagonal(), Full()])
 def test_one_grouping_is_the_prior_of_tasks(structure, restricted):
