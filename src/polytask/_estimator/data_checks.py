@@ -174,7 +174,9 @@ def _told_by_task(data: TaskData) -> list[LazyMessage]:
         return []
     y = np.asarray(data.y)
     first = np.repeat(y[data.offsets[:-1]], np.diff(data.offsets))
-    return [LazyMessage("doubt.told_by_task")] if np.all(y == first) else []
+    # One value in all tasks is no effect of them.
+    told = np.all(y == first) and not np.all(y == y[0])
+    return [LazyMessage("doubt.told_by_task")] if told else []
 
 
 def _doubtful_weights(data: TaskData) -> list[LazyMessage]:

@@ -24,12 +24,18 @@ OWNER = "compare"
 
 
 def read_problem(
-    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumns
+    X: object,
+    y: object,
+    task: object,
+    sample_weight: object,
+    task_column: TaskColumns,
+    *,
+    least: int = 2,
 ) -> TaskData:
-    """Read the three data forms, and refuse what cannot be compared."""
+    """Read the three data forms, and refuse fewer tasks than are compared."""
     check_task_column(task_column, OWNER, groupings=True)
     data = READING_GROUPINGS.training(X, y, task, sample_weight, task_column, OWNER)
-    if data.n_tasks < 2:
+    if data.n_tasks < least:
         fields = {"owner": OWNER, "n": data.n_tasks}
         raise DataError(LazyMessage("estimator.refusal.one_task", fields))
     return data

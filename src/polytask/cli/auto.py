@@ -118,6 +118,7 @@ def auto(
         inputs=(tables.source.data,),
     )
     training = read_training(tables, learning.override)
+    training.refuse_constant(tables.source.name)
     say_data(training, speech)
     journal = Path(f"{path}{_JOURNAL}")
     estimator = learning.estimator(training, running, journal)

@@ -395,7 +395,7 @@ def held_out_scores(
     if not models:
         return {}, {}
     weight, column = training.weight, training.task_column
-    data = read_problem(training.X, training.y, None, weight, column)
+    data = read_problem(training.X, training.y, None, weight, column, least=1)
     grouped, data = data if training.groupings else None, of_first_grouping(data, OWNER)
     study = Study(data, read_outcomes(data, loss)[1], grouped=grouped)
     classes = training.problem == "classification"

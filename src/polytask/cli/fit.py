@@ -45,6 +45,7 @@ def fit(
         training, learning = collect_training(tables, learning, running, cluster.dask)
     else:
         training = read_training(tables, learning.override)
+    training.refuse_constant(tables.source.name)
     if tables.source.is_statistics:
         learning = learning.for_statistics(training.X)
     learning = learning.for_groupings(training)

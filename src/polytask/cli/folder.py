@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # What may differ between two runs of one comparison: the numbers do not depend on it. Files are
 # told apart by their content.
-_FREE = MAY_CHANGE | {"jobs", "lang", "time_budget", "data", "file_per_task"}
+_FREE = MAY_CHANGE | {"jobs", "lang", "quiet", "time_budget", "data", "file_per_task"}
 
 
 @dataclass(frozen=True)

@@ -457,7 +457,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
     solution = getattr(model, "solution_", None)
     penalty = getattr(model, "best_penalty_", None) or getattr(model, "penalty", None)
     coef = getattr(model, "coef_", None)
-    card = model.data_card_
+    card, levels = model.data_card_, getattr(model, "levels_", None) or {}
     return {
         "path": path,
         "class": type(model).__name__,
@@ -469,7 +469,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "versions": dict(card.versions),
         "task_column": model.task_column,
         # How many levels each of several groupings has.
-        "groupings": {name: len(found) for name, found in getattr(model, "levels_", {}).items()},
+        "groupings": {name: len(found) for name, found in levels.items()},
         "unseen_tasks": model.unseen_tasks,
         "classes": _classes(model),
         "columns": [str(name) for name in getattr(model, "feature_names_in_", [])],

@@ -81,6 +81,13 @@ class TrainingData:
         """How many columns are predicted."""
         return len(self.kinds)
 
+    def refuse_constant(self, source: str) -> None:
+        """Refuse targets of one value, which leave nothing to learn."""
+        if all(kind.n_values == 1 for kind in self.kinds):
+            names = [repr(kind.name) for kind in self.kinds]
+            fields = {"names": names, "n": len(names), "source": source}
+            raise DataError(LazyMessage("cli.refusal.constant_target", fields))
+
     def losses(self, loss: str) -> str | dict[str, str]:
         """Return the loss, or that of each target where they are of both kinds."""
         if self.problem == "mixed":

@@ -229,6 +229,7 @@ def tune(
     if learning.penalty is None and learning.model == FIXED:
         learning = replace(learning, penalty=_USUAL_PENALTY)
     training = read_training(tables, learning.override)
+    training.refuse_constant(tables.source.name)
     estimator = learning.estimator(training, running)
     space = space_of(estimator, search.ranges, search.choices)
     if not space:

@@ -74,7 +74,7 @@ from polytask.comparison.work import (
 )
 from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.dates import n_given_columns
-from polytask.exceptions import DataError, DataWarning, PolytaskError
+from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
@@ -330,6 +330,10 @@ def _check_judgeable(study: Study, metric: str) -> None:
     """Refuse targets that the best constant fits without error: no model explains any of it."""
     refuse_huge_values(study.outcomes.y, "y", OWNER, study.data)
     parts = [part for _, part in constant_parts(study)]
+    if not any(METRICS[metric].fits(part) for part in parts):
+        fields = {"metric": metric, "names": ", ".join(default_metrics(parts))}
+        key = f"comparison.refusal.metric_of_{METRICS[metric].of}"
+        raise ParameterError(LazyMessage(key, {"owner": OWNER, **fields}))
     if is_relative(METRICS[metric]) and np.isnan(METRICS[metric].overall(parts)):
         raise DataError(
             LazyMessage("comparison.refusal.constant_labels", {"owner": OWNER, "metric": metric})

@@ -153,7 +153,7 @@ class WithinTasks(_RowSplitter):
         needed = self.n_splits if self.test_size is None else 1
         if eligible < needed:
             key = "only_rows" if eligible < data.n_rows else "too_few_rows"
-            fields = {"needed": needed, "got": eligible, "data": data}
+            fields = {"needed": needed, "got": eligible, "n": data.n_rows}
             raise DataError(LazyMessage(f"data.refusal.{key}", fields))
         rng = np.random.default_rng(self.random_state)
         if self.test_size is None:

@@ -38,7 +38,7 @@ def test_same_command_takes_finished_fits_over(run, there, monkeypatch):
     before = Path("out/scores.csv").read_bytes()
     Path("out/report.html").unlink()
     _forbid_fits(monkeypatch)
-    comparison(run, *SAME, "--lang", "zh")
+    comparison(run, *SAME, "--lang", "zh", "--quiet")
     assert Path("out/scores.csv").read_bytes() == before
     assert files_of("out") == FILES
 

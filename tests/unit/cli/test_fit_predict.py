@@ -268,6 +268,14 @@ def test_a_score_is_named_by_what_it_is_against(model, several, name):
     assert score_name(model.fit(X, **given), Translator()) == name
 
 
+def test_one_task_is_fitted_and_scored(run, plain):
+    plain[plain["g"] == plain["g"][0]].to_csv("one.csv", index=False)
+    done = run("fit", "one.csv", "--task", "g", "--target", "y", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "1 (40 rows)" in done.out
+    assert "a constant per task 0.0000" in done.out
+
+
 def test_penalty_is_used_as_written_by_the_plain_model(run, plain):
     plain.to_csv("a.csv", index=False)
     _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK, "--penalty", "L21(0.5) + L2(0.1)")

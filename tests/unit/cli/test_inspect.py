@@ -167,6 +167,15 @@ def test_model(run, pupils):
     assert "颜色=红" in facts["features"]
 
 
+def test_a_learned_prior_of_one_grouping(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", "learned-prior", "--out", "m.polytask")
+    assert run("fit", "a.csv", *words).status == 0
+    done = run("inspect", "m.polytask")
+    assert done.status == 0, done.err
+    assert "3, named by column 'g'" in done.out
+
+
 def test_unknown_column(run, plain):
     plain.to_csv("a.csv", index=False)
     done = run("inspect", "a.csv", "--task", "G")

@@ -45,7 +45,7 @@ SPOILED = {
     "feature infinite": (lambda t: _missing(t, "x", 5, np.inf), "column 'x'"),
     "feature huge": (lambda t: _missing(t, "x", 5, 1e300), "so that sums stay finite"),
     "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a value"),
-    "one class": (lambda t: t.assign(y="k"), "one class only"),
+    "one class": (lambda t: t.assign(y="k"), "have the same value in 'y'"),
     "free text": (
         lambda t: t.assign(y=[f"t{i}" for i in t.index]),
         "is text with 120 different values (t0, t1, t10, t100, ...) in 120 rows",
@@ -117,7 +117,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--sep", "##"), "--sep must be one character"),
         (
             ("a.csv", *FIT[:6], "--penalty", "L21", "--folds", "500"),
-            "500 test sets need as many rows that can be held out; got 120",
+            "Holding rows out 500 times needs as many rows, and there are 120",
         ),
         (("a.csv", *FIT, "--model", "separat"), "Did you mean 'separate'?"),
         (("a.csv", *FIT, "--model", "joint forest"), "forests are tried for target matrices only"),
@@ -252,6 +252,27 @@ def test_all_that_a_command_line_lacks_is_named_at_once(run, plain):
     # One of several targets needs no task.
     error = _refused(run, "compare", "a.csv", "--targets", "x,y")
     assert "Name the folder to write with --out, such as --out comparison." in error
+
+
+def test_a_target_of_one_value_leaves_nothing_to_learn(run, plain, folder):
+    plain.assign(y=5).to_csv("a.csv", index=False)
+    for command in ("fit", "auto", "tune"):
+        error = _refused(run, command, "a.csv", *FIT[:6])
+        assert "All rows of a.csv have the same value in 'y': there is nothing to learn." in error
+        assert "the task alone determines it" not in error
+    assert not (folder / "m.polytask").exists()
+
+
+def test_a_metric_is_for_the_kind_of_the_targets(run, plain):
+    plain.assign(y=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--out", "c", "--metric")
+    error = run("compare", "a.csv", *words, "rmse").err
+    assert "metric=rmse of compare is for numbers, and the targets are classes" in error
+    plain.to_csv("a.csv", index=False)
+    done = run("compare", "a.csv", *words, "auc")
+    assert done.status == 2
+    error = done.err
+    assert "is for classes, and the targets are numbers: choose one of d2" in error
 
 
 def test_all_columns_that_are_not_there_are_named_at_once(run, plain):
