@@ -78,10 +78,10 @@ def test_a_task_with_one_row_is_always_trained_on():
     data = TaskData.from_long(np.zeros((7, 1)), np.arange(7.0), [0, 1, 1, 1, 1, 1, 2])
     for train, _ in as_splits(5, data):
         assert {0, 6} <= set(train)
-    with pytest.raises(DataError, match="6 times .* there are 5 among these 7 rows"):
+    with pytest.raises(DataError, match="there are 5 among these 7 rows"):
         as_splits(6, data)
     alone = TaskData.from_long(np.zeros((3, 1)), np.arange(3.0), [0, 1, 2])
-    with pytest.raises(DataError, match="6 times .* there are 5 among these 7 rows"):
+    with pytest.raises(DataError, match="there are 0 among these 3 rows"):
         as_splits(WithinTasks(1, 0.5), alone)
 
 
