@@ -80,7 +80,7 @@ from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear.dominance import gradient_shares
 from polytask.messages import LazyMessage, message_of
-from polytask.metrics import METRICS, default_metrics
+from polytask.metrics import METRICS, HeldOut, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
 from polytask.statistics import TaskStatistics
@@ -242,21 +242,20 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     encoded, alike = _encoded(data, options.time)
     study = Study(data, outcomes, encoded if alike else None, collected, grouped)
     metric = check_metric(options.metric, METRICS)
-    metrics = default_metrics([part for _, part in constant_parts(study)])
-    shown = tuple(dict.fromkeys((metric, *metrics)))
+    parts = [part for _, part in constant_parts(study)]
+    shown = tuple(dict.fromkeys((metric, *default_metrics(parts))))
     if collected is not None:
         shown = tuple(filter(is_told, shown))
     plan = make_plan(study, facts_of(study, problem, losses, options), options, metric, shown)
     # What refuses the data does so before the first fit.
-    _check_judgeable(study, metric)
+    _check_judgeable(study, metric, parts)
     if options.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(encoded, outcomes, OWNER)
     found = (*_doubts(data, options, collected), *unscored_note(plan))
     for doubt in found:
         warnings.warn(DataWarning(doubt), stacklevel=3)
-    if collected is not None:
-        found = (*found, *said_of_statistics(data.n_tasks))
+    found = found if collected is None else (*found, *said_of_statistics(data.n_tasks))
     lock = make_lock(study, encoded, options, metric)
     # Task data, statistics and mappings tell the tasks by themselves.
     held = options if collected is None else collected
@@ -326,10 +325,9 @@ def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSumm
     return summary_of_data(study.data, study.outcomes, seed)
 
 
-def _check_judgeable(study: Study, metric: str) -> None:
+def _check_judgeable(study: Study, metric: str, parts: Sequence[HeldOut]) -> None:
     """Refuse targets that the best constant fits without error: no model explains any of it."""
     refuse_huge_values(study.outcomes.y, "y", OWNER, study.data)
-    parts = [part for _, part in constant_parts(study)]
     if not any(METRICS[metric].fits(part) for part in parts):
         fields = {"metric": metric, "names": ", ".join(default_metrics(parts))}
         key = f"comparison.refusal.metric_of_{METRICS[metric].of}"
