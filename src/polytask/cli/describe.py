@@ -94,9 +94,13 @@ def say_model(
     from polytask._estimator.groupings import shares_of_groupings
 
     if shares := shares_of_groupings(estimator):
+        from sklearn.base import is_regressor
+
         from polytask.task_relations.sentences import variance_words
 
-        said = variance_words({str(name): share for name, share in shares.items()}, speech)
+        named = {str(name): share for name, share in shares.items()}
+        kind = "shares" if is_regressor(estimator) else "shares_latent"
+        said = variance_words(named, speech, f"groupings.{kind}")
         say_pair(speech("card.groupings"), said)
     solution = getattr(estimator, "solution_", None)
     if solution is not None:

@@ -468,9 +468,15 @@ def groupings(result: Findings, say: Translator) -> str:
     model = next((r.name for r in result.models if r.name == of_groupings(g.name for g in found)
                   and math.isfinite(r.score.mean)), "")  # fmt: skip
     fields = {"first": names[0], "others": say.listed(names[1:]), "model": say.quoted(model)}
+    # Of classes and counts there is a linear predictor, and noise that it does not have.
+    latent = result.setup.problem == "classification" or result.setup.of_deviance
     lines = [
         say("groupings", {"levels": levels_of_groupings(result, say)}),
-        relations.variance_words({one.name: one.share for one in found}, say),
+        relations.variance_words(
+            {one.name: one.share for one in found},
+            say,
+            f"groupings.{'shares_latent' if latent else 'shares'}",
+        ),
         say("groupings.verdict" if model else "groupings.verdict_none", fields),
     ]
     for one, name in zip(found[1:], names[1:], strict=True):

@@ -171,7 +171,7 @@ def test_classes_have_a_prior_of_all_groupings():
     assert_allclose(found.best_model(ALL).predict_proba(X), model.predict_proba(X), rtol=1e-8)
     shares = [one.share for one in found.groupings]
     assert_allclose(shares, list(model.variance_shares_.values()), rtol=1e-6)
-    assert "Of the variance around the common line" in terminal(found.document("en"))
+    assert "On the scale of the linear predictor, of the" in terminal(found.document("en"))
 
 
 def test_where_there_is_no_prior_of_all_groupings():

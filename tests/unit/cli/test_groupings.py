@@ -82,7 +82,7 @@ def test_classes_and_counts(run, sales, kind):
     shared = ("--unseen-tasks", "shared")
     done = run("fit", "rows.csv", *ROLES, *loss, *shared, "--out", "m.polytask")
     assert done.status == 0, done.err
-    assert "is differences between levels of “product”" in done.out
+    assert "On the scale of the linear predictor, of the variance around" in done.out
     new = rows.head(3).assign(product=[100, 777, 777])
     new.to_csv("new.csv", index=False)
     done = run("predict", "m.polytask", "new.csv", "--out", "p.csv")
