@@ -38,6 +38,8 @@ _ROWS_FOR_BOOSTING = 100
 # Trees with a learned prior have something to learn of so many rows, and slopes of their own
 # of no more features than this.
 _ROWS_FOR_MIXED, _MOST_SLOPES = 500, 30
+# A penalty in units of the mean curvature under which no coefficient is left.
+_NOTHING_LEFT = 1e8
 # Folds for the number of trees, inside those of a comparison.
 _FOLDS_OF_TREES = 3
 # Rows of which half make a base for a correction: of linear models, and of trees, which are
@@ -160,6 +162,13 @@ def _alone(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
     apart = _searched(L2) if facts.problem == "mixed" else _separate(linear)
     return apart(facts)
+
+
+def _means(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
+    if facts.problem == "mixed":
+        made = class_of(facts.problem, searched=False)
+        return made(L2(_NOTHING_LEFT), loss=facts.losses)
+    return _separate(mean)(facts)
 
 
 def _one_strength(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
@@ -300,7 +309,7 @@ _CANDIDATES = (
     CandidateModel(
         "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_kind
     ),
-    CandidateModel(MEANS, "separate", "mean", _separate(mean), _needs_own_rows, compared=False),
+    CandidateModel(MEANS, "separate", "mean", _means, _needs_seen_tasks, compared=False),
     CandidateModel(
         "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
     ),

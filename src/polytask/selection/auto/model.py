@@ -30,10 +30,10 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
     """Numbers, counts and classes side by side by the best combination of candidates.
 
     The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, as far as they
-    take tasks of several kinds: separate models, penalties that share, the learned prior and, if
-    asked for, networks. Each row is judged by the loss of its task (squared error, deviance, log
-    loss) and each task counts alike; weights differ from task to task as far as its own rows say
-    so.
+    take tasks of several kinds: means, separate models, penalties that share, the learned prior
+    and, if asked for, networks. Each row is judged by the loss of its task (squared error,
+    deviance, log loss) and each task counts alike; weights differ from task to task as far as its
+    own rows say so.
 
     Parameters
     ----------

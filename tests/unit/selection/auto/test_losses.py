@@ -99,6 +99,20 @@ def test_targets_of_several_kinds(tmp_path):
         AutoMultiTaskModel().fit(X, Y[:, [0, 2]].astype(float))
 
 
+def test_targets_of_several_kinds_that_nothing_predicts_have_their_means():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(90, 3)), np.empty((90, 3), dtype=object)
+    Y[:, 0], Y[:, 2] = 5.0 + rng.normal(size=90), rng.poisson(3.0, 90).astype(float)
+    Y[:, 1] = np.where(rng.random(90) < 0.3, "yes", "no")
+    kinds = {0: "squared", 1: "logistic", 2: "poisson"}
+    model = AutoMultiTaskModel(["task means", "separate"], loss=kinds, cv=2).fit(X, Y)
+    assert list(model.members_) == ["task means"]
+    found = model.predict(X)[:, [0, 2]].astype(float)
+    assert_allclose(found, np.tile(Y[:, [0, 2]].astype(float).mean(axis=0), (90, 1)), rtol=1e-6)
+    share = np.mean(Y[:, 1] == "yes")
+    assert_allclose(model.predict_proba(X)[1], np.tile([1 - share, share], (90, 1)), rtol=1e-5)
+
+
 def mixed_loss(n):
     return KindsMix((DevianceMix(Poisson()), SquaredMix(), LogMix()), np.arange(n) % 3)
 
