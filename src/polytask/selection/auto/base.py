@@ -45,10 +45,10 @@ class AutoEstimator(MultiTaskEstimator):
         scikit-learn is tried per task and pooled with the task as a category.
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, and of its folds no more than
-        three are fitted if these hold out 1,500 rows, and two if these hold out 100,000. A
-        splitter that keeps groups together or time in order is used inside the candidates too,
-        and a combination is preferred as far as groups, tasks or folds bear it out rather than
-        rows. No row may be held out twice.
+        three are fitted if these hold out 1,500 rows and 20 of the average task, and two if
+        these hold out 100,000. A splitter that keeps groups together or time in order is used
+        inside the candidates too, and a combination is preferred as far as groups, tasks or
+        folds bear it out rather than rows. No row may be held out twice.
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
         on all rows what would have weight; a candidate that is not expected to end before

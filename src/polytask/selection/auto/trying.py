@@ -43,9 +43,9 @@ Given = tuple[Study, Study, Sequence[Entry], Sequence[Split]]
 Piece = tuple[int, int, Record | None]
 
 
-# Folds, and held-out rows in them that tell candidates apart: further folds of a number of them
-# are not fitted.
-_ENOUGH_ROWS = ((2, 100_000), (3, 1_500))
+# Further folds of a number of them are not fitted where two hold out so many rows, or three
+# so many, and of the average task so many that it may have weights of its own.
+_ENOUGH_IN_TWO, _ENOUGH_IN_THREE, _ENOUGH_OF_TASK = 100_000, 1_500, 20
 
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
@@ -54,8 +54,10 @@ def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Spl
     splits = given if unseen else [(a, servable(raw, a, b)) for a, b in given]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if is_whole(cv):
-        held = [sum(len(test) for _, test in splits[:folds]) for folds, _ in _ENOUGH_ROWS]
-        enough = (n for (n, rows), own in zip(_ENOUGH_ROWS, held, strict=True) if own >= rows)
+        held = np.cumsum([len(test) for _, test in splits])
+        own = 0 if raw.form is Form.TARGETS else _ENOUGH_OF_TASK * raw.n_tasks
+        needed = {2: _ENOUGH_IN_TWO, 3: max(_ENOUGH_IN_THREE, own)}
+        enough = (n for n, rows in needed.items() if n <= len(held) and held[n - 1] >= rows)
         splits = splits[: next(enough, len(splits))]
     if not splits:
         raise DataError(LazyMessage("selection.refusal.no_fold"))

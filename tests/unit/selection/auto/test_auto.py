@@ -687,11 +687,13 @@ def test_adapt_says_which_model_to_take():
 
 
 def test_folds_of_many_rows_are_as_many_as_tell_candidates_apart() -> None:
-    def folds_of(n: int, cv: object) -> int:
-        data = TaskData.from_long(np.zeros((n, 1)), np.zeros(n), np.arange(n) % 2)
+    def folds_of(n: int, cv: object, tasks: int = 2) -> int:
+        data = TaskData.from_long(np.zeros((n, 1)), np.zeros(n), np.arange(n) % tasks)
         return len(make_splits(data, cv, False, "Auto"))
 
     assert [folds_of(n, 5) for n in (1_000, 3_000, 300_000)] == [5, 3, 2]
+    # Weights of its own take rows of each task.
+    assert folds_of(3_000, 5, tasks=300) == 5
     assert folds_of(130_000, WithinTasks(5)) == 5
 
 
