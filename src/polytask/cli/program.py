@@ -65,7 +65,8 @@ class Commands(Speaking, TyperGroup):
         """Return the command that is asked for, or name the nearest."""
         if args and args[0] not in COMMANDS:
             known = LazyMessage("usage.commands", {"names": list(COMMANDS)})
-            hint = nearest(args[0], COMMANDS) or known
+            elsewhere = LazyMessage("usage.relatedness") if args[0] == "relatedness" else ""
+            hint = elsewhere or nearest(args[0], COMMANDS) or known
             fields = {"name": repr(args[0]), "hint": hint}
             raise refused(LazyMessage("usage.no_command", fields), ctx)
         return super().resolve_command(ctx, args)

@@ -263,6 +263,10 @@ def test_a_target_of_one_value_leaves_nothing_to_learn(run, plain, folder):
     assert not (folder / "m.polytask").exists()
 
 
+def test_what_is_a_function_of_python_is_named_as_the_command(run):
+    assert "polytask inspect DATA|MODEL --related" in _refused(run, "relatedness", "a.csv")
+
+
 def test_a_metric_is_for_the_kind_of_the_targets(run, plain):
     plain.assign(y=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
     words = ("--task", "g", "--target", "y", "--out", "c", "--metric")
