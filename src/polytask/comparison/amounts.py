@@ -41,6 +41,12 @@ def metric_at_first(setup: Setup, say: Translator) -> str:
     return say("metric_first", {"metric": word, "meaning": say(key)}) if known else word
 
 
+def one_denominator(setup: Setup) -> bool:
+    """Whether the gains of all tasks are shares of one loss, that of a constant over all rows."""
+    # Targets, and kinds of outcomes that are mixed, have baselines of their own.
+    return setup.metric == "d2" and setup.form != "targets" and setup.problem != "mixed"
+
+
 def metric_meaning(setup: Setup, say: Translator) -> str:
     """Return the verdict's metric, and how it is to be read."""
     fields = {"metric": metric_word(setup, say)}
@@ -65,19 +71,27 @@ def usable(interval: Interval, setup: Setup) -> Interval:
 
 
 def interval_words(
-    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: int = 0
+    interval: Interval,
+    setup: Setup,
+    say: Translator,
+    *,
+    signed: bool = True,
+    level: int = 0,
+    margin: float = 0.0,
 ) -> str:
     """Return a mean with its interval, or that it is too uncertain for one."""
     shown = usable(interval, setup)
     if math.isnan(shown.low) and math.isfinite(interval.low):
         return say("number.too_wide", {"mean": plain_number(interval.mean)})
-    return say.interval(*shown, signed=signed, level=level)
+    return say.interval(*shown, signed=signed, level=level, margin=margin)
 
 
-def amount(gain: Interval, setup: Setup, say: Translator, level: int = 95) -> str:
-    """Return a gain with its interval and what it is a gain of."""
+def amount(
+    gain: Interval, setup: Setup, say: Translator, level: int = 95, margin: float = 0.0
+) -> str:
+    """Return a gain with its interval, told apart from a margin, and what it is a gain of."""
     fields = {
-        "value": interval_words(gain, setup, say, level=level),
+        "value": interval_words(gain, setup, say, level=level, margin=margin),
         "metric": metric_word(setup, say),
     }
     return say("amount.more" if setup.greater_is_better else "amount.less", fields)

@@ -264,9 +264,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     if (target := getattr(y, "name", "")) and isinstance(target, str):
         lock["target"] = target
     work = _FitWork(plan, lock, started)
-    related = None
-    if collected is None:
-        related = _related(study, options.random_state, work.end())
+    related = _related(study, options.random_state, work.end()) if collected is None else None
     # Models of all rows come last: where there is no time for them, the verdict stands.
     records, stopped, before = work.done((*plan.units, *plan.wholes))
     with _useless_if_refused(options.journal):
@@ -482,6 +480,9 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     # The usual number of seconds between consecutive times.
     dated = plan.times.dtype.kind == "M" and len(plan.times) > 1
     gap = float(np.median(np.diff(plan.times)) / np.timedelta64(1, "s")) if dated else 0.0
+    # What stands for statistics is no row of the data.
+    tests = {} if plan.study.collected else {unit.split: len(unit.test) for unit in plan.units}
+    extras = ("learning_curve", "ablation")
     return Setup(
         form=data.form.value,
         n_rows=plan.study.n_rows,
@@ -494,6 +495,8 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         quick=plan.options.quick,
         times=len(plan.times),
         time_gap=gap,
+        n_scored=sum(n for split, n in tests.items() if split not in names),
+        extras=tuple(name for name in extras if getattr(plan.options, name)),
         n_splits=plan.n_splits - len(names),
         planned=plan.n_splits,
         seed=facts.seed,

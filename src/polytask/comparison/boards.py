@@ -67,7 +67,7 @@ class Board:
         """Return the name chosen in most splits; of those level, the one ahead in more of all."""
         known = [name for name in names if name is not None]
         if self.by_time:
-            # The latest training rows are nearly all rows; the first know little of later ones.
+            # The latest training rows are the most; the first know little of later ones.
             return known[-1] if known else None
         counts = Counter(known)
         level = [name for name in counts if counts[name] == max(counts.values())]

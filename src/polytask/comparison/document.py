@@ -165,7 +165,8 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
     found: dict[str, list[Block]] = {"why": [Paragraph(say("page.words"))]}
     if lines := _differences(result, say):
         both = math.isfinite(result.pooling_gain.mean)
-        table = tables.difference_table(lines, say("why.caption", metric), say, "differences")
+        caption = say("why.caption", metric)
+        table = tables.difference_table(lines, caption, say, "differences", result.margin)
         others = any((result.trees_gain, result.networks_gain))
         rule = [say("why.rule"), say("why.others") if others else ""] if both else []
         found["why"] += [Paragraph(say.joined(rule))] if both else []
@@ -418,9 +419,8 @@ def _tasks_figure(result: Findings, say: Translator) -> Figure:
     numbers = [*range(half), *range(n - half, n)] if cut else list(range(n))
     names, tasks = task_names(result), [result.tasks[number] for number in numbers]
     metric = amounts.metric_of_task(result.setup, say)
-    # Targets, and kinds of outcomes that are mixed, have baselines of their own.
-    setup, fields = result.setup, {"metric": metric, "rival": says.rival(result, say)}
-    alike = setup.metric == "d2" and setup.form != "targets" and setup.problem != "mixed"
+    fields = {"metric": metric, "rival": says.rival(result, say)}
+    alike = amounts.one_denominator(result.setup)
     caption = say.joined(
         [
             say("tasks.note", fields),
@@ -471,7 +471,8 @@ def _sizes_figure(result: Findings, say: Translator) -> Figure:
 def _models_figure(result: Findings, say: Translator) -> Figure:
     models, metric = tables.tried(result), amounts.metric_word(result.setup, say)
     meaning = {"meaning": amounts.metric_meaning(result.setup, say)}
-    caption = say.joined([say("models.caption", meaning), say("models.note")])
+    scored = says.scored(result, say)
+    caption = say.joined([say("models.caption", meaning), scored, say("models.note")])
 
     def draw(ax: Axes) -> None:
         charts.figures.interval_lines(
@@ -580,6 +581,8 @@ def _learning_figure(result: Findings, say: Translator) -> Figure:
         for name in ("shared", "pooled", "separate")
     }
     metric = amounts.metric_word(result.setup, say)
+    by_time = result.setup.splits == "time"
+    across = "learning.across.splits" if by_time else "learning.across"
 
     def draw(ax: Axes) -> None:
         charts.figures.learning_curves(
@@ -587,7 +590,7 @@ def _learning_figure(result: Findings, say: Translator) -> Figure:
             [point.rows for point in points],
             {name: means for name, means in curves.items() if any(map(math.isfinite, means))},
             marked=say("learning.shared"),
-            labels=(say("learning.across"), say("learning.upward", {"metric": metric})),
+            labels=(say(across), say("learning.upward", {"metric": metric})),
         )
 
     return Figure("learning-chart", say("section.learning"), say("learning.desc"), draw,

@@ -62,6 +62,19 @@ def _ends(result: Findings) -> _Ends | None:
     return _Ends(few, many, over) if over else None
 
 
+def share_words(point: LearningPoint, say: Translator) -> str:
+    """Return the share of the training rows that a point of the learning curve has."""
+    return say("number.percent", {"value": f"{100 * point.share:.4g}"})
+
+
+def rows_words(point: LearningPoint, say: Translator) -> str:
+    """Return the median rows per task; from the least to the most where splits differ in it."""
+    if not point.most_rows - point.least_rows > max(1.0, 0.1 * point.rows):
+        return f"{point.rows:,.6g}"
+    ends = {"low": f"{point.least_rows:,.6g}", "high": f"{point.most_rows:,.6g}"}
+    return say("learning.range", ends)
+
+
 def learning(result: Findings, say: Translator) -> str:
     """Return the gain with few and with all rows; empty if there is no learning curve."""
     ends = _ends(result)
@@ -69,7 +82,8 @@ def learning(result: Findings, say: Translator) -> str:
         return ""
     fields: dict[str, str | int] = {"metric": metric_word(result.setup, say)}
     for name, point in (("few", ends.few), ("many", ends.many)):
-        fields[name] = f"{point.rows:,.6g}"
+        fields[f"{name}_share"] = share_words(point, say)
+        fields[name] = say("learning.rows", {"rows": rows_words(point, say)})
         for over in ("separate", "pooled"):
             gain = getattr(point, f"over_{over}")
             fields[f"{name}_{over}"] = interval_words(gain, result.setup, say)

@@ -108,10 +108,16 @@ def _point(
     share: float,
 ) -> LearningPoint:
     judge = CompleteSplits(plan, replace(board, records=records), metric)
-    counts = plan.study.data.rows(_share(plan, plan.units[0], share)).task_rows()
+    units = {unit.split: unit for unit in plan.units if unit.split in board.splits}
+    # By time, the training rows grow from split to split.
+    counts = [plan.study.data.rows(_share(plan, unit, share)).task_rows()
+              for unit in units.values()]  # fmt: skip
+    rows = [float(np.median(count[count > 0])) for count in counts]
     return LearningPoint(
         share=share,
-        rows=float(np.median(counts[counts > 0])),
+        rows=float(np.median(rows)),
+        least_rows=min(rows),
+        most_rows=max(rows),
         separate=judge.scores(chosen.separate),
         pooled=judge.scores(chosen.pooled),
         shared=judge.scores(chosen.shared),

@@ -64,6 +64,9 @@ class LearningPoint:
     shared: Interval
     over_separate: Interval
     over_pooled: Interval
+    #: `rows` is the median over the splits of the median over the tasks; these are its ends.
+    least_rows: float = 0.0
+    most_rows: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,10 @@ class Setup:
     quick: bool = False
     times: int = 0
     time_gap: float = 0.0
+    #: How many rows are held out and scored; 0 where that is not known.
+    n_scored: int = 0
+    #: What was asked for beyond the verdict: learning_curve, ablation.
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

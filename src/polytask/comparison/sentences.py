@@ -48,7 +48,7 @@ def headline(result: Findings, say: Translator) -> str:
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
     answer = say("headline.far", {"answer": answer}) if result.far_cells else answer
-    repeats = {"answer": answer, "n": result.repeated_rows}
+    repeats: dict[str, str | int] = {"answer": answer, "n": result.repeated_rows}
     return say("headline.repeats", repeats) if result.repeated_rows else answer
 
 
@@ -80,9 +80,21 @@ def recommendation(result: Findings, say: Translator) -> str:
         return say("use.simplest", fields)
     if result.verdict != "inconclusive":
         return say.joined([say("use", fields), _chosen_before(row, result, say)])
-    why = _better_plain(result, say) or _votes(row, result, say)
+    plain = _better_plain(result, say, "below")
+    anew = plain and _same_difference(result.pooling_gain, result) is None
+    why = say.joined([plain, say("use.anew") if anew else ""]) or _votes(row, result, say)
     chosen = _chosen_before(row, result, say)
     return say.joined([say("use.meanwhile", fields), say("use.not_shown"), why, chosen])
+
+
+def scored(result: Findings, say: Translator) -> str:
+    """Say how many rows are scored, where these are not all."""
+    setup = result.setup
+    if not 0 < setup.n_scored < setup.n_rows:
+        return ""
+    early = setup.splits == "time" and setup.n_splits == setup.planned
+    key = "models.scored.time" if early else "models.scored"
+    return say(key, {"n": setup.n_scored, "rows": setup.n_rows})
 
 
 def _votes(row: ModelRow, result: Findings, say: Translator) -> str:
@@ -91,7 +103,9 @@ def _votes(row: ModelRow, result: Findings, say: Translator) -> str:
     if not row.picked:
         return ""
     if result.setup.splits == "time":
-        return say("use.picked_latest")
+        rows = result.split_gains[-1].train_rows if result.split_gains else 0
+        told: dict[str, str | int] = {"rows": rows, "all": result.setup.n_rows}
+        return say("use.picked_latest", told) if rows else ""
     counts: dict[str, str | int] = {"picked": row.picked, "all": result.setup.n_splits}
     if len(level) == 1:
         return say("use.picked", counts)
@@ -148,32 +162,32 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     setup = result.setup
     better = row.score.mean - best.score.mean
     lead = better if setup.greater_is_better else -better
-    places = _score_places(row, best)
+    places = min(_score_places(one.score.mean) for one in (row, best))
     fields: dict[str, str | int] = {
         "kind": say(f"best.{best.kind}"),
         "other": say.quoted(best.name),
         "metric": word,
         "measure": metric_word(setup, say),
         "margin": f"{result.margin:.3g}",
-        "score": say.number(row.score.mean, places),
-        "other_score": say.number(best.score.mean, places),
-        "difference": _difference(best, better, places, setup, say),
+        "score": say.number(row.score.mean, _score_places(row.score.mean)),
+        "other_score": say.number(best.score.mean, _score_places(best.score.mean)),
+        "difference": _difference(best, better, places, result, say),
         "picked": best.picked,
         "all": setup.n_splits,
     }
     level = _are_level(row, best)
     said = say("benefit.same" if level else "benefit", fields)
-    why = "" if level else _doubt(best, lead, result)
+    why = "" if level else _doubt(row, best, lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
     return say.joined([said, because, _in_units(row, best, setup, say)])
 
 
-def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
+def _doubt(row: ModelRow, best: ModelRow, lead: float, result: Findings) -> str:
     """Return whether the lead may be chance, or why a better model is not used."""
     behind = best.behind
     if lead >= 0:
         told = behind is None or behind.low > 0 or behind.high < 0
-        return "" if told else "alone_share" if result.verdict == "share" else "alone"
+        return "" if told else _alone(row, best, result)
     if behind is None or not math.isfinite(behind.low):
         return "unknown"
     settled = result.verdict == "no practical difference" or (
@@ -187,22 +201,42 @@ def _doubt(best: ModelRow, lead: float, result: Findings) -> str:
     return "luck_joint" if best.kind == "shared" and not result.gain.above else "luck"
 
 
-def _score_places(row: ModelRow, best: ModelRow) -> int:
-    return 3 if max(abs(row.score.mean), abs(best.score.mean)) < 10 else 1
+def _alone(row: ModelRow, best: ModelRow, result: Findings) -> str:
+    """Return which of two models the held-out rows flatter as the best of several of its kind."""
+    if result.verdict != "share":
+        return "alone"
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    flattered = []
+    for one in (row, best):
+        known = [r for r in result.models if math.isfinite(r.score.mean)]
+        alike = [r for r in known if (r.kind, r.family) == (one.kind, one.family)]
+        first = max(alike, key=lambda r: sign * r.score.mean, default=one)
+        flattered.append(len(alike) > 1 and first is one)
+    said = {(False, True): "alone_share", (True, True): "alone_both"}
+    return said.get((flattered[0], flattered[1]), "alone")
+
+
+def _score_places(score: float) -> int:
+    # Of each score by itself, so that one reads the same wherever it stands.
+    return 3 if abs(score) < 10 else 1
 
 
 def _are_level(row: ModelRow, best: ModelRow) -> bool:
     """Whether two scores are the same as they are shown."""
-    return round(row.score.mean - best.score.mean, _score_places(row, best)) == 0
+    places = min(_score_places(one.score.mean) for one in (row, best))
+    return round(row.score.mean - best.score.mean, places) == 0
 
 
-def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: Translator) -> str:
+def _difference(
+    best: ModelRow, better: float, places: int, result: Findings, say: Translator
+) -> str:
     """Return a difference of two scores, with the interval that pairs them row by row."""
     if best.behind is None or not math.isfinite(best.behind.low):
         return say.number(better, places, signed=True)
     mean, low, high = best.behind
+    setup = result.setup
     found = best.behind if setup.greater_is_better else Interval(-mean, -high, -low)
-    return interval_words(found, setup, say, level=95)
+    return interval_words(found, setup, say, level=95, margin=result.margin)
 
 
 def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
@@ -303,14 +337,14 @@ def _same_difference(gain: Interval, result: Findings) -> ModelRow | None:
     return None
 
 
-def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
-    """Return a difference, and where it stands above, there perhaps with the other sign."""
-    said = amount(gain, result.setup, say)
+def _decisive(gain: Interval, result: Findings, say: Translator, place: str = "above") -> str:
+    """Return a difference, and where else it stands, there perhaps with the other sign."""
+    said = amount(gain, result.setup, say, margin=result.margin)
     row, best = _same_difference(gain, result), recommended(result)
     if row is None or row.behind is None or best is None or _are_level(best, row):
         return said
     above = row.behind.mean if result.setup.greater_is_better else -row.behind.mean
-    key = "sure.above.turned" if above * gain.mean < 0 else "sure.above"
+    key = f"sure.{place}.turned" if above * gain.mean < 0 else f"sure.{place}"
     return say(key, {"amount": said, "other": say.quoted(row.name)})
 
 
@@ -329,7 +363,7 @@ def _certainty(result: Findings, say: Translator) -> str:
     if said == "no practical difference":
         if max(-gain.low, gain.high) >= margin:
             # The rule asks for the shorter interval.
-            fields["amount"] = amount(result.gain_90, setup, say, 90)
+            fields["amount"] = amount(result.gain_90, setup, say, 90, margin)
         return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
     if said == "inconclusive" and not gain.below:
         return say.joined([say(f"sure.{said}", fields), _to_decide(result, say)])
@@ -355,7 +389,7 @@ def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Transl
     return say.joined([_better_plain(result, say), lost if settled else say("sure.open", fields)])
 
 
-def _better_plain(result: Findings, say: Translator) -> str:
+def _better_plain(result: Findings, say: Translator, place: str = "above") -> str:
     """Say whether separate or pooled models are better, where their interval tells."""
     pooling = result.pooling_gain
     if not (pooling.above or pooling.below):
@@ -363,7 +397,7 @@ def _better_plain(result: Findings, say: Translator) -> str:
     better = pooling if pooling.above else Interval(-pooling.mean, -pooling.high, -pooling.low)
     kind = "pool" if pooling.above else "separate"
     small = result.verdict == "no practical difference" and better.mean < result.margin
-    other = {"other": _decisive(better, result, say)}
+    other = {"other": _decisive(better, result, say, place)}
     return say(f"sure.{kind}.small" if small else f"sure.{kind}", other)
 
 
@@ -633,7 +667,9 @@ def _incomplete(result: Findings, say: Translator) -> str:
         return ""
     done, planned = result.setup.n_splits, result.setup.planned
     why = say(f"stopped.{result.stopped}") if result.stopped else ""
+    found = {"learning_curve": result.learning, "ablation": result.ablation}
+    lacking = [say(f"warn.without.{one}") for one in result.setup.extras if not found[one]]
     if done >= planned:
         key = "warn.extras" if math.isfinite(result.gain.mean) else "warn.partial"
-        return say.joined([why, say(key, {"n": done})])
-    return say.joined([why, say("warn.incomplete", {"done": done, "n": planned})])
+        return say.joined([why, say(key, {"n": done}), *lacking])
+    return say.joined([why, say("warn.incomplete", {"done": done, "n": planned}), *lacking])

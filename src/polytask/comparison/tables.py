@@ -19,7 +19,7 @@ from polytask.comparison.records import (
     StrengthPath,
     TaskGain,
 )
-from polytask.messages import Translator, clean, decimals, distinct_names, plain_number
+from polytask.messages import Translator, beside, clean, decimals, distinct_names, plain_number
 from polytask.reporting import Cell, Column, Table, own
 
 # Places of the gains of tasks, so that no end is 0.00 without a sign of its side.
@@ -146,7 +146,10 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
     meaning = {"meaning": amounts.metric_meaning(result.setup, say)}
     within = say(within_key(result)) if "r2_within" in names else ""
     majority = say("models.majority") if "majority" in names else ""
-    caption = (say("models.terminal", done | meaning), within, majority, say("models.chosen"))
+    averaged = [say.word("short", name) for name in names if name != "r2_within"]
+    mean = say("models.means", {"metrics": say.listed(averaged)}) if averaged else ""
+    first = (say("models.terminal", done | meaning), says.scored(result, say))
+    caption = (*first, within, mean, majority, say("models.chosen"))
     return Table("terminal", say.joined(caption), columns, rows)
 
 
@@ -282,7 +285,8 @@ def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
         Column("more_rows", more, numeric=True),
         *columns_of(say, (), ("raw",)),
     )
-    caption = say("tasks.caption", {"metric": amounts.metric_of_task(result.setup, say)})
+    key = "tasks.caption.one" if amounts.one_denominator(result.setup) else "tasks.caption"
+    caption = say(key, {"metric": amounts.metric_of_task(result.setup, say)})
     return Table("tasks", caption, columns, rows, folded)
 
 
@@ -319,13 +323,18 @@ def group_word(task: TaskGain, result: Findings, say: Translator) -> str:
 
 
 def difference_table(
-    lines: Sequence[tuple[str, Interval]], caption: str, say: Translator, key: str
+    lines: Sequence[tuple[str, Interval]],
+    caption: str,
+    say: Translator,
+    key: str,
+    margin: float = 0.0,
 ) -> Table:
     """Return named differences with their intervals."""
     # Each in the digits that sentences give it.
     rows = tuple(
-        (Cell(name, name), *_interval_cells(interval, common_places([interval]), say, signed=True))
+        (Cell(name, name), *_interval_cells(interval, places, say, signed=True))
         for name, interval in lines
+        for places in [beside(common_places([interval]), interval[1:], margin)]
     )
     columns = columns_of(say, ("difference",), ("gain", "low", "high"))
     return Table(key, caption, columns, rows, folded=True)
@@ -475,11 +484,17 @@ def learning_table(result: Findings, say: Translator) -> Table:
     plain, signed = (interval_shower(places, result, say, signed=s) for s in (False, True))
     rows = tuple(
         (
-            Cell(f"{point.rows:,.6g}", point.rows),
+            Cell(extra_says.share_words(point, say), point.share),
+            Cell(extra_says.rows_words(point, say), point.rows),
             *(plain(getattr(point, name)) for name in scores),
             *(signed(getattr(point, name)) for name in gains),
         )
         for point in points
     )
     caption = say("learning.caption", {"metric": amounts.metric_word(result.setup, say)})
-    return Table("learning", caption, columns_of(say, ("train_rows",), (*scores, *gains)), rows)
+    return Table(
+        "learning",
+        caption,
+        columns_of(say, ("train_share", "train_rows"), (*scores, *gains)),
+        rows,
+    )

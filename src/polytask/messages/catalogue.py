@@ -89,6 +89,16 @@ def decimals(spreads: Iterable[float], values: Iterable[float] = ()) -> int:
     return _ALONE
 
 
+def beside(places: int, ends: Iterable[float], margin: float) -> int:
+    """Return digits with which ends of an interval are on their own side of a margin."""
+    known = [end for end in ends if math.isfinite(end)]
+    for more in range(places, places + _ALONE if margin else places):
+        marks = {round(margin, more), round(-margin, more)}
+        if not any(round(end, more) in marks and abs(end) != margin for end in known):
+            return more
+    return places
+
+
 def fixed(value: float, places: int, *, signed: bool = False) -> str:
     """Return a number with a fixed number of digits after the point."""
     text = f"{value:,.{places}f}"
@@ -199,10 +209,17 @@ class Translator:
         return fixed(value, places, signed=signed)
 
     def interval(
-        self, mean: float, low: float, high: float, *, signed: bool = True, level: int = 0
+        self,
+        mean: float,
+        low: float,
+        high: float,
+        *,
+        signed: bool = True,
+        level: int = 0,
+        margin: float = 0.0,
     ) -> str:
         """Return a mean with its interval, named as such if need be, in the digits it allows."""
-        places = decimals([(high - low) / 2], [mean])
+        places = beside(decimals([(high - low) / 2], [mean]), (low, high), margin)
         middle = self.number(mean, places, signed=signed)
         if not math.isfinite(high - low):
             return self("number.alone", {"mean": middle}) if math.isfinite(mean) else middle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +15,7 @@ from polytask.comparison.extras import some_rows
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.penalties import L2, L21, toward_mean
+from polytask.reporting import markdown
 from polytask.selection import regularization_path
 
 mpl.use("Agg")
@@ -56,7 +58,9 @@ def by_name(result: Comparison) -> dict:
 def test_what_goes_beyond_the_verdict_does_not_touch_it(result):
     bare = compared()
     assert bare.learning == bare.ablation == ()
-    assert plain(bare) == plain(dataclasses.replace(result, learning=(), ablation=()))
+    setup = dataclasses.replace(result.setup, extras=())
+    rest = dataclasses.replace(result, learning=(), ablation=(), setup=setup)
+    assert plain(bare) == plain(rest)
     assert "learning_curve=[0.25, 0.5], ablation=True" in result.lock["call"]
     assert "learning" not in bare.lock["call"]
 
@@ -180,7 +184,8 @@ def test_it_can_be_written_and_read(result):
 
 
 def test_sentences_are_in_the_summary(result):
-    for lang, words in (("en", "With 6 rows per task"), ("zh", "每个任务 6 行时")):
+    english, chinese = "With 25% of the training rows (median 6 per task)", "用 25% 的训练行"
+    for lang, words in (("en", english), ("zh", chinese)):
         assert words in result.summary(lang)
     assert "toward_mean" in result.summary()
 
@@ -206,6 +211,20 @@ def test_targets_classes_and_one_split_have_them_too():
         assert [point.share for point in found.learning] == [0.5, 1.0]
         assert found.learning[0].rows == 64
         assert np.isfinite(found.learning[0].over_separate.low)
+
+
+def test_rows_of_splits_by_time_are_told_from_the_fewest_to_the_most():
+    time = np.tile(np.arange(32), 5)
+    models = ["separate", "pooled", SAME]
+    found = compared(models=models, time=time, cv=3, learning_curve=0.5)
+    half, whole = found.learning
+    # Per task, 8, 16 and 24 of 32 times are learned from.
+    assert (whole.least_rows, whole.rows, whole.most_rows) == (8, 16, 24)
+    assert (half.least_rows, half.rows, half.most_rows) == (4, 8, 12)
+    assert found.setup.n_scored == 24 * 5
+    said = markdown(found)
+    assert "120 of 160 rows are scored; the others, mostly the earliest" in said
+    assert re.search(r"\| 50% +\| 4 to 12 ", said)
 
 
 def test_a_penalty_of_one_term_has_no_ablation():

@@ -373,9 +373,12 @@ def test_models_that_the_training_rows_chose_as_often_are_named():
     level = dataclasses.replace(result, models=tuple(rows))
     assert "chose this one in 2 of 5 splits, and “separate” as often; of these" in level.summary()
     timed = dataclasses.replace(
-        level, setup=dataclasses.replace(level.setup, splits="time"), split_gains=()
+        level,
+        setup=dataclasses.replace(level.setup, splits="time"),
+        split_gains=(SplitGain(143, 0.0, 0.0), SplitGain(496, 0.0, 0.0)),
     )
-    assert "The training rows of the latest split, nearly all rows, chose this" in timed.summary()
+    told = "The training rows of the latest split (496 of 640 rows) chose this one"
+    assert told in timed.summary()
 
 
 def test_the_better_kind_without_sharing_is_recommended_and_told_where_sharing_is_open():
@@ -387,6 +390,78 @@ def test_the_better_kind_without_sharing_is_recommended_and_told_where_sharing_i
         "pooled ones: R2 "
         "+0.34 (95% interval 0.18 to 0.51)." in result.summary()
     )
+
+
+def test_a_difference_of_kinds_is_told_apart_from_those_of_models_that_follow():
+    pooling = Interval(0.13, 0.0082, 0.24)
+    result = examples.change(
+        examples.inconclusive(), {"recommended": "pooled", "pooling_gain": pooling}
+    )
+    text = result.summary()
+    # One digit more, so that the end is seen to be below the margin of 0.01.
+    assert "R2 +0.130 (95% interval 0.008 to 0.240). That is the difference of the models" in text
+    row = next(row for row in result.models if row.kind == "separate")
+    rows = [
+        dataclasses.replace(one, behind=pooling) if one is row else one for one in result.models
+    ]
+    same = dataclasses.replace(result, models=tuple(rows)).summary()
+    assert "to 0.240); this is the difference from “separate” below." in same
+    assert "That is the difference of the models" not in same
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"), [(0.0082, "0.008"), (0.0118, "0.012"), (0.01, "0.01"), (0.03, "0.03")]
+)
+def test_ends_that_round_to_the_margin_have_a_digit_more(end, shown):
+    text = Translator().interval(0.13, end, 0.24, margin=0.01)
+    assert f"{shown} to 0.24" in text
+
+
+def test_both_models_or_one_are_flattered_by_the_choice_on_held_out_rows():
+    """The best of several models of a kind; the recommended one may be that too."""
+    result = examples.share()
+    rows = [
+        row if row.name == result.recommended
+        else dataclasses.replace(row, behind=Interval(0.02, -0.01, 0.05))
+        for row in result.models
+    ]  # fmt: skip
+    one = next(row for row in rows if row.name == result.recommended)
+    both = dataclasses.replace(result, models=tuple(rows)).summary()
+    first = max((r for r in rows if (r.kind, r.family) == (one.kind, one.family)),
+                key=lambda r: r.score.mean)  # fmt: skip
+    assert first is one
+    assert "Both models are the best of their kind" in both
+    worse = [
+        dataclasses.replace(r, kind="shared", family="linear",
+                            score=r.score._replace(mean=one.score.mean + 0.001))
+        if r.name == "separate, unpenalised" else r for r in rows
+    ]  # fmt: skip
+    text = dataclasses.replace(result, models=tuple(worse)).summary()
+    assert "Both models are" not in text
+    assert "of the two only" in text
+
+
+def test_what_time_did_not_suffice_for_is_said():
+    setup = dataclasses.replace(
+        examples.setup(), extras=("learning_curve", "ablation"), n_splits=4
+    )
+    missing = {"stopped": "time", "complete": False, "setup": setup, "ablation": ()}
+    text = said(**missing)
+    assert (
+        "fits without single terms of the penalty (ablation) that were asked for are not" in text
+    )
+    assert "learning curve that was asked for" not in text
+    assert "learning curve that was asked for is not computed" in said(**missing, learning=())
+
+
+def test_a_score_reads_the_same_wherever_it_stands():
+    rows = [
+        dataclasses.replace(row, score=row.score._replace(mean=-11.53)) if row.kind == "pooled"
+        else row for row in examples.share().models
+    ]  # fmt: skip
+    lines = [line for line in said(models=tuple(rows)).split("\n") if line.startswith("Its R2")]
+    assert [line.split(";")[0] for line in lines] == ["Its R2 is 0.412"] * 2
+    assert "is -11.5" in lines[1]
 
 
 def test_explained_log_loss_is_explained_where_it_comes_first():

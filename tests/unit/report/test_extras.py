@@ -141,7 +141,7 @@ def test_a_kind_that_was_not_compared_is_not_spoken_of(absent, words):
         for point in result.learning
     )
     text = markdown(dataclasses.replace(result, learning=points))
-    sentence = re.findall(r"With 10 rows per task.*", text)[-1]
+    sentence = re.findall(r"With 12.5% of the training rows \(median 10 per task\).*", text)[-1]
     assert f"over {words}" in sentence
     assert f"over {absent}" not in sentence
     assert "n/a" not in sentence
