@@ -28,6 +28,8 @@ from polytask.task_relations.records import CHOICES, is_borderline, is_related
 _NAMED = 5
 # Targets whose errors are told one by one.
 _FEW_TARGETS = 3
+# Targets are said to be in different units if their scales differ so many times.
+_OTHER_UNITS = 10.0
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 _ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
@@ -179,7 +181,11 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     said = say("benefit.same" if level else "benefit", fields)
     why = "" if level else _doubt(row, best, lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
-    return say.joined([said, because, _in_units(row, best, setup, say)])
+    # One equation for all targets, in the units in which they are given.
+    apart = best.kind == "pooled" and lead > 0 and setup.target_spread >= _OTHER_UNITS
+    times: dict[str, str | int] = {"times": about(setup.target_spread)} if apart else {}
+    units = say("benefit.units", times) if apart else ""
+    return say.joined([said, because, units, _in_units(row, best, setup, say)])
 
 
 def _doubt(row: ModelRow, best: ModelRow, lead: float, result: Findings) -> str:

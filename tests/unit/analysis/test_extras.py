@@ -210,6 +210,9 @@ def test_targets_classes_and_one_split_have_them_too():
         )  # fmt: skip
         assert [point.share for point in found.learning] == [0.5, 1.0]
         assert found.learning[0].rows == 64
+        scales = wide.std(axis=0)
+        apart = scales.max() / scales.min() if target is wide else 0.0
+        assert found.setup.target_spread == pytest.approx(apart)
         assert np.isfinite(found.learning[0].over_separate.low)
 
 
@@ -222,7 +225,7 @@ def test_rows_of_splits_by_time_are_told_from_the_fewest_to_the_most():
     assert (whole.least_rows, whole.rows, whole.most_rows) == (8, 16, 24)
     assert (half.least_rows, half.rows, half.most_rows) == (4, 8, 12)
     assert found.setup.n_scored == 24 * 5
-    said = markdown(found)
+    said = markdown(found.document("en"))
     assert "120 of 160 rows are scored; the others, mostly the earliest" in said
     assert re.search(r"\| 50% +\| 4 to 12 ", said)
 
