@@ -106,6 +106,10 @@ def contenders(name: str, peers: bool) -> dict[str, Callable[[], Any]]:
     # The time and its powers are the last columns.
     if name == "wages":
         made["mixed boosting, t and t^2 vary"] = lambda: boosted(varying=[-2, -1])
+        # Tenure is the fourth column.
+        made["mixed boosting, 15 leaves, tenure too"] = lambda: boosted(
+            varying=[3, -2, -1], max_leaf_nodes=15
+        )
     if name == "au_import":
         made["mixed boosting, t and t^2 vary"] = lambda: boosted(varying=[-4, -3])
         made["mixed boosting, powers of t by held-out loss"] = PowersOfTime
