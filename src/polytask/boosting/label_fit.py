@@ -17,8 +17,7 @@ from polytask.boosting.labels import LabelBoosting, LabelLikelihood, posterior
 from polytask.boosting.predictions import LabelTrees
 from polytask.boosting.trees import BinnedRows
 from polytask.data import TaskData
-from polytask.linear.bayes_laplace_tasks import TaskFrame, tasks_of
-from polytask.linear.bayes_parts import (
+from polytask.linear.bayes_laplace_fit import (
     MANY_FEATURES,
     LaplaceFit,
     LinkedUnits,
@@ -26,6 +25,7 @@ from polytask.linear.bayes_parts import (
     label_rows,
     posterior_of,
 )
+from polytask.linear.bayes_laplace_tasks import TaskFrame, tasks_of
 from polytask.linear.heavy_weights import weights_within_reach
 
 

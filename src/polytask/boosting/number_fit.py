@@ -17,7 +17,7 @@ from polytask.boosting.normal import NormalLikelihood, TaskRows, prior_of
 from polytask.boosting.predictions import GroupedTrees, NumberTrees, dense
 from polytask.boosting.trees import BinnedRows
 from polytask.data import TaskData
-from polytask.linear.bayes_parts import GroupedTasks, likelihood_in_units
+from polytask.linear.bayes_groupings import GroupedTasks, likelihood_in_units
 from polytask.linear.bayes_settings import Ended, original_units
 from polytask.linear.bayes_tasks import BayesTasks
 

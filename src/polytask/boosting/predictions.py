@@ -17,13 +17,14 @@ from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Index
 from polytask.boosting.trees import Trees
+from polytask.linear.bayes_groupings import GroupedTasks
+from polytask.linear.bayes_intervals import quantiles
 from polytask.linear.bayes_laplace_tasks import (
     LaplaceTasks,
     TaskUnits,
     class_probabilities,
     expected_predictors,
 )
-from polytask.linear.bayes_parts import GroupedTasks, quantiles
 from polytask.linear.bayes_tasks import BayesTasks
 from polytask.losses import Loss
 

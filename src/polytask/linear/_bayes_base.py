@@ -29,8 +29,8 @@ from polytask.linear._bayes_grouped_labels import (
     fit_grouped_labels,
     of_all_classes,
 )
-from polytask.linear._bayes_laplace_fit import GivenPriors, fit_laplace
 from polytask.linear.base import LinearModel
+from polytask.linear.bayes_laplace_fit import GivenPriors, fit_laplace
 from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
 from polytask.linear.bayes_settings import BayesSettings, Ended
 from polytask.linear.fitting import blas_threads

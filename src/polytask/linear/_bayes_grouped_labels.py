@@ -31,8 +31,8 @@ from polytask.bayes.prior import NoVariation, Prior
 from polytask.data import TaskData
 from polytask.data.labels import Groupings
 from polytask.exceptions import IncompatibleError
-from polytask.linear._bayes_groupings import GroupedTasks
-from polytask.linear._bayes_laplace_fit import (
+from polytask.linear.bayes_groupings import GroupedTasks
+from polytask.linear.bayes_laplace_fit import (
     MANY_FEATURES,
     LabelRows,
     LinkedUnits,

@@ -34,8 +34,8 @@ from polytask.data import TaskData
 from polytask.linear._bayes_base import LearnedPriorEstimator
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import fit_bayes, given_prior
-from polytask.linear._bayes_groupings import GroupedTasks, fit_groupings
 from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
+from polytask.linear.bayes_groupings import GroupedTasks, fit_groupings
 from polytask.linear.bayes_settings import BayesSettings
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads

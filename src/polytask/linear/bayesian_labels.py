@@ -29,14 +29,14 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_base import LaplaceEstimator, LearnedPriorEstimator
 from polytask.linear._bayes_grouped_labels import Problems
-from polytask.linear._bayes_intervals import quantiles
-from polytask.linear._bayes_laplace_fit import (
+from polytask.linear.adapted_coefficients import with_lines_of
+from polytask.linear.bayes_intervals import quantiles
+from polytask.linear.bayes_laplace_fit import (
     GivenPriors,
     LinkedUnits,
     against_the_rest,
     given_priors,
 )
-from polytask.linear.adapted_coefficients import with_lines_of
 from polytask.linear.bayes_laplace_tasks import (
     LaplaceTasks,
     TaskUnits,

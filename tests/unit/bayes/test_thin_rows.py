@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from polytask import BayesianMultiTaskClassifier
 from polytask.bayes.laplace_rows import SparseRows, is_thin, row_blocks
-from polytask.linear import _bayes_laplace_fit
+from polytask.linear import bayes_laplace_fit
 
 
 def problem(n: int = 260, d: int = 110):
@@ -28,7 +28,7 @@ def test_dense_rows_of_few_entries_are_fitted_as_sparse_ones(monkeypatch):
     X, _, _ = problem()
     assert is_thin(X)
     thin = fitted(X)
-    monkeypatch.setattr(_bayes_laplace_fit, "is_thin", lambda X: False)
+    monkeypatch.setattr(bayes_laplace_fit, "is_thin", lambda X: False)
     dense = fitted(X)
     np.testing.assert_allclose(thin.coef_, dense.coef_, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(thin.intercept_, dense.intercept_, rtol=1e-5)

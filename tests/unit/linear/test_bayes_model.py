@@ -24,7 +24,7 @@ from polytask import (
     save,
 )
 from polytask.baselines import TunedMeans
-from polytask.linear._bayes_intervals import _of_means
+from polytask.linear.bayes_intervals import _of_means
 from polytask.losses import Gamma, Poisson
 
 T, D = 12, 3
