@@ -35,7 +35,7 @@ def test_they_go_on_from_a_finished_comparison(run, there, monkeypatch):
     assert [point.share for point in result.learning] == [0.125, 0.25, 0.5, 1.0]
     assert {one.term for one in result.ablation} == {"toward_mean", "L2"}
     report = Path("out/report.md").read_text(encoding="utf-8")
-    assert "rows per task, joint models gain" in report
+    assert "per task), joint models gain" in report
     assert "steps beyond those of the verdict" in finished.err
     count = len(done)
     again = run("rerun", "out/run.lock.json", "--out", "again")

@@ -119,11 +119,13 @@ def test_sentences_say_what_the_intervals_allow():
     assert "The term toward_mean adds R2 +0.080" in text
     assert "Whether the term L2 adds anything is open" in text
     assert "is better without the term L1" in text
-    assert "With 10 rows per task, joint models gain R2 +0.43" in text
+    assert (
+        "With 12.5% of the training rows (median 10 per task), joint models gain R2 +0.43" in text
+    )
     assert "keeps 12" in text
     chinese = markdown(examples.share(), "zh")
     assert "去掉惩罚项 L1 更好" in chinese
-    assert "每个任务 10 行时" in chinese
+    assert "用 12.5% 的训练行（每个任务行数的中位数为 10）时" in chinese
 
 
 def test_no_stronger_model_is_near_the_best():
