@@ -18,7 +18,6 @@ from polytask.selection.learners import (
     forest,
     has_lightgbm,
     histogram_boosting,
-    joint_forest,
     linear,
     mean,
     unpenalised_alone,
@@ -106,6 +105,15 @@ def _pooled(learner: Callable[[DataFacts], Any], effect: str) -> Callable[[DataF
 
         unseen = "shared" if facts.unseen else "error"
         return Pooled(learner(facts), effect, unseen_tasks=unseen)
+
+    return make
+
+
+def _joint(learner: Callable[[DataFacts], Any]) -> Callable[[DataFacts], Any]:
+    def make(facts: DataFacts) -> Any:  # noqa: ANN401
+        from polytask.baselines import Joint
+
+        return Joint(learner(facts))
 
     return make
 
@@ -343,7 +351,16 @@ _CANDIDATES = (
         cost=2,
     ),
     CandidateModel(
-        "joint forest", "shared", "trees", joint_forest, _needs_matrix, compared=False, cost=1
+        "joint forest", "shared", "trees", _joint(forest), _needs_matrix, compared=False, cost=1
+    ),
+    CandidateModel(
+        "joint extra trees",
+        "shared",
+        "trees",
+        _joint(extra_trees),
+        _needs_matrix,
+        compared=False,
+        cost=1,
     ),
     CandidateModel(
         "forest per task",

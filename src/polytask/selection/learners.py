@@ -140,10 +140,3 @@ def extra_trees(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
     if facts.problem == "classification":
         return ExtraTreesClassifier(_TREES, random_state=facts.seed)
     return ExtraTreesRegressor(_TREES, max_features=1 / 3, random_state=facts.seed)
-
-
-def joint_forest(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
-    """Return a random forest for all targets of a matrix."""
-    from polytask.baselines import Joint
-
-    return Joint(forest(facts))

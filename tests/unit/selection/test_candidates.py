@@ -53,7 +53,7 @@ def test_every_model_fits_and_predicts(name, problem):
         few = ("boosting per task", "forest pooled", "extra trees pooled")
         few = (*few, "boosting, learned prior")
         few = (*few, "learned prior of all groupings")
-        assert name in (*few, "joint forest", "forest per task")
+        assert name in (*few, "joint forest", "joint extra trees", "forest per task")
         return
     X, y, task = rows(classes)
     made = model.make(facts)
@@ -71,6 +71,7 @@ def test_what_cannot_be_tried_says_why():
     assert "sparse" in str(MODELS["boosting per task"].unfit(wide))
     matrix = dataclasses.replace(FACTS, targets=True)
     assert not MODELS["joint forest"].unfit(matrix)
+    assert not MODELS["joint extra trees"].unfit(matrix)
     assert "no gaps" in str(MODELS["forest per task"].unfit(matrix))
     gaps = dataclasses.replace(matrix, gaps=True)
     assert "without gaps" in str(MODELS["joint forest"].unfit(gaps))

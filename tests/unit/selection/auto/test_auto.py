@@ -129,7 +129,8 @@ def test_target_matrices(kind):
     X, eta, _, rng = alike(tasks=1, rows=120)
     Y = np.column_stack([eta, -eta]) + 0.5 * rng.standard_normal((120, 2))
     if kind == "numbers":
-        model = AutoMultiTaskRegressor(["separate", "joint forest", "pooled + category"])
+        trees = "joint forest", "joint extra trees"
+        model = AutoMultiTaskRegressor(["separate", *trees, "pooled + category"])
         fitted = model.fit(X, Y)
         assert fitted.predict(X).shape == (120, 2)
         assert fitted.score(X, Y) > 0.5
