@@ -30,10 +30,11 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
     """Regression of many tasks by the best combination of candidates.
 
     Separate and pooled models, penalties that share, the learned prior, trees, and trees with a
-    linear correction per task are tried on the same folds, everything tuned inside the training
-    part. Their predictions for rows that they had not seen decide: one candidate, a convex
-    combination, or one whose weights differ from task to task as far as the tasks' own rows
-    say so. Learning tasks together is thus used where it helps, and nowhere else.
+    linear correction per task are tried on the same folds, tuned inside the training part (in
+    later folds among the strengths around the choice of the first). Their predictions for rows
+    that they were not fitted on decide: one candidate, a convex combination, or one whose weights
+    differ from task to task as far as the tasks' own rows say so. Learning tasks together is thus
+    used where it helps, and nowhere else.
 
     Parameters
     ----------
