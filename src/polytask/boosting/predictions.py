@@ -198,7 +198,7 @@ class LabelTrees:
         """Return the deviations of tasks from the prior mean, of each class of several."""
         # Shapes: result (n_columns, 1 + q), the columns of all tasks.
         known = np.column_stack([self.tasks.linear.intercept, self.tasks.linear.coef])
-        typical = self.tasks.typical()
+        typical = self.tasks.prior_lines()
         for task, part in enumerate(self.slices):
             if self.units is not None:
                 known[part, 0] -= self.units.level[task] - self.units.level[0]

@@ -176,10 +176,10 @@ class LaplaceTasks:
         if not self._borrows(task):
             columns = self.slices[task]
             return self.linear.coef[columns], self.linear.intercept[columns]
-        lines = self.typical()[self.problems_of(task)]
+        lines = self.prior_lines()[self.problems_of(task)]
         return lines[:, 1:], lines[:, 0]
 
-    def typical(self) -> Array:
+    def prior_lines(self) -> Array:
         """Return the prior means in original units, the intercept first, a line for each prior."""
         priors = [posterior.prior for posterior in self.posteriors]
         means = np.concatenate([prior.lifted(prior.mean[None]) for prior in priors]).T

@@ -113,9 +113,9 @@ def what_is(
     """Explain a model in half a sentence; `numbers` says that these are what it predicts."""
     if name == of_groupings(groupings):
         name = GROUPED
-    known = f"model_is.{name}"
-    if numbers and has_lightgbm() and say.has(f"{known}.lightgbm"):
-        known += ".lightgbm"
+    known, by_lightgbm = f"model_is.{name}", f"model_of_lightgbm.{name}"
+    if numbers and has_lightgbm() and say.has(by_lightgbm):
+        known = by_lightgbm
     return say(known if say.has(known) else f"model_kind.{kind}")
 
 

@@ -509,7 +509,8 @@ def test_the_best_of_each_kind_is_said():
         AutoRow("boosting pooled", "pooled", "trees", 0.4, 0.1, 0.0, 1.0, ""),
         AutoRow("separate", "separate", "linear", 0.3, 0.1, 0.0, 1.0, ""),
     ]
-    found = Combination({"boosting, corrected": None}, np.ones(1), np.ones((2, 1)), tuple(rows),
+    members = {"boosting, corrected": BayesianMultiTaskRegressor()}
+    found = Combination(members, np.ones(1), np.ones((2, 1)), tuple(rows),
                         0.61, np.inf, False)  # fmt: skip
     best = explain(found, Translator("en"))[-1]
     assert best.startswith("The best of each kind: trees: “boosting, corrected” (0.610)")
@@ -527,7 +528,8 @@ def test_a_member_with_little_weight_is_not_said_to_have_none():
         AutoRow("separate", "separate", "linear", 0.3, 0.1, 0.003, 1.0, ""),
     ]
     shared = np.array([0.997, 0.003])
-    found = Combination({"learned prior": None, "separate": None}, shared, np.tile(shared, (2, 1)),
+    members = dict.fromkeys(["learned prior", "separate"], BayesianMultiTaskRegressor())
+    found = Combination(members, shared, np.tile(shared, (2, 1)),
                         tuple(rows), 0.51, np.inf, False)  # fmt: skip
     assert "“learned prior” 100%, “separate” under 1%" in explain(found, Translator("en"))[1]
     assert "不到 1%" in explain(found, Translator("zh"))[1]
