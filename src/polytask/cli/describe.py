@@ -127,6 +127,9 @@ def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tu
         said = speech("cli.scored", fields | {"value": value, "folds": scores.folds, "but": but})
         remark = _remark(scores.own, is_classifier(estimator), speech)
         found.insert(0, (speech("cli.label.held_out"), speech.joined([said, remark])))
+    if found and found[0][0] == speech("cli.label.held_out"):
+        how = speech(f"cli.folds.{scores.held_out}")
+        found[0] = (found[0][0], speech.joined([found[0][1], how]))
     if scores.beside:
         beside = [
             speech(f"cli.baseline.{key}", {"value": speech.number(value, 4)})
@@ -327,6 +330,8 @@ class Scores:
     folds: int
     # Of rows that are not scored, because the training part has none of their task.
     unscored: dict[str, Any]
+    # What the folds hold out: rows at random, later ones, or whole groups.
+    held_out: str
 
 
 def scores_beside(
@@ -350,7 +355,9 @@ def scores_beside(
     with running.waiting("cli.scoring"):
         found, unscored = held_out_scores(models, training, loss, folds, seed)
     count = folds if isinstance(folds, int) else folds.n_splits
-    return Scores(found, found.pop("own", None), count, unscored)
+    held = "group" if training.group is not None else "random"
+    held = "time" if training.time is not None else held
+    return Scores(found, found.pop("own", None), count, unscored, held)
 
 
 def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401

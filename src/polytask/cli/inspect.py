@@ -425,7 +425,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
             say(remark)
     say()
     if tasks is not None:
-        fields = tasks | {"column": repr(tasks["column"]), "median": f"{tasks['median']:,.0f}"}
+        fields = tasks | {"column": repr(tasks["column"]), "median": f"{tasks['median']:,.6g}"}
         counts = {"single": tasks["of_one_row"], "unlabelled": tasks["missing"]}
         more = (speech(f"cli.inspect.{key}", {"n": n}) for key, n in counts.items() if n)
         equal = ".equal" if tasks["smallest"] == tasks["largest"] else ""

@@ -226,7 +226,10 @@ def test_rows_of_splits_by_time_are_told_from_the_fewest_to_the_most():
     assert (half.least_rows, half.rows, half.most_rows) == (4, 8, 12)
     assert found.setup.n_scored == 24 * 5
     said = markdown(found.document("en"))
-    assert "120 of 160 rows are scored; the others, mostly the earliest" in said
+    assert (
+        "120 of 160 rows are scored; the others are only trained on, for they are the earliest"
+        in said
+    )
     assert re.search(r"\| 50% +\| 4 to 12 ", said)
 
 

@@ -472,7 +472,9 @@ def test_folds_count_with_time_and_need_as_many_groups(run, plain):
         "of all 2 folds together"
         in run(*words, "--drop", "half", "--time", "day", "--folds", "2").out
     )
-    assert "of all 4 folds together" in run(*words, "--drop", "half", "--time", "day").out
+    by_time = run(*words, "--drop", "half", "--time", "day").out
+    assert "of all 4 folds together" in by_time
+    assert "The folds hold out later rows (--time)." in by_time
     words = (*words, "--drop", "day", "--group", "half")
     refused = run(*words, "--folds", "3")
     assert refused.status == 2
@@ -564,7 +566,9 @@ def test_every_model_is_scored_on_the_rows_that_are_asked_for(run, plain, way):
         [line for line in done.out.splitlines() if line.startswith("Held out")]
         for done in (plainly, asked)
     )
-    assert here.endswith("on the held-out rows of all 3 folds together.")
+    assert there.endswith("of all 3 folds together. The folds are drawn at random within tasks.")
+    what = {"--time": "later rows (--time)", "--group": "whole groups (--group)"}[way[0]]
+    assert here.endswith(f"of all 3 folds together. The folds hold out {what}.")
     assert here.split(",")[0] != there.split(",")[0]
 
 
