@@ -82,7 +82,8 @@ def interval_words(
     """Return a mean with its interval, or that it is too uncertain for one."""
     shown = usable(interval, setup)
     if math.isnan(shown.low) and math.isfinite(interval.low):
-        return say("number.too_wide", {"mean": plain_number(interval.mean)})
+        sign = "+" if signed and interval.mean > 0 else ""
+        return say("number.too_wide", {"mean": f"{sign}{plain_number(interval.mean)}"})
     return say.interval(*shown, signed=signed, level=level, margin=margin)
 
 
