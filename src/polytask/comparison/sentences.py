@@ -469,6 +469,8 @@ def related(result: Findings, say: Translator) -> list[str]:
         told = is_related(found.p_value) and math.isfinite(found.shares.common)
         said = say.joined([said, say("related.own_units") if told else ""])
     why = ""
+    # One model cannot use what targets in other units have in common.
+    still = "" if result.setup.target_spread >= _OTHER_UNITS else say("related_but.open")
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)
         pooled = row is not None and row.kind == "pooled"
@@ -476,11 +478,11 @@ def related(result: Findings, say: Translator) -> list[str]:
         if result.verdict == "share":
             why = "" if alike or is_related(found.p_value) else say("related_but.share")
         elif alike and result.verdict == "inconclusive":
-            why = "" if result.gain.below else say("related_but.open")
+            why = "" if result.gain.below else still
         elif alike and pooled and found.shares.common >= 0.5:
             why = say("related_but.pooled")
         elif alike:
-            why = say(f"related_but.{'separate' if result.verdict == 'separate' else 'open'}")
+            why = say("related_but.separate") if result.verdict == "separate" else still
     scores = {row.name: row.score.mean for row in result.models}
     lead = scores.get("pooled + intercepts", math.nan) - scores.get("pooled", math.nan)
     lead = lead if result.setup.greater_is_better else -lead
