@@ -21,6 +21,8 @@ def rows(n=600):
     return X, 2 * np.sin(2 * X[:, 0]) + 3 * (task % 2) + 0.3 * rng.normal(size=n), task
 
 
+# LightGBM 4.5 calls a parameter of scikit-learn by its old name.
+@pytest.mark.filterwarnings("ignore:'force_all_finite' was renamed:FutureWarning")
 def test_it_is_lightgbm():
     X, y, task = rows()
     Z = np.column_stack([X, task])
