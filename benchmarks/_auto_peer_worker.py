@@ -10,8 +10,9 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def _held_out(task: np.ndarray) -> np.ndarray:
     return held
 
 
+def _while_time(settings: Iterable[Any], seconds: float) -> Iterator[Any]:
+    """Yield settings to try, the first and more while half of the time is left for the refit."""
+    begun = time.perf_counter()
+    for one in settings:
+        yield one
+        if time.perf_counter() - begun > seconds / 2:
+            return
+
+
 def lightgbm(rows: Any, classes: bool, seconds: float) -> np.ndarray:
     """Fit LightGBM with the task as a category; leaves and trees by held-out rows."""
     import lightgbm as lgb
@@ -41,7 +51,7 @@ def lightgbm(rows: Any, classes: bool, seconds: float) -> np.ndarray:
     held, last = _held_out(rows["task"]), X.shape[1] - 1
     kind = lgb.LGBMClassifier if classes else lgb.LGBMRegressor
     tried = []
-    for leaves, fewest in ((7, 20), (31, 20), (31, 5)):
+    for leaves, fewest in _while_time(((7, 20), (31, 20), (31, 5)), seconds):
         settings = {"num_leaves": leaves, "min_child_samples": fewest, "learning_rate": _RATE}
         settings |= {"n_jobs": 1, "verbose": -1, "random_state": 0}
         model = kind(n_estimators=_MOST_TREES, **settings)
@@ -77,7 +87,7 @@ def catboost(rows: Any, classes: bool, seconds: float) -> np.ndarray:
     held, tried = _held_out(task), []
     fixed = {"learning_rate": _RATE, "thread_count": 1, "verbose": False, "random_seed": 0}
     fixed["allow_writing_files"] = False
-    for depth in (4, 6, 8):
+    for depth in _while_time((4, 6, 8), seconds):
         model = kind(iterations=_MOST_TREES, depth=depth, **fixed)
         model.fit(
             pool(X[~held], task[~held], y[~held]),
@@ -149,7 +159,7 @@ def gpboost_trees(rows: Any, classes: bool, seconds: float) -> np.ndarray:
         chosen = parameters(depth, fewest)
         return gpb.train(chosen, data, trees, gp_model=model, verbose_eval=False, **more)
 
-    for depth, fewest in ((2, 20), (5, 20), (5, 5)):
+    for depth, fewest in _while_time(((2, 20), (5, 20), (5, 5)), seconds):
         booster = trained(depth, fewest, ~held, _MOST_TREES, check=True)
         loss = next(iter(next(iter(booster.best_score.values())).values()))
         tried.append((loss, booster.best_iteration, depth, fewest))

@@ -6,24 +6,32 @@ targets form); classes: mean over tasks of the area under the ROC curve. The int
 paired difference "auto minus this", corrected for overlapping training parts (Nadeau and Bengio).
 Two tables at the end have Auto beside the best of each set, and the ranks.
 A set is a name, or NAME:SPLITS, or NAME:SPLITS:SECONDS with a time budget for Auto.
-``--keep FILE`` goes on with a run that was stopped.
+``--keep FILE`` goes on with a run that was stopped; ``--table`` prints what it has so far. The
+first split of every set is measured before the second of any, so that such a table is balanced.
+Every measurement is a process of its own; ``--limit`` stops it after so many seconds.
 statsmodels, where it is installed, adds a mixed model with an intercept per task.
 ``--peers`` adds LightGBM and CatBoost (the task as a category, settings by held-out rows), the
-linear models and the trees of GPBoost, and AutoGluon without networks for as many seconds as
-Auto has, 60 where it has no limit; each is installed in an environment of its own.
+linear models and the trees of GPBoost, and AutoGluon without networks, for as many seconds as
+Auto has, 60 where it has no limit (LightGBM, CatBoost and the trees of GPBoost try further
+settings while half of them is left); each is installed in an environment of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import platform
 import shlex
+import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,6 +204,31 @@ def measure(make: Make, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> t
     return value, getattr(model, "cpu", seconds)
 
 
+def within(limit: float | None, measured: Callable[[], tuple[float, float]]) -> Any:
+    """Return what a process of its own measures; NaN if it ends without, or after the limit."""
+    here, there = multiprocessing.Pipe(duplex=False)
+
+    def send() -> None:
+        os.setsid()
+        there.send(measured())
+
+    child = multiprocessing.get_context("fork").Process(target=send)
+    child.start()
+    there.close()
+    try:
+        if here.poll(limit):
+            return here.recv()
+    except EOFError:
+        pass
+    else:
+        # What it started, in environments of their own, ends with it.
+        os.killpg(child.pid or 0, signal.SIGKILL)
+    finally:
+        child.join()
+        here.close()
+    return float("nan"), float("nan")
+
+
 @dataclass(frozen=True)
 class Plan:
     """A set, its splits, and the seconds that Auto may take."""
@@ -214,38 +247,73 @@ class Plan:
         return cls(name, n_splits, float(more[1]) if len(more) == 2 else None)
 
 
-def run(plan: Plan, keep: str | None, more: bool) -> Scores:
-    """Print the table of one set; return the scores of every model that could be fitted."""
-    data = load_table(plan.name)
-    pairs = splits(data, plan.n_splits)
-    kept = Kept(keep, plan.name)
-    makes = models(data, plan.budget) | (peers(data, plan.budget) if more else {})
-    found = {
-        label: np.array(
-            [kept.get(label, k, partial(measure, make, data, p)) for k, p in enumerate(pairs)]
-        )
-        for label, make in makes.items()
-    }
-    found = {label: own for label, own in found.items() if not np.isnan(own).any()}
-    metric = "AUC" if data.classes else "R2"
-    shape = f"{data.X.shape[0]:,} rows, {data.X.shape[1]} features"
-    limit = "" if plan.budget is None else f", Auto given {plan.budget:g} s"
-    print(f"\n## {plan.name} ({shape}): {metric}, {len(pairs)} splits{limit}\n")
-    print("| model | mean | sd | auto minus this | 95% interval | CPU s per fit |")
-    print("|---|---|---|---|---|---|")
-    for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
-        values, seconds = found[label].T
-        shown = "  |  |" if label == AUTO else _gap(found[AUTO][:, 0], values)
-        print(
-            f"| {label} | {values.mean():.4f} | {values.std():.4f} |{shown} {seconds.mean():.1f} |"
-        )
-    sys.stdout.flush()
-    return {label: own[:, 0] for label, own in found.items()}
+@dataclass(frozen=True)
+class Contest:
+    """The models of one set, and what is kept of their scores."""
+
+    plan: Plan
+    keep: str
+    more: bool
+    limit: float | None
+
+    def makes(self) -> dict[str, Make]:
+        """Return the models by name."""
+        data, budget = _loaded(self.plan.name), self.plan.budget
+        return models(data, budget) | (peers(data, budget) if self.more else {})
+
+    def measure(self, split: int) -> None:
+        """Measure every model on one split, unless that is kept."""
+        data, kept = _loaded(self.plan.name), Kept(self.keep, self.plan.name)
+        pair = splits(data, self.plan.n_splits)[split]
+        for label, make in self.makes().items():
+            kept.get(label, split, partial(within, self.limit, partial(measure, make, data, pair)))
+
+    def found(self) -> dict[str, np.ndarray]:
+        """Return scores and CPU seconds, (splits, 2), by model, of the splits that all have."""
+        kept = Kept(self.keep, self.plan.name).values
+        every = range(self.plan.n_splits)
+        labels = self.makes()
+        whole = [k for k in every if all((self.plan.name, name, k) in kept for name in labels)]
+        return {
+            label: np.array([kept[self.plan.name, label, k] for k in whole]).reshape(-1, 2)
+            for label in labels
+        }
+
+    def scores(self) -> Scores:
+        """Print the table of the set; return the scores of every model that had all of them."""
+        data, found = _loaded(self.plan.name), self.found()
+        n_splits = len(found[AUTO])
+        if not n_splits:
+            return {}
+        failed = {label: int(np.isnan(own[:, 0]).sum()) for label, own in found.items()}
+        found = {label: own for label, own in found.items() if not failed[label]}
+        metric = "AUC" if data.classes else "R2"
+        shape = f"{data.X.shape[0]:,} rows, {data.X.shape[1]} features"
+        limit = "" if self.plan.budget is None else f", Auto given {self.plan.budget:g} s"
+        print(f"\n## {self.plan.name} ({shape}): {metric}, {n_splits} splits{limit}\n")
+        print("| model | mean | sd | auto minus this | 95% interval | CPU s per fit |")
+        print("|---|---|---|---|---|---|")
+        for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
+            values, seconds = found[label].T
+            shown = "  |  |" if label == AUTO else _gap(found[AUTO][:, 0], values)
+            print(f"| {label} | {values.mean():.4f} | {values.std():.4f} |", end="")
+            print(f"{shown} {seconds.mean():.1f} |")
+        for label in sorted(label for label, times in failed.items() if times):
+            print(f"| {label} | failed on {failed[label]} of {n_splits} splits |  |  |  |  |")
+        sys.stdout.flush()
+        return {label: own[:, 0] for label, own in found.items()}
+
+
+@cache
+def _loaded(name: str) -> RealSet:
+    return load_table(name)
 
 
 def _gap(auto: np.ndarray, values: np.ndarray) -> str:
     """Return two cells: the mean of what Auto has more, and its interval."""
     gap = auto - values
+    if len(gap) == 1:
+        return f" {gap[0]:+.4f} |  |"
     low, high = interval(gap, 0.25)
     return f" {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
 
@@ -283,6 +351,8 @@ def main() -> None:
     everything = tuple(Plan(name, 10, None) for name in SETS)
     parser.add_argument("sets", nargs="*", type=Plan.read, default=everything)
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
+    parser.add_argument("--table", action="store_true", help="print what is kept, fit nothing")
+    parser.add_argument("--limit", type=float, default=None, help="seconds of one measurement")
     parser.add_argument("--peers", action="store_true", help="boosting libraries and AutoGluon")
     chosen = parser.parse_args()
     print(
@@ -291,7 +361,15 @@ def main() -> None:
         f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}"
     )
-    found = {plan.name: run(plan, chosen.keep, chosen.peers) for plan in chosen.sets}
+    with tempfile.TemporaryDirectory() as folder:
+        keep = chosen.keep or str(Path(folder) / "kept.jsonl")
+        contests = [Contest(plan, keep, chosen.peers, chosen.limit) for plan in chosen.sets]
+        for split in range(0 if chosen.table else max(plan.n_splits for plan in chosen.sets)):
+            for contest in contests:
+                if split < contest.plan.n_splits:
+                    contest.measure(split)
+        found = {contest.plan.name: contest.scores() for contest in contests}
+    found = {name: scores for name, scores in found.items() if AUTO in scores}
     print_bests(found)
     print_ranks(found)
 
