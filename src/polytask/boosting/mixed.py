@@ -30,8 +30,8 @@ from polytask._registry import saveable
 from polytask.bayes.blocks import Index
 from polytask.boosting.label_fit import LabelData, LabelFit, fit_labels
 from polytask.boosting.labels import LIMITS as LABEL_LIMITS
-from polytask.boosting.normal import LIMITS
 from polytask.boosting.number_fit import NumberData, NumberFit, fit_numbers
+from polytask.boosting.numbers import LIMITS
 from polytask.boosting.predictions import GroupedTrees, LabelTrees, NumberTrees
 from polytask.boosting.settings import BoostingEstimator
 from polytask.boosting.trees import BinnedRows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,13 +12,9 @@ from polytask.bayes.blocks import Array, Index, Moments
 from polytask.bayes.choose import Candidate
 from polytask.bayes.normal import Learned, Marginal, choose_normal, learn
 from polytask.bayes.posterior import posterior_means
-from polytask.bayes.prior import Model, NoVariation, Prior, Structure, factor_of
-from polytask.boosting.growth import EVALUATIONS, EVERY, Likelihood
-from polytask.boosting.trees import BinnedRows, GrowingTrees
-
-# The tolerance of a search between trees; that of the last one, and its evaluations at most.
-_ROUGH = 1e-3
-LIMITS = (1e-4, 500)
+from polytask.bayes.prior import Model, NoVariation, Prior, factor_of
+from polytask.boosting.growth import EVALUATIONS, EVERY
+from polytask.boosting.numbers import LIMITS, ROUGH, NumberBoosting, NumberLikelihood
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,47 +62,20 @@ class TaskRows:
         return self._sums @ np.ones(len(self.tasks)), np.stack(products, axis=1)
 
 
-class NormalBoosting:
-    """Trees as they grow on rows, and the prior of what they leave of the targets."""
+class NormalBoosting(NumberBoosting[TaskRows, Learned]):
+    """Trees as they grow on rows, and the prior of the coefficients of every task."""
 
-    # The gradient of half the negative log marginal likelihood, times the noise variance, is
-    # that of the residuals with the posterior means of the tasks taken off, times the weights.
-
-    def __init__(
-        self,
-        rows: TaskRows,
-        growing: GrowingTrees,
-        learned: Learned,
-        *,
-        learns: bool,
-        tests: TaskRows | None = None,
-    ) -> None:
-        self.rows, self.growing, self.learned, self._learns = rows, growing, learned, learns
-        self.tests, self.n_iter = tests, 0
-        self._estimate()
-
-    def values(self, *, held: bool = False) -> Array:
-        """Return the sum of trees in the rows."""
-        return self.growing.values(held=held)[None]
-
-    def grow(self) -> None:
-        """Add a tree."""
-        weight = self.rows.weight
-        self.growing.grow(-weight * self.residual, weight)
-        self.n_iter += 1
-        self._estimate()
-
-    def _estimate(self) -> None:
+    def estimate(self) -> None:
         """Learn the prior, or its mean alone, and the coefficients of every task."""
         left = self.rows.y - self.growing.values()
         self.block = self.rows.block(left)
-        if self._learns and self.n_iter % EVERY == 0:
+        if self.learns and self.n_iter % EVERY == 0:
             known, n_tasks = self.learned, self.rows.n_tasks
             self.learned = learn(
                 [self.block],
                 known.model,
                 n_tasks,
-                tol=_ROUGH,
+                tol=ROUGH,
                 max_iter=EVALUATIONS,
                 start=known,
             )
@@ -135,45 +103,16 @@ def prior_of(block: Moments, learned: Learned, n_tasks: int) -> Prior:
     )
 
 
-class NormalLikelihood(Likelihood[Learned, NormalBoosting]):
+class NormalLikelihood(NumberLikelihood[TaskRows, Learned, NormalBoosting]):
     """The likelihood of numbers, of which each task has coefficients of its own."""
 
-    def __init__(self, rows: TaskRows, binned: BinnedRows, structure: Structure | None) -> None:
-        self._rows, self._binned, self._structure = rows, binned, structure
-        self.n_rows = len(rows.y)
+    part = NormalBoosting
 
     def learned(self, rows: Index, values: Array) -> tuple[Learned, tuple[Candidate, ...]]:
         """Learn the prior of what trees leave of rows."""
-        own, structure = self._rows.of(rows), self._structure
+        own, structure = self.rows.of(rows), self.structure
         block, (tol, max_iter), n_tasks = own.block(own.y - values[0]), LIMITS, own.n_tasks
         model = Model(structure or NoVariation(), tuple(range(own.Z.shape[1])))
         if structure is None:
             return choose_normal([block], model, n_tasks, tol=tol, max_iter=max_iter)
         return learn([block], model, n_tasks, tol=tol, max_iter=max_iter), ()
-
-    def boosting(
-        self, train: Index, held: Index | None, learned: Learned, learns: bool
-    ) -> NormalBoosting:
-        """Return no trees yet for rows."""
-        growing = self._binned.growing(train, held)
-        tests = None if held is None else self._rows.of(held)
-        return NormalBoosting(self._rows.of(train), growing, learned, learns=learns, tests=tests)
-
-    def loss(self, parts: Sequence[NormalBoosting]) -> float:
-        """Return the mean negative log density of held-out rows."""
-        tests = [part.tests for part in parts if part.tests is not None]
-        pairs = zip(parts, tests, strict=True)
-        found = [part.held_out(own) for part, own in pairs]
-        errors, spread = (np.concatenate(values) for values in zip(*found, strict=True))
-        return log_density(errors, spread, np.concatenate([own.weight for own in tests]))
-
-
-def log_density(errors: Array, spread: Array, weight: Array) -> float:
-    """Return the mean negative log density of errors of variances relative to the noise."""
-    # The scale of the noise is that of the held-out rows, up to a constant: of rows that trees
-    # grew on less is left.
-    scale = np.average(errors**2 / spread, weights=weight)
-    return 0.5 * float(
-        np.log(np.maximum(scale, np.finfo(float).tiny))
-        + np.average(np.log(spread), weights=weight)
-    )
