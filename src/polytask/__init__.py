@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from polytask.baselines import MissingBlocks, Pooled, SingleTask
     from polytask.comparison import Comparison, compare
     from polytask.data import TaskData
+    from polytask.explanation import Explanation, explain
     from polytask.io import load, save
     from polytask.linear import (
         BayesianMultiTaskClassifier,
@@ -60,6 +61,7 @@ _HOMES = {
     "BayesianMultiTaskModel": "linear",
     "BayesianMultiTaskRegressor": "linear",
     "Comparison": "comparison",
+    "Explanation": "explanation",
     "MissingBlocks": "baselines",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
@@ -76,6 +78,7 @@ _HOMES = {
     "TaskData": "data",
     "adapt": "transfer",
     "compare": "comparison",
+    "explain": "explanation",
     "load": "io",
     "relatedness": "task_relations",
     "save": "io",
@@ -94,6 +97,7 @@ __all__ = [
     "ConvergenceWarning",
     "DataError",
     "DataWarning",
+    "Explanation",
     "IncompatibleError",
     "MissingBlocks",
     "MultiTaskClassifier",
@@ -114,6 +118,7 @@ __all__ = [
     "__version__",
     "adapt",
     "compare",
+    "explain",
     "load",
     "relatedness",
     "save",

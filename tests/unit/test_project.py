@@ -53,6 +53,8 @@ PUBLIC = {
         "AutoMultiTaskClassifier",
         "Adaptation",
         "adapt",
+        "Explanation",
+        "explain",
         "write_report",
         "save",
         "load",

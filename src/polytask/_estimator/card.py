@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.data import TaskData
+from polytask.data import Form, TaskData
 from polytask.io.atomic import write_whole
 from polytask.io.model_file import versions
 from polytask.messages import Translator
@@ -44,6 +44,9 @@ class DataCard:
     rows_per_task: tuple[int, ...]
     checksum: str
     versions: Mapping[str, str]
+    # Of the encoded features, shape (n_features,): what contributions are counted from. Models of
+    # earlier versions, and those of features that are no numbers, have none.
+    means: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def to_state(self) -> State:
         """Return the fields."""
@@ -110,7 +113,26 @@ def describe_data(data: TaskData) -> DataCard:
         rows_per_task=tuple(int(n) for n in data.task_rows()),
         checksum=checksum(data),
         versions=versions(),
+        means=_means(data),
     )
+
+
+def _means(data: TaskData) -> NDArray[np.float64] | None:
+    """Return the weighted means of the features over the rows of tasks that have them."""
+    X: Any = data.X
+    if not is_sparse(X) and (X.ndim != 2 or X.dtype.kind not in "biuf"):
+        return None
+    weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+    weight = weight.astype(X.dtype if X.dtype.kind == "f" else float, copy=False)
+    if data.form is Form.TARGETS or data.present is None:
+        parts, exists = [slice(None)], np.ones((1, data.n_features))
+    else:
+        parts = [data.task_slice(t) for t in range(data.n_tasks)]
+        exists = np.asarray(data.present, dtype=float)
+    with np.errstate(all="ignore"):
+        sums = np.stack([np.asarray(X[part].T @ weight[part], dtype=float) for part in parts])
+        counts = exists.T @ np.array([float(weight[part].sum()) for part in parts])
+        return np.asarray((exists * sums).sum(axis=0) / np.where(counts > 0, counts, 1.0))
 
 
 def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which is above

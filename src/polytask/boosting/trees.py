@@ -115,6 +115,13 @@ class Trees:
             return np.zeros(X.shape[0])
         return np.asarray(self._booster.predict(_matrix(X)), dtype=np.float64)
 
+    def contributions(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return what features add to the sums (TreeSHAP), the mean last, shape (n, d + 1)."""
+        if not self.text or not X.shape[0]:
+            return np.zeros((X.shape[0], X.shape[1] + 1))
+        found: Any = self._booster.predict(_matrix(X), pred_contrib=True)
+        return np.asarray(found.toarray() if is_sparse(found) else found, dtype=np.float64)
+
     @cached_property
     def _booster(self) -> lightgbm.Booster:
         import lightgbm

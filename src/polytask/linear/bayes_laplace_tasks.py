@@ -101,7 +101,7 @@ class LaplaceTasks:
 
     def modes(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors at the mode, shaped as those of :meth:`eta`."""
-        coef, intercept = self._parameters(task)
+        coef, intercept = self.parameters(task)
         product = X @ coef.T
         product = product.toarray() if is_sparse(product) else np.asarray(product)
         return np.asarray(product + intercept, dtype=np.float64)
@@ -123,7 +123,7 @@ class LaplaceTasks:
     def variances(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the posterior variances of the linear predictors, shaped as them."""
         scale = 1.0 if self.units is None else float(self.units.scale[max(task, 0)])
-        columns = self._columns(task)
+        columns = self.columns_of(task)
         found = np.empty((X.shape[0], len(columns)))
         for start in range(0, len(found), _PIECE):
             part = slice(start, start + _PIECE)
@@ -148,7 +148,7 @@ class LaplaceTasks:
         """Whether there is one posterior per class."""
         return isinstance(self.losses[0], Multinomial)
 
-    def _columns(self, task: int) -> tuple[Hashable | None, ...]:
+    def columns_of(self, task: int) -> tuple[Hashable | None, ...]:
         """Return the class of every column of a task."""
         if not isinstance(self.loss_of(task), Multinomial):
             return (None,)
@@ -160,7 +160,7 @@ class LaplaceTasks:
     def problems_of(self, task: int) -> list[int]:
         """Return the position of the posterior of every column of a task."""
         alone = len(self.posteriors) == 1
-        return [0 if alone else self._number(label) for label in self._columns(task)]
+        return [0 if alone else self._number(label) for label in self.columns_of(task)]
 
     def _number(self, label: Hashable | None) -> int:
         if label is None or self.union is None:
@@ -170,7 +170,8 @@ class LaplaceTasks:
     def _borrows(self, task: int) -> bool:
         return task < 0 or self.slices[task].start == self.slices[task].stop
 
-    def _parameters(self, task: int) -> tuple[Array, Array]:
+    def parameters(self, task: int) -> tuple[Array, Array]:
+        """Return coefficients and intercepts of a task; one without its own has the prior mean."""
         if task < 0:
             self.linear.refuse_unlike()
         if not self._borrows(task):

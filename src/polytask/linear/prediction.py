@@ -18,7 +18,7 @@ from polytask._estimator.predictors import (
 )
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.losses import Loss
+from polytask.losses import Loss, Multinomial
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
@@ -90,6 +90,14 @@ class LinearTasks:
     def _borrows(self, task: int) -> bool:
         """Say whether a task has no coefficients of its own."""
         return task < 0 or self.slices[task].start == self.slices[task].stop
+
+    def columns_of(self, task: int) -> tuple[Hashable | None, ...]:
+        """Return the class of every column of a task, None for numbers and for two classes."""
+        if not isinstance(self.loss_of(task), Multinomial):
+            return (None,)
+        if self._borrows(task):
+            return tuple(np.asarray(self.union).tolist())
+        return self.labels[self.slices[task]]
 
     def parameters(self, task: int) -> tuple[Array, Array]:
         """Return coefficients and intercepts of a task; one without its own has the mean."""

@@ -106,7 +106,7 @@ def learned_domain(model: Any, given: NewRows, source: TaskData | None) -> Any: 
 def _typical(model: Any) -> Line:  # noqa: ANN401
     """Return the coefficients of a task without rows, from the prior mean."""
     tasks = model._tasks
-    coef, intercept = tasks.typical() if hasattr(tasks, "typical") else tasks._parameters(-1)
+    coef, intercept = tasks.typical() if hasattr(tasks, "typical") else tasks.parameters(-1)
     return Line(np.atleast_2d(coef).astype(float), np.atleast_1d(intercept).astype(float))
 
 
