@@ -41,7 +41,6 @@ if TYPE_CHECKING:
         MultiTaskModelIC,
         MultiTaskRegressorCV,
         MultiTaskRegressorIC,
-        calibrate,
     )
     from polytask.selection.auto import (
         AutoMultiTaskClassifier,
@@ -78,7 +77,6 @@ _HOMES = {
     "SingleTask": "baselines",
     "TaskData": "data",
     "adapt": "transfer",
-    "calibrate": "selection",
     "compare": "comparison",
     "explain": "explanation",
     "load": "io",
@@ -119,7 +117,6 @@ __all__ = [
     "TaskData",
     "__version__",
     "adapt",
-    "calibrate",
     "compare",
     "explain",
     "load",

@@ -18,6 +18,7 @@ EXTRAS = {
     "polytask.transfer._deep": "torch",
     "polytask.distributed": "dask",
     "polytask.boosting": "lightgbm",
+    "polytask.export.graphs": "onnx",
 }
 OPTIONAL = tuple(
     name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None

@@ -55,7 +55,6 @@ PUBLIC = {
         "adapt",
         "Explanation",
         "explain",
-        "calibrate",
         "write_report",
         "save",
         "load",
@@ -109,12 +108,13 @@ PUBLIC = {
     },
     "polytask.testing": {"check_loss", "check_penalty"},
     "polytask.boosting": {"MixedBoostingClassifier", "MixedBoostingRegressor"},
+    "polytask.export": {"onnx_inputs", "to_onnx", "to_sklearn"},
 }
 
 # What neither `import polytask` nor anything it imports may bring in.
 HEAVY = {
-    "accelerate", "dask", "jinja2", "lightgbm", "matplotlib", "numba", "optuna", "pandas",
-    "polars", "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
+    "accelerate", "dask", "jinja2", "lightgbm", "matplotlib", "mlflow", "numba", "onnx", "optuna",
+    "pandas", "polars", "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
 }  # fmt: skip
 
 # Packages that are there with an extra only.
@@ -124,6 +124,7 @@ EXTRAS = {
     "polytask.transfer._deep": "torch",
     "polytask.distributed": "dask",
     "polytask.boosting": "lightgbm",
+    "polytask.export.graphs": "onnx",
 }
 OPTIONAL = tuple(
     name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None

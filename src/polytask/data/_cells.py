@@ -14,6 +14,7 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
+from polytask.data.labels import label_of
 from polytask.data.missing import CellError, row_of_table
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
@@ -177,12 +178,3 @@ def _labels_of(series: Series) -> list[Hashable]:
     if series.dtype in (nw.Categorical, nw.Enum) and series.implementation.is_pyarrow():
         series = series.cast(nw.String)
     return cast("list[Hashable]", series.to_list())
-
-
-def label_of(value: object) -> str:
-    """Return the label of a level: text as it is, whole numbers without a decimal point."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (float, np.floating)):
-        return "" if np.isnan(value) else str(int(value)) if value.is_integer() else str(value)
-    return str(value)

@@ -45,6 +45,15 @@ def label_list(
     return _python_values(array.tolist())
 
 
+def label_of(value: object) -> str:
+    """Return the label of a level: text as it is, whole numbers without a decimal point."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    return str(value)
+
+
 def is_grouped(task: object) -> bool:
     """Say whether labels or names of columns are those of several groupings."""
     if isinstance(task, np.ndarray):

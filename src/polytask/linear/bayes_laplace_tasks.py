@@ -133,15 +133,32 @@ class LaplaceTasks:
         return found
 
     def _variance(self, Z: Array, task: int, k: int) -> Array:
+        known = self._posterior_of(task, k)
+        if known is None:
+            return np.zeros(len(Z))
+        posterior, line = known
+        return posterior.variance(posterior.prior.coordinates(Z), line)
+
+    def covariance(self, task: int, k: int) -> Array:
+        """Return the posterior covariance of a column of a task, in the columns of the prior."""
+        known = self._posterior_of(task, k)
+        if known is None:
+            width = len(self.posteriors[0].prior.mean)
+            return np.zeros((width, width))
+        posterior, line = known
+        return posterior.covariance(line)
+
+    def _posterior_of(self, task: int, k: int) -> tuple[LaplacePosterior, int] | None:
+        """Return the posterior of a column of a task and its line; None if it counts as known."""
         given = line_given(self.given, task)
         if given is not None and not given.unseen:
-            return np.zeros(len(Z))
+            return None
         alone = len(self.posteriors) == 1
         posterior = self.posteriors[self.problems_of(task)[k]]
         line = -1 if given is not None or self._borrows(task) else task
         if alone and line >= 0:
             line = self.slices[task].start + k
-        return posterior.variance(posterior.prior.coordinates(Z), line)
+        return posterior, line
 
     @property
     def several(self) -> bool:

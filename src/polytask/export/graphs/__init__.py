@@ -1,0 +1,1 @@
+"""Graphs of ONNX: what needs onnx, imported by ``to_onnx`` alone."""
