@@ -140,6 +140,31 @@ def interval_lines(
     return _finished(ax, label, "", note=shown.replaced, left=False)
 
 
+def paired_bars(
+    ax: Axes,
+    names: Sequence[str],
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    words: tuple[str, str],
+    label: str = "",
+) -> Axes:
+    """Draw two bars per name, one below the other, the first name on top."""
+    # Shapes: first, second (n,).
+    places = np.arange(len(names))
+    for values, word, group, away in (
+        (first, words[0], "gain", -0.2),
+        (second, words[1], "lose", 0.2),
+    ):
+        ax.barh(places + away, _floats(values), height=0.36, color=COLOURS[group], label=word)
+    ax.axvline(0.0, color=COLOURS["ink"], linewidth=0.8)
+    shown = labels(names)
+    ax.set_yticks(places, labels=shown.texts, parse_math=False, fontfamily=shown.families)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.legend(frameon=False, labelcolor=COLOURS["ink"], prop={"family": labels(words).families})
+    return _finished(ax, label, "", note=shown.replaced, left=False)
+
+
 def gain_against_size(
     ax: Axes,
     rows: ArrayLike,

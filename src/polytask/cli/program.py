@@ -33,6 +33,7 @@ COMMANDS = {
     "path": "learn",
     "models": "learn",
     "predict": "use",
+    "explain": "use",
     "adapt": "use",
     "rerun": "use",
     "schema": "sites",

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask import charts
+from polytask.messages import Translator
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from polytask.charts import Axes
+
+# Columns up to which a chart is read.
+_DRAWN = 30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,6 +70,29 @@ class Explanation:
         """What the contributions sum up to, with the baseline, shape (n_rows,)."""
         return np.asarray(self.baseline + self.contributions.sum(axis=1, skipna=False))
 
+    def frame(self) -> pd.DataFrame:
+        """Return all of it in one table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per row: ``task``, ``class`` of models of classes, ``value``, ``baseline``, and
+            for every column ``contribution of COLUMN``, its parts ``common of COLUMN`` and
+            ``own of COLUMN``, and where it was sampled ``standard error of COLUMN``.
+        """
+        import pandas as pd
+
+        facts: dict[str, Any] = {"task": list(self.task)}
+        if self.label is not None:
+            facts["class"] = list(self.label)
+        facts |= {"value": self.value, "baseline": self.baseline}
+        parts = {"contribution": self.contributions, "common": self.common, "own": self.own}
+        if self.standard_error is not None:
+            parts["standard error"] = self.standard_error
+        for k, name in enumerate(self.common.columns):
+            facts |= {f"{part} of {name}": table.iloc[:, k] for part, table in parts.items()}
+        return pd.DataFrame(facts, index=self.common.index)
+
     def summary(self, by_task: bool = False) -> pd.DataFrame:
         """Return how much every column matters: in common, and to the tasks apart.
 
@@ -95,6 +126,45 @@ class Explanation:
             found = pd.DataFrame({name: table.mean() for name, table in sizes.items()})
             found = found.rename_axis("column").sort_values("contribution", ascending=False)
         return found
+
+    def plot(self, ax: Axes | None = None, row: int | None = None, lang: str = "en") -> Axes:
+        """Draw what all tasks share of every column beside what the tasks add of their own.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+        row : int or None, default=None
+            The position of a row whose contributions are drawn, with their signs; None draws
+            the mean absolute ones of all rows.
+        lang : {"en", "zh"}, default="en"
+            The language of the words.
+
+        Returns
+        -------
+        Axes
+            With at most 30 columns, those of the largest contributions.
+        """
+        import pandas as pd
+
+        say = Translator(lang)
+        if row is None:
+            table, label = self.summary(), say("explanation.plot.mean")
+        else:
+            parts = {"contribution": self.contributions, "common": self.common, "own": self.own}
+            table = pd.DataFrame({name: part.iloc[row] for name, part in parts.items()})
+            table = table.sort_values("contribution", key=abs, ascending=False)
+            label = say("explanation.plot.row", {"value": f"{self.value[row]:.4g}"})
+        table = table.head(_DRAWN)
+        ax = charts.new_axes(6.5, 1.2 + 0.32 * len(table)) if ax is None else ax
+        return charts.figures.paired_bars(
+            ax,
+            [str(name) for name in table.index],
+            table["common"],
+            table["own"],
+            words=(say("explanation.plot.common"), say("explanation.plot.own")),
+            label=label,
+        )
 
     def __repr__(self) -> str:
         """Return the sizes, and how contributions were found."""

@@ -304,3 +304,18 @@ def test_limits_are_an_axis_that_holds_most_points(mean):
     low, high = axis_limits(mean, mean, mean, around_zero=False)
     assert low < high
     assert sum(low <= m <= high for m in mean) > len(mean) / 2
+
+
+def test_paired_bars_stand_below_their_names():
+    ax = axes()
+    charts.figures.paired_bars(
+        ax, NAMES[:3], [1.0, -2.0, 0.5], [0.1, 0.0, 3.0], words=("all", "own")
+    )
+    first, second = ax.containers
+    assert [bar.get_width() for bar in first] == [1.0, -2.0, 0.5]
+    assert [bar.get_width() for bar in second] == [0.1, 0.0, 3.0]
+    middles = [[bar.get_y() + bar.get_height() / 2 for bar in bars] for bars in (first, second)]
+    assert np.mean(middles, axis=0).tolist() == pytest.approx([0, 1, 2])
+    assert ax.yaxis_inverted()
+    assert written(ax) == NAMES[:3]
+    drawn(ax)

@@ -47,6 +47,11 @@ COMMANDS = {
     "inspect model": ("inspect", "m.polytask"),
     "inspect related model": ("inspect", "m.polytask", "--related"),
     "predict": ("predict", "l.polytask", "new.csv", "--out", "n.csv"),
+    "explain": ("explain", "l.polytask", "new.csv", "--out", "e.csv"),
+    "explain by sampling": (
+        *("explain", "c.polytask", "dirty.csv", "--label", "red", "--out", "e.png"),
+        *("--background", "dirty.csv", "--permutations", "8"),
+    ),
     "adapt": (
         *("adapt", "m.polytask", "other.csv", "--target", "sold", "--drop-missing-target"),
         *("--out", "a.polytask"),
@@ -163,6 +168,7 @@ OPTION_NAMES = {
     *("feather", "arrow", "calibration", "brier", "install", "pip", "list", "SCHEMA", "STATS"),
     *("SIZE", "stats", "ADDRESS", "Dask", "tcp", "host", "Arrow", "Parquet"),
     # As older versions of typer show arguments and kinds of values.
+    *("CLASS", "TreeSHAP", "SHAP", "Tree", "png", "parquet"),
     *("FLOAT", "INTEGER", "data", "files", "model", "lock"),
 }
 

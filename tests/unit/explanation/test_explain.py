@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.neighbors import KNeighborsRegressor
@@ -321,6 +322,21 @@ def test_the_summary_tells_what_is_shared_from_what_differs(table):
     assert by_task.loc[("a", "x1"), "own"] > 1.0
     mean = by_task["own"].unstack().loc[:, ["x0", "x1"]].mean()
     np.testing.assert_allclose(mean, summary.loc[["x0", "x1"], "own"])
+
+
+def test_charts_and_tables_hold_the_same_numbers(table, y):
+    rows = table.drop(columns="when")
+    found = explain(MultiTaskRegressor(L21(0.1), task_column="school").fit(rows, y), rows)
+    axes = Figure().subplots(2)
+    every, one = (found.plot(ax, row) for ax, row in zip(axes, (None, 3), strict=True))
+    widths = [[bar.get_width() for bar in bars] for bars in every.containers]
+    np.testing.assert_allclose(np.transpose(widths), found.summary()[["common", "own"]])
+    order = found.contributions.iloc[3].abs().sort_values(ascending=False).index
+    widths = [bar.get_width() for bar in one.containers[0]]
+    np.testing.assert_allclose(widths, found.common.iloc[3][order])
+    frame = found.frame()
+    np.testing.assert_allclose(frame["contribution of age"], found.contributions["age"])
+    assert repr(found) == "Explanation(240 rows, 3 columns, exact)"
 
 
 def test_a_saved_model_is_explained_alike(table, y, tmp_path):
