@@ -140,7 +140,7 @@ def bayes_answer(model: Any, rows: Rows, interval: bool) -> Answer:  # noqa: ANN
 
 def laplace_answer(tasks: Any, rows: Rows, interval: bool, more: Tensor | None = None) -> Answer:  # noqa: ANN401
     """Return what :class:`LaplaceTasks` says, with sums (N, K) added to its predictors."""
-    modes = rows.linear(*coefficient_tables(tasks, tasks._parameters, rows))
+    modes = rows.linear(*coefficient_tables(tasks, tasks.parameters, rows))
     modes = modes if more is None else modes + more
     losses = [tasks.loss_of(task) for task in rows.tasks]
     plain = not any(loss.is_classifier or isinstance(loss, LogLink) for loss in losses)
