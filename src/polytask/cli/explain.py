@@ -151,10 +151,8 @@ def _say(found: Explanation, speech: Translator) -> None:
     fields = {"rows": rows, "output": speech.listed(outputs)}
     names = ("column", "contribution", "common", "own")
     header = [speech(f"cli.explain.{name}") for name in names]
-    cells = [
-        [str(name), *(f"{value:.4g}" for value in (one.contribution, one.common, one.own))]
-        for name, one in zip(summary.index, summary.itertuples(), strict=True)
-    ]
+    sizes = zip(summary.index, summary.to_numpy(dtype=float), strict=True)
+    cells = [[str(name), *(f"{value:.4g}" for value in own)] for name, own in sizes]
     say_table(speech("cli.explain.title", fields), header, cells[:_SHOWN], (1, 2, 3))
     if len(cells) > _SHOWN:
         note(speech("cli.explain.more", {"n": len(cells) - _SHOWN}))

@@ -2,6 +2,7 @@
 
 from polytask.metrics.catalogue import METRICS, Metric
 from polytask.metrics.evaluation import Evaluation, default_metrics, evaluate
+from polytask.metrics.groups import errors_by_group
 from polytask.metrics.held_out import HeldOut
 from polytask.metrics.relative import RelativeGain, relative_gain
 from polytask.metrics.scorer import TaskScorer, task_scorer
@@ -12,6 +13,7 @@ __all__ = [
     "evaluate",
     "Evaluation",
     "default_metrics",
+    "errors_by_group",
     "METRICS",
     "Metric",
     "relative_gain",
