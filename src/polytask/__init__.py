@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         MultiTaskModelIC,
         MultiTaskRegressorCV,
         MultiTaskRegressorIC,
+        calibrate,
     )
     from polytask.selection.auto import (
         AutoMultiTaskClassifier,
@@ -77,6 +78,7 @@ _HOMES = {
     "SingleTask": "baselines",
     "TaskData": "data",
     "adapt": "transfer",
+    "calibrate": "selection",
     "compare": "comparison",
     "explain": "explanation",
     "load": "io",
@@ -117,6 +119,7 @@ __all__ = [
     "TaskData",
     "__version__",
     "adapt",
+    "calibrate",
     "compare",
     "explain",
     "load",

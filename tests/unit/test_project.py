@@ -55,6 +55,7 @@ PUBLIC = {
         "adapt",
         "Explanation",
         "explain",
+        "calibrate",
         "write_report",
         "save",
         "load",

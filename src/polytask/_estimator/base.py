@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import one_of, sentence
-from polytask._estimator import outputs
+from polytask._estimator import conformal, outputs
 from polytask._estimator.card import Card, describe_data, make_card
 from polytask._estimator.dates import (
     DayFirst,
@@ -25,6 +26,7 @@ from polytask._estimator.dates import (
     with_dates,
 )
 from polytask._estimator.far_cells import warn_of_far_cells
+from polytask._estimator.held_out_errors import HeldOutErrors
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
 from polytask._estimator.scored import Reading
@@ -62,6 +64,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     _reading: ClassVar[Reading] = Reading()
     # Comparisons judge networks apart from linear models.
     _is_network: ClassVar[bool] = False
+    # Whether the model is a distribution of new targets, given all that is unknown.
+    _knows_new_targets: ClassVar[bool] = False
 
     @abstractmethod
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
@@ -117,6 +121,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             If the data cannot be used; the message names row, column or task.
         """
         self._check_reading()
+        self._forget_held_out()
         collected = isinstance(X, Collected)
         if collected:
             read = self._read_collected(X, y, task, sample_weight)
@@ -129,6 +134,11 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             # What is refused says so itself.
             warn_of_far_cells(read.data, self._largest_cell(read.data))
         return self
+
+    def _forget_held_out(self) -> None:
+        """Drop the errors of rows that another fit held out."""
+        self.__dict__.pop("_fold_models", None)
+        self._held_out: HeldOutErrors | None = None
 
     def _keep_training(self, read: Given, found: Collected | None) -> None:
         """Keep what scores compare with, and what a card says of the rows."""
@@ -285,6 +295,118 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         refuse_arrays(X, type(self).__name__)
         query = self._read(X, task)
         return outputs.prediction_tables(query, self._schema.index.labels, self._predict_rows)
+
+    @available_if(lambda self: not is_classifier(self))  # type: ignore[untyped-decorator]
+    def predict_interval(
+        self,
+        X: Any,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        level: float = 0.9,
+        *,
+        by_task: bool = False,
+    ) -> tuple[Any, Any]:
+        """Return an interval for the target of every row.
+
+        It is made of errors of rows that were held out, which estimators that choose by folds
+        keep and :func:`polytask.calibrate` adds to any other; without them, models with a
+        distribution of new targets (the learned prior, boosting with it) use this.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+        level : float, default=0.9
+            Probability that a new target lies inside, in (0, 1); of counts, which are whole
+            numbers, at least this.
+        by_task : bool, default=False
+            Use the held-out errors of the row's own task alone (Mondrian). A task needs
+            level / (1 - level) of them, 9 for 90%; one with fewer has the interval of
+            ``by_task=False``, with a warning that names it.
+
+        Returns
+        -------
+        lower, upper
+            As :meth:`predict` returns predictions, in the units of the target; NaN for tasks of
+            classes. Infinite where all held-out errors together, or of unseen tasks the tasks,
+            are fewer than level / (1 - level).
+
+        Raises
+        ------
+        ParameterError
+            If `level` is no probability.
+        IncompatibleError
+            If nothing was held out in fit; :func:`polytask.calibrate` does so.
+
+        Notes
+        -----
+        The interval is the prediction and, to both sides, the conformal quantile of held-out
+        errors in units of their task's: the mean absolute error of the task, pulled to those of
+        the other tasks by as much as chance explains their differences. Errors of counts are
+        relative to the root of the prediction, of amounts to the prediction. Of new rows that
+        are exchangeable with those in fit, the share `level` lies inside if the model of all
+        rows errs as those of the folds do; of models from :func:`polytask.calibrate` at least
+        1 - 2 (1 - level) whatever the model. Both hold over all tasks; that of every task is
+        near it, which :meth:`coverage_frame` shows. For unseen tasks errors are those of whole
+        tasks that were held out, each task counting the same.
+
+        References
+        ----------
+        R. Barber, E. Candes, A. Ramdas and R. Tibshirani, "Predictive inference with the
+        jackknife+", Annals of Statistics 49 (2021). V. Vovk, "Cross-conformal predictors",
+        Annals of Mathematics and Artificial Intelligence 74 (2015). R. Dunn, L. Wasserman and
+        A. Ramdas, "Distribution-free prediction sets for two-layer hierarchical models",
+        Journal of the American Statistical Association 118 (2023) (unseen tasks).
+        """
+        check_is_fitted(self)
+        value = conformal.checked_level(level, f"{type(self).__name__}.predict_interval")
+        if getattr(self, "_held_out", None) is not None:
+            return conformal.intervals(self, X, task, value, by_task)
+        found = None if by_task else self._own_interval(X, task, value)
+        return self._refuse_intervals() if found is None else found
+
+    def _has_intervals(self) -> bool:
+        """Say whether there are intervals of numbers and sets of classes."""
+        return self._knows_new_targets or getattr(self, "_held_out", None) is not None
+
+    def _own_interval(self, X: Any, task: Any, level: float) -> tuple[Any, Any] | None:  # noqa: ANN401
+        """Return the interval that the model itself implies, None if it implies none."""
+        return None
+
+    def _refuse_intervals(self) -> Any:  # noqa: ANN401 - it never returns
+        """Refuse intervals and sets where nothing was held out."""
+        fields = {"owner": type(self).__name__}
+        raise IncompatibleError(LazyMessage("estimator.refusal.nothing_held_out", fields))
+
+    def coverage_frame(self, level: float = 0.9) -> Any:  # noqa: ANN401 - a pandas table
+        """Return how many held-out rows of every task the intervals or sets of others cover.
+
+        Parameters
+        ----------
+        level : float, default=0.9
+            Wanted share of new targets inside, in (0, 1).
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns task, rows (held out, in all folds) and coverage, in [0, 1]: for the rows of
+            each fold the intervals are made of the errors of the other folds.
+
+        Raises
+        ------
+        IncompatibleError
+            If nothing was held out in fit.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        value = conformal.checked_level(level, f"{type(self).__name__}.coverage_frame")
+        held: HeldOutErrors | None = getattr(self, "_held_out", None)
+        if held is None:
+            self._refuse_intervals()
+            raise AssertionError
+        shares, rows = held.coverage(value)
+        labels = pd.Series(list(self._schema.index.labels), dtype=object).infer_objects()
+        return pd.DataFrame({"task": labels, "rows": rows, "coverage": shares})
 
     def score(
         self,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import outputs
+from polytask._estimator import conformal, outputs
 from polytask._estimator.base import MultiTaskEstimator
 from polytask._estimator.outputs import RowsFunction
 from polytask._estimator.query import Query
@@ -58,6 +59,55 @@ class ProbabilityMixin(MultiTaskEstimator, ABC):
             that are numbers; for a mapping a mapping.
         """
         return self._class_probabilities(self._read(X, task))
+
+    @available_if(lambda self: self._has_probabilities())  # type: ignore[untyped-decorator]
+    def predict_set(
+        self,
+        X: Any,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        level: float = 0.9,
+        *,
+        by_task: bool = False,
+    ) -> Any:  # noqa: ANN401
+        """Return a set of classes for every row that holds the true one with a probability.
+
+        Parameters
+        ----------
+        X, task, level, by_task
+            As in :meth:`predict_interval`.
+
+        Returns
+        -------
+        ndarray of bool, shape (n, n_classes), list of ndarray, or mapping
+            Whether a class belongs to the set, as :meth:`predict_proba` returns probabilities;
+            never empty, but for rows of tasks of numbers.
+
+        Raises
+        ------
+        ParameterError
+            If `level` is no probability.
+        IncompatibleError
+            If nothing was held out in fit; :func:`polytask.calibrate` does so.
+
+        Notes
+        -----
+        A class belongs to the set if its probability is not smaller than that of the true
+        classes of held-out rows, but for the share ``1 - level`` of them. What is guaranteed is
+        what :meth:`predict_interval` says. The learned prior and boosting with it, where nothing
+        was held out, take the fewest classes with `level` of the probability.
+
+        References
+        ----------
+        M. Sadinle, J. Lei and L. Wasserman, "Least ambiguous set-valued classifiers with bounded
+        error levels", Journal of the American Statistical Association 114 (2019).
+        """
+        check_is_fitted(self)
+        value = conformal.checked_level(level, f"{type(self).__name__}.predict_set")
+        if getattr(self, "_held_out", None) is not None:
+            return conformal.sets(self, X, task, value, by_task)
+        if by_task or not self._knows_new_targets:
+            self._refuse_intervals()
+        return conformal.smallest_sets(self.predict_proba(X, task), value)
 
 
 class DecisionMixin(ProbabilityMixin, ABC):

@@ -311,6 +311,8 @@ class MixedBoostingClassifier(_BoostedLabels, DecisionMixin, ClassifierMixin):
     (2, 2)
     """
 
+    _knows_new_targets: ClassVar[bool] = True
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         found = self._fit_labels(data, classification(data, "auto", type(self).__name__))
         self._model = found.model

@@ -104,7 +104,7 @@ def auto(
 ) -> None:
     """Read, choose, write the model and say what was chosen."""
     from polytask import save
-    from polytask.cli.describe import say_data, say_next
+    from polytask.cli.describe import coverage_words, say_data, say_next
     from polytask.cli.training_data import read_training
 
     started = time.monotonic()
@@ -139,6 +139,8 @@ def auto(
     if not estimator.stopped_:
         journal.unlink(missing_ok=True)
     _say_choice(estimator, speech)
+    if covered := coverage_words(estimator, speech):
+        say_pair(speech("cli.label.intervals"), covered)
     say()
     if estimator.stopped_:
         say(speech("cli.auto.stopped"))

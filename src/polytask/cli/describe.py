@@ -19,11 +19,13 @@ from polytask.exceptions import PolytaskError
 from polytask.messages import LazyMessage, Text, message_of
 
 if TYPE_CHECKING:
+    from polytask._estimator.held_out_errors import ErrorRows
     from polytask.cli.files import Tables
     from polytask.cli.models import Learning
     from polytask.cli.options import Running
     from polytask.cli.targets import TargetKind
     from polytask.cli.training_data import TrainingData
+    from polytask.data import TaskData
     from polytask.messages import Translator
 
 # Names that are listed one by one.
@@ -90,6 +92,8 @@ def say_model(
     say_pair(speech("cli.label.model"), said)
     for label, text in scored(estimator, speech, scores):
         say_pair(label, text)
+    if covered := coverage_words(estimator, speech):
+        say_pair(speech("cli.label.intervals"), covered)
     say_pair(speech("cli.label.features"), _features(estimator, speech))
     from polytask._estimator.groupings import shares_of_groupings
 
@@ -223,6 +227,31 @@ def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # no
     return [(speech("cli.label.held_out"), said), strength]
 
 
+# The level of intervals whose coverage is said, and the rows of a task that tell it.
+_LEVEL, _ENOUGH_ROWS = 0.9, 20
+
+
+def coverage_words(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
+    """Return which share of held-out rows intervals or sets hold, over all tasks and by task."""
+    held = getattr(estimator, "_held_out", None)
+    if held is None or not len(held.errors):
+        return ""
+    frame = estimator.coverage_frame(_LEVEL)
+    rows = frame["rows"].to_numpy()
+    mean = float(np.average(frame["coverage"].to_numpy()[rows > 0], weights=rows[rows > 0]))
+    key = "sets" if not held.numbers.any() else "both" if not held.numbers.all() else "numbers"
+    fields: dict[str, str | int] = {"level": f"{_LEVEL:.0%}", "mean": f"{mean:.1%}"}
+    said = speech(f"cli.coverage.{key}", fields)
+    known = frame[rows >= _ENOUGH_ROWS].sort_values("coverage", kind="stable")
+    if len(known) < 2:
+        return said
+    low, high = known.iloc[0], known.iloc[-1]
+    fields = {"count": len(known), "rows": _ENOUGH_ROWS}
+    fields |= {"low": f"{low['coverage']:.0%}", "high": f"{high['coverage']:.0%}"}
+    fields |= {"first": speech.task(low["task"]), "last": speech.task(high["task"])}
+    return speech.joined([said, speech("cli.coverage.by_task", fields)])
+
+
 # The share of the constant's loss, or the log loss, that counts as no error.
 _NO_ERROR = 1e-4
 
@@ -332,6 +361,8 @@ class Scores:
     unscored: dict[str, Any]
     # What the folds hold out: rows at random, later ones, or whole groups.
     held_out: str
+    # The model with what intervals are made of: its errors on the folds.
+    with_errors: Any = None
 
 
 def scores_beside(
@@ -352,12 +383,14 @@ def scores_beside(
         # Those of several groupings say that it reads them all.
         single = "task_column" in own.get_params(deep=False) and not training.groupings
         models["own"] = own.set_params(**{"task_column": None} if single else {})
+    errors: list[ErrorRows] = []
     with running.waiting("cli.scoring"):
-        found, unscored = held_out_scores(models, training, loss, folds, seed)
+        found, unscored = held_out_scores(models, training, loss, folds, seed, (estimator, errors))
     count = folds if isinstance(folds, int) else folds.n_splits
     held = "group" if training.group is not None else "random"
     held = "time" if training.time is not None else held
-    return Scores(found, found.pop("own", None), count, unscored, held)
+    own_score = found.pop("own", None)
+    return Scores(found, own_score, count, unscored, held, estimator if errors else None)
 
 
 def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
@@ -387,20 +420,39 @@ def baseline_models(training: TrainingData, loss: Any, seed: int) -> dict[str, A
     return found
 
 
+def _keep_errors(estimator: Any, errors: list[ErrorRows], raw: TaskData) -> None:  # noqa: ANN401
+    """Keep the errors of held-out rows, and of whole tasks where unseen ones are predicted."""
+    from polytask._estimator.conformal import learned_errors
+    from polytask._estimator.held_out_errors import ErrorRows
+    from polytask.selection.calibrating import whole_task_errors
+
+    with warnings.catch_warnings():
+        # The fit of all rows has said so.
+        warnings.simplefilter("ignore")
+        every = [*errors, *whole_task_errors(estimator, raw)]
+    estimator._held_out = learned_errors(ErrorRows.joined(every), estimator, raw)
+
+
 def held_out_scores(
     models: dict[str, Any],
     training: TrainingData,
     loss: Any,  # noqa: ANN401
     cv: Any,  # noqa: ANN401 - a number or a splitter
     seed: int,
+    whole: tuple[Any, list[ErrorRows]],
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Fit models on folds; return the score of each, of classes the log loss, and rows without."""
+    """Fit models on folds; return the score of each, of classes the log loss, and rows without.
+
+    The model of all rows keeps the errors of those that are like it, "own", and so does the list
+    beside it.
+    """
     from sklearn.base import clone
 
     from polytask._estimator.groupings import of_first_grouping
     from polytask._estimator.problem import OWNER, read_outcomes, read_problem
     from polytask.data import WithinTasks, as_splits
     from polytask.metrics import METRICS
+    from polytask.selection.calibrating import fold_errors
     from polytask.selection.held import Study, held_out, servable, unscored_fields
 
     if not models:
@@ -426,16 +478,22 @@ def held_out_scores(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                for train, test in splits:
+                for fold, (train, test) in enumerate(splits):
                     fitted = clone(model).fit(study.part(train, model))
+                    if name == "own" and not whole[0]._has_intervals():
+                        held_rows = study.rows_for(model).rows(test)
+                        whole[1].extend(fold_errors(whole[0], fitted, held_rows, fold))
                     for task, held in held_out(study, fitted, train, test):
                         parts[task if training.n_targets > 1 else 0].append(held)
             except (PolytaskError, ValueError) as error:
                 # Groups and times may leave a task without training rows.
                 reasons[name] = message_of(error)
+                whole[1].clear()
                 scores[name] = math.nan
                 continue
         scores[name] = float(np.mean([metric.overall(own) for own in parts.values()]))
+    if whole[1]:
+        _keep_errors(*whole, data if grouped is None else grouped)
     if reasons:
         rows = data.row_tasks() if data.offsets is not None else np.zeros(data.n_rows, int)
         lacking = sorted({t for train, test in splits for t in set(rows[test]) - set(rows[train])})

@@ -61,6 +61,8 @@ def fit(
     scores = None
     if not (tables.source.is_statistics or in_parts):
         scores = scores_beside(estimator, training, learning, running)
+        if scores.with_errors is not None:
+            save(estimator, path)
     say()
     say_model(estimator, speech, None if name in (SEARCH, FIXED) else name, scores)
     say()

@@ -171,7 +171,34 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
 
 
 def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
-    """Return the ends of the interval of every prediction."""
+    """Return the ends of the interval of every number, and the set of classes of every class."""
+    found: Columns = []
+    if hasattr(model, "predict_interval"):
+        found += _ends(model, rows, level)
+    if hasattr(model, "predict_set"):
+        found += _sets(model, rows, level)
+    return found
+
+
+def _sets(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
+    """Return the classes in the set of every row as text."""
+    values = _ask(partial(model.predict_set, level=level), rows)
+
+    def words(table: NDArray[Any], classes: Any) -> NDArray[Any]:  # noqa: ANN401
+        names, listed = [str(label) for label in classes.tolist()], spoken()("list.semicolon")
+        cells = [listed.join(n for n, has in zip(names, row, strict=True) if has) for row in table]
+        return np.array(cells, dtype=object)
+
+    if not isinstance(values, list):
+        return [("set", words(_flat(values), model.classes_))]
+    return [
+        (f"{task} set", words(own, classes))
+        for task, own, classes in zip(model.tasks_, values, model.classes_, strict=True)
+        if own is not None
+    ]
+
+
+def _ends(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
     bounds = _ask(partial(model.predict_interval, level=level), rows)
     ends = dict(zip(("lower", "upper"), map(_flat, bounds), strict=True))
     if ends["lower"].ndim == 1:
@@ -183,12 +210,8 @@ def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa
 
 def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any estimator
     """Refuse a model without prediction intervals, naming what has them."""
-    from sklearn.base import is_classifier
-
-    if hasattr(model, "predict_interval"):
+    if model._has_intervals():
         return
-    if is_classifier(model):
-        raise IncompatibleError(LazyMessage("cli.refusal.interval_of_classes", {"path": path}))
     words = [] if model.task_column is None else ["--task", str(model.task_column)]
     targets = [str(name) for name in model.tasks_] if is_targets(model) else ["TARGET"]
     words += [word for name in targets for word in ("--target", name)]

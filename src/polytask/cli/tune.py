@@ -264,6 +264,8 @@ def tune(
     if whole and search.storage is None:
         Path(storage).unlink(missing_ok=True)
     beside = scores_beside(found.estimator, training, learning, running)
+    if beside.with_errors is not None:
+        save(found.estimator, path)
     _say_found(found, speech, whole)
     say_model(found.estimator, speech, scores=beside)
     say(speech("cli.tune.wrote", {"path": trials}))

@@ -276,6 +276,7 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
             linear = updated_linear(self._linear, self._tasks, tasks)
             before = replace(self._linear, counts=known.counts)
             linear, self._given_lines = with_lines_of(linear, before, self._given_lines)
+        self._forget_held_out()
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
         self._set_tasks(tasks, linear)

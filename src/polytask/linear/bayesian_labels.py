@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,8 @@ class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMix
     (2, 2)
     """
 
+    _knows_new_targets: ClassVar[bool] = True
+
     prior: Any = None  # a fitted model, a Prior or several
 
     def _outcomes(self, data: TaskData) -> Outcomes:
@@ -198,6 +200,7 @@ class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMix
                 self._schema, self._tasks, (X, y, task, sample_weight), classes
             )
         linear, given = with_lines_of(tasks.linear, self._tasks.linear, self._tasks.given)
+        self._forget_held_out()
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
         self._set_tasks(dataclasses.replace(tasks, linear=linear, given=given))

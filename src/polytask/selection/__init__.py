@@ -1,6 +1,7 @@
 """Choosing penalty and strength: by cross-validation, or by a criterion without folds."""
 
 from polytask._estimator.ranges import Between
+from polytask.selection.calibrating import calibrate
 from polytask.selection.estimators import (
     MultiTaskClassifierCV,
     MultiTaskClassifierIC,
@@ -25,6 +26,7 @@ __all__ = [
     "MultiTaskRegressorIC",
     "RegularizationPath",
     "Tuned",
+    "calibrate",
     "importance",
     "regularization_path",
     "tune",

@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import is_whole, one_of, sentence
 from polytask._estimator import Outcomes
-from polytask.data import Form, TaskData
+from polytask._estimator.conformal import learned_errors
+from polytask._estimator.held_out_errors import ErrorRows
+from polytask.data import Form, LeaveTasksOut, TaskData
 from polytask.exceptions import DataError, ParameterError
 from polytask.linear.base import LinearEstimator
 from polytask.linear.datafit import PULLED, term_of
@@ -29,7 +31,8 @@ from polytask.penalties import Penalty
 from polytask.selection.by_criterion import JUDGES, CriterionData, WholeJudge
 from polytask.selection.candidates import default_penalties, quadratic_penalties
 from polytask.selection.deviance import Deviances, noise_groups
-from polytask.selection.explained import held_out_score
+from polytask.selection.explained import FoldFits, held_out_score
+from polytask.selection.fold_errors import errors_of_fold, nested_errors
 from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
 from polytask.selection.judging import PATH_TOL_FACTOR, CrossValidation, Judge, PathFitter
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 _MANY_STRENGTHS = 20
 # Strengths that are far apart are told apart by less precision.
 _COARSE = 10.0
+# Whole tasks are held out in so many folds, for the intervals of unseen tasks.
+_TASK_FOLDS = 5
 # Strengths on both sides of a choice that a search around it tries.
 _AROUND = 2
 
@@ -264,11 +269,20 @@ class SearchEstimator(LinearEstimator, ABC):
         # The parameter may be set anew after the fit.
         self._judged_by = "score" if callable(self.scoring) else self.scoring
         self.best_score_ = best.score
+        fits = FoldFits(folds.parts, replace(fitter, max_iter=self.max_iter))
         # Classifiers are scored by their accuracy, which no search of the loss has computed.
         if any(classes is None for classes in outcomes.classes):
-            exact = replace(fitter, max_iter=self.max_iter)
-            explained = held_out_score(folds.parts, best, exact)
+            explained = held_out_score(fits, best)
             self.held_out_score_, self.held_out_error_ = explained.score, explained.error
+        # Statistics have no rows to err on.
+        if raw.fold is None and raw.parts is None:
+            errors = nested_errors(fits, found, plan.rule)
+            if self.unseen_tasks == "shared" and raw.form is not Form.TARGETS and raw.n_tasks > 1:
+                cv = LeaveTasksOut(min(_TASK_FOLDS, raw.n_tasks), random_state=self.random_state)
+                strange = make_folds(raw, data, outcomes, cv, self.random_state, owner)
+                fits = FoldFits(strange.parts, fits.fitter)
+                errors += [errors_of_fold(fits, k, best) for k in range(len(strange.parts))]
+            self._held_out = learned_errors(ErrorRows.joined(errors), self, raw)
 
     def _fit_by_criterion(self, data: TaskData, criterion: str) -> None:
         """Fit every strength to all rows and choose by the criterion."""

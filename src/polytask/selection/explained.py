@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,22 +31,41 @@ class HeldOutScore:
     error: float
 
 
-def held_out_score(folds: Sequence[Fold], best: ScoredChoice, fitter: PathFitter) -> HeldOutScore:
+@dataclass(frozen=True, eq=False)
+class FoldFits:
+    """Candidates fitted on the training part of folds, each once."""
+
+    folds: Sequence[Fold]
+    fitter: PathFitter
+    # Solutions alone are kept: a problem may hold a copy of its rows.
+    _known: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
+
+    def of(self, k: int, choice: ScoredChoice) -> tuple[Problem, Array, Array]:
+        """Return the problem of a fold, coefficients and intercepts, also of unseen tasks."""
+        fold = self.folds[k]
+        problem = fold.problem(choice.settings, self.fitter.owner)
+        if (k, id(choice)) not in self._known:
+            alpha, position = np.array([choice.alpha]), np.array([choice.position])
+            path = Path(choice.family, choice.penalty, alpha, choice.settings, position)
+            ((_, solution),) = self.fitter.fits(problem, path)
+            targets = (fold.train if isinstance(fold, RowFold) else fold.like).form is Form.TARGETS
+            fitted = solution.W, solution.intercept
+            # Targets are never unseen.
+            self._known[k, id(choice)] = fitted if targets else problem.served(*fitted)
+        return problem, *self._known[k, id(choice)]
+
+
+def held_out_score(fits: FoldFits, best: ScoredChoice) -> HeldOutScore:
     """Fit one candidate on every fold and score all held-out rows."""
-    alpha, position = np.array([best.alpha]), np.array([best.position])
-    path = Path(best.family, best.penalty, alpha, best.settings, position)
+    owner = fits.fitter.owner
     found = []
-    for fold in folds:
-        problem = fold.problem(best.settings, fitter.owner)
-        ((_, solution),) = fitter.fits(problem, path)
+    for k, fold in enumerate(fits.folds):
+        problem, W, b = fits.of(k, best)
         targets = (fold.train if isinstance(fold, RowFold) else fold.like).form is Form.TARGETS
-        # Targets are never unseen.
-        fitted = solution.W, solution.intercept
-        W, b = fitted if targets else problem.served(*fitted)
         sums = _of_moments(fold, problem, W, b, targets) if isinstance(fold, MomentFold) else None
         if sums is None:
             rows = fold.rows if isinstance(fold, MomentFold) else fold
-            sums = _of_rows(rows, problem, W, b, fitter.owner)
+            sums = _of_rows(rows, problem, W, b, owner)
         found.append(sums)
     return _summary(np.stack(found))
 

@@ -49,6 +49,10 @@ class RowFold:
     test: TaskData
     test_outcomes: Outcomes
 
+    def held_out(self) -> tuple[TaskData, Outcomes]:
+        """Return the held-out rows and their targets as numbers."""
+        return self.test, self.test_outcomes
+
     def problem(self, settings: Settings, owner: str) -> Problem:
         """Return the problem of the training rows."""
         return build_problem(self.train, self.train_outcomes, settings, owner)
@@ -63,12 +67,17 @@ class MomentFold:
     like: TaskData
     outcomes: Outcomes
     make_rows: Callable[[], RowFold]
+    make_held_out: Callable[[], tuple[TaskData, Outcomes]]
     _last: dict[str, Problem] = field(default_factory=dict, repr=False)
 
     @cached_property
     def rows(self) -> RowFold:
         """The rows, for what moments cannot say."""
         return self.make_rows()
+
+    def held_out(self) -> tuple[TaskData, Outcomes]:
+        """Return the held-out rows and their targets as numbers."""
+        return self.make_held_out()
 
     def problem(self, settings: Settings, owner: str) -> Problem:
         """Return the problem of the training rows."""
@@ -161,6 +170,11 @@ def _row_fold(raw: TaskData, outcomes: Outcomes, train: Index, test: Index) -> R
     )
 
 
+def _held_out(data: TaskData, outcomes: Outcomes, test: Index) -> tuple[TaskData, Outcomes]:
+    """Return the held-out rows of an array."""
+    return data.rows(test), replace(outcomes, y=outcomes.y[test])
+
+
 def _light(fold: RowFold, folds: int, owner: str) -> Fold:
     """Return the fold with the moments of its rows, where these do and can be kept."""
     train, held = fold.train, fold.train_outcomes
@@ -169,7 +183,7 @@ def _light(fold: RowFold, folds: int, owner: str) -> Fold:
         return fold
     own = label_weights(fold.test, fold.test_outcomes, None, owner)
     moments = collect(train, held.y, weight), collect(fold.test, fold.test_outcomes.y, own)
-    return MomentFold(*moments, train, held, lambda: fold)
+    return MomentFold(*moments, train, held, lambda: fold, fold.held_out)
 
 
 def _can_be_kept(data: TaskData, weight: Array, folds: int) -> bool:
@@ -197,7 +211,14 @@ def _moment_folds(
         tests = [collect(data, outcomes.y, weight, rows) for rows in apart]
         whole, trains = all_but_one(tests)
     parts = [
-        MomentFold(train, test, data, outcomes, partial(_row_fold, data, outcomes, *split))
+        MomentFold(
+            train,
+            test,
+            data,
+            outcomes,
+            partial(_row_fold, data, outcomes, *split),
+            partial(_held_out, data, outcomes, split[1]),
+        )
         for train, test, split in zip(trains, tests, splits, strict=False)
     ]
     fits = [suits_statistics(data, outcomes, part.train.labels) for part in parts]

@@ -407,6 +407,7 @@ def _reported(
 def _with_new_tasks(model: Any, given: NewRows, fresh: Sequence[AddedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
+    new._forget_held_out()
     old: DeepTasks = model._tasks
     new._tasks = tasks = dataclasses.replace(old, added=(*old.added, *fresh))
     indexed(new, model, given.tasks)

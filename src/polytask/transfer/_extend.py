@@ -41,6 +41,7 @@ class CoefficientCovariance:
 def extended(model: LinearEstimator, card: DataCard, learned: Sequence[LearnedTask]) -> Any:  # noqa: ANN401
     """Return a copy of a model that has other tasks too, with the card of all rows."""
     new = copy.copy(model)
+    new._forget_held_out()
     # Statistics of earlier rows know nothing of the new tasks.
     new.__dict__.pop("statistics_", None)
     known = [entry for entry in learned if entry.task.position >= 0]
@@ -59,6 +60,7 @@ def extended(model: LinearEstimator, card: DataCard, learned: Sequence[LearnedTa
 def replaced(model: Any, learned: Sequence[LearnedTask], spread: CoefficientCovariance) -> Any:  # noqa: ANN401
     """Return a model with a learned prior that predicts some tasks by given coefficients."""
     new = copy.copy(model)
+    new._forget_held_out()
     linear = _replaced(linear_model(model), learned)
     lines = tuple(
         AdaptedCoefficients(entry.task.position, deviation, spread.unseen)

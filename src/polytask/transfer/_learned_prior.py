@@ -36,6 +36,7 @@ _CLEAR = 1.92
 def with_rows(model: Any, given: NewRows, index: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
     """Return a copy of a model that has seen further rows, the prior held."""
     new = copy.copy(model)
+    new._forget_held_out()
     raw = given.raw if given.n_rows else _no_rows(model, given)
     if raw is None:
         return new
@@ -112,6 +113,7 @@ def widened(model: Any, width: Width) -> Any:  # noqa: ANN401
     if width == AS_LEARNED:
         return model
     new = copy.copy(model)
+    new._forget_held_out()
     held = (model._linear,) if hasattr(model, "_linear") else ()
     new._set_tasks(_WIDER[type(model._tasks)](model._tasks, width), *held)
     return new

@@ -57,6 +57,7 @@ def new_levels(
     warn_of_likeness(labels, index.labels)
     learned = tasks.with_levels(g, rows, (outcomes.y, weight), own, len(labels))
     new = copy.copy(model)
+    new._forget_held_out()
     groupings = list(schema.groupings)
     groupings[g] = (name, LabelIndex((*index.labels, *labels)))
     new._schema = replace(schema, index=groupings[0][1], groupings=tuple(groupings))

@@ -89,6 +89,7 @@ def _with_lines(model: Any, W: Array, places: Index) -> Any:  # noqa: ANN401
     columns = np.array([linear.slices[place].start for place in places.tolist()])
     coefs[columns], intercepts[columns] = lines.T, levels
     new = copy.copy(model)
+    new._forget_held_out()
     new._set_tasks(
         dataclasses.replace(
             tasks,

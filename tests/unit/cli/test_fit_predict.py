@@ -17,7 +17,14 @@ from sklearn.linear_model import LinearRegression
 from unit.pairs import in_turn
 
 import polytask
-from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
+from polytask import (
+    MultiTaskClassifier,
+    MultiTaskModel,
+    MultiTaskRegressor,
+    SingleTask,
+    load,
+    save,
+)
 from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
 from polytask.messages import Translator
@@ -664,10 +671,34 @@ def test_intervals_of_several_targets_are_named_by_target(run, plain):
     assert "P(z=yes)" in found
 
 
+@pytest.mark.parametrize("model", ["search", "multitask", "pooled + intercepts"])
+def test_intervals_are_made_of_what_fit_held_out(run, plain, model):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", model, "--out", "m.polytask")
+    done = run("fit", "a.csv", *words)
+    assert "90% intervals hold" in done.out
+    assert "Of the 3 tasks with at least 20 of them it is from" in " ".join(done.out.split())
+    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
+    found = read_table("p.csv").table
+    expected = load("m.polytask").predict_interval(plain[["g", "x", "z"]], level=0.8)
+    np.testing.assert_allclose(found[["lower", "upper"]].to_numpy().T, expected)
+    assert 0.7 < ((found["lower"] < plain["y"]) & (plain["y"] < found["upper"])).mean() < 0.95
+
+
+def test_classes_have_sets(run, plain):
+    plain.assign(y=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--out", "m.polytask")
+    assert "90% sets of classes hold" in run("fit", "a.csv", *words).out
+    assert run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv").status == 0
+    found = read_table("p.csv").table
+    assert list(found.columns)[:3] == ["g", "prediction", "set"]
+    assert set(found["set"]) <= {"no", "yes", "no; yes"}
+
+
 def test_a_model_without_intervals_says_which_has_them(run, plain):
     plain.to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y", "--model", "multitask", "--out", "m.polytask")
-    assert run("fit", "a.csv", *words).status == 0
+    model = MultiTaskRegressor(task_column="g").fit(plain[["g", "x", "z"]], plain["y"])
+    save(model, "m.polytask")
     done = run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv")
     assert done.status == 2
     assert "The model in m.polytask has no prediction intervals" in done.err

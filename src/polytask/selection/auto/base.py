@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import SEED, sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
+from polytask._estimator.conformal import learned_errors
 from polytask._estimator.groupings import GroupedRows, LevelColumns, of_first_grouping
 from polytask._estimator.scaling import refuse_huge
 from polytask._estimator.training import TaskColumns
@@ -171,6 +172,8 @@ class AutoEstimator(MultiTaskEstimator):
         self.score_, self.pull_ = found.score, found.pull
         self.stopped_, self.unfitted_ = found.stopped, found.unfitted
         self._rows = found.rows
+        if found.errors is not None:
+            self._held_out = learned_errors(found.errors, self, before.data)
         self.behind_ = {row.name: row.stopped for row in found.rows if row.stopped}
 
     def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, str]]:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from polytask._checks import nonnegative
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.conformal import spread_of
+from polytask._estimator.held_out_errors import ErrorRows
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask._workers import Workers
 from polytask.data import Form, Splitter
+from polytask.data.splits import Split
 from polytask.exceptions import DataError
 from polytask.io import open_store
 from polytask.messages import LazyMessage, with_and
@@ -38,6 +41,8 @@ from polytask.selection.facts import DataFacts
 from polytask.selection.held import Study
 
 Array = NDArray[np.float64]
+
+_TINY = float(np.finfo(float).tiny)
 
 
 @saveable("selection.auto_row")
@@ -87,6 +92,8 @@ class Combination:
     pull: float
     stopped: bool
     unfitted: tuple[str, ...] = ()
+    # Those of the combination that the other folds chose; None where they are not asked for.
+    errors: ErrorRows | None = None
     # The names of several groupings, to say what the model of all is.
     groupings: tuple[object, ...] = ()
 
@@ -175,7 +182,30 @@ def combine(
         pull=mix.policy.pull,
         stopped=bool(unfitted) or not trials.is_whole(),
         unfitted=unfitted,
+        errors=_errors(mix.nested, bench, raw, splits),
     )
+
+
+def _errors(mixed: Array, bench: HeldOutRows, study: Study, splits: Sequence[Split]) -> ErrorRows:
+    """Return the errors of combined predictions of held-out rows."""
+    errors, weight, seen = np.zeros(len(mixed)), np.zeros(len(mixed)), np.ones(len(mixed), bool)
+    for t in np.unique(bench.task).tolist():
+        own = bench.task == t
+        y, predicted = bench.y[own], mixed[own]
+        if study.outcomes.classes[t] is None:
+            loss = study.outcomes.losses[t]
+            errors[own] = np.abs(y - predicted) / spread_of(loss, predicted)
+        else:
+            # Of the class that was seen.
+            errors[own] = 1.0 - predicted
+        # How much the task counted in the choice is nothing that its errors need.
+        weight[own] = bench.weight[own] / max(float(bench.weight[own].mean()), _TINY)
+    if study.data.form is not Form.TARGETS:
+        owners = study.data.row_tasks()
+        for k, (train, _) in enumerate(splits):
+            out = bench.fold == k
+            seen[out] = np.isin(bench.task[out], owners[train])
+    return ErrorRows(errors, bench.task, bench.fold, weight, seen)
 
 
 def _leaderboard(

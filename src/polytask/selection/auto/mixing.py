@@ -216,12 +216,15 @@ POLICIES = (MEANS, ALONE, Policy(True), *(Policy(True, pull) for pull in PULLS))
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """The weights of models. Shapes: shared (M,), by_task (n_tasks, M)."""
+    """The weights of models. Shapes: shared (M,), by_task (n_tasks, M), nested (N,)."""
+
+    # `nested` is what weights learned from the other folds predict for every row.
 
     shared: Array
     by_task: Array
     policy: Policy
     losses: dict[Policy, float]
+    nested: Array
 
 
 def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
@@ -230,7 +233,8 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     policies = [p for p in POLICIES if (several or not p.mixed) and (tasks or not p.by_task)]
     if OF_MEANS not in kinds:
         policies.remove(MEANS)
-    nested = {policy: _nested_losses(held, kinds, policy) for policy in policies}
+    mixed = {policy: _nested(held, kinds, policy) for policy in policies}
+    nested = {policy: held.loss.losses(own, held.y) for policy, own in mixed.items()}
     losses = {
         policy: float(np.average(own, weights=held.weight)) for policy, own in nested.items()
     }
@@ -238,7 +242,7 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     # The simplest that is as good as the best, within the noise of their difference.
     policy = next(p for p, own in nested.items() if as_good(own - best, held))
     shared, by_task = learn(held, kinds, policy)
-    return Mix(shared, by_task, policy, losses)
+    return Mix(shared, by_task, policy, losses, mixed[policy])
 
 
 class Weighed(Protocol):
@@ -270,8 +274,8 @@ def as_good(excess: Array, held: Weighed) -> bool:
     return mean <= error
 
 
-def _nested_losses(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Array:
-    """Return the loss of every row under weights learned from the other folds."""
+def _nested(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Array:
+    """Return what weights learned from the other folds predict for every row."""
     found = np.zeros(len(held.y))
     for fold in np.unique(held.fold):
         out = held.fold == fold
@@ -279,8 +283,7 @@ def _nested_losses(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Arra
         rest = held.rows(~out) if not out.all() else held
         _, by_task = learn(rest, kinds, ALONE if out.all() and policy.mixed else policy)
         test = held.rows(out)
-        mixed = np.einsum("im,im->i", test.Z, by_task[test.task])
-        found[out] = test.loss.losses(mixed, test.y)
+        found[out] = np.einsum("im,im->i", test.Z, by_task[test.task])
     return found
 
 

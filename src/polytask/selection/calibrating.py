@@ -1,0 +1,177 @@
+"""Intervals of fitted models, from rows that copies of them were not fitted on."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._checks import is_whole, sentence
+from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.conformal import errors_of, learned_errors
+from polytask._estimator.held_out_errors import ErrorRows
+from polytask._estimator.training import Collected
+from polytask.data import Form, LeaveTasksOut, TaskData, WithinTasks, as_splits
+from polytask.exceptions import DataWarning, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
+from polytask.selection.held import seen_tasks_only, servable
+
+Rows = NDArray[np.intp]
+Model = TypeVar("Model", bound=MultiTaskEstimator)
+_OWNER = "calibrate"
+# Whole tasks are held out in so many folds.
+_TASK_FOLDS = 5
+
+
+def calibrate(
+    model: Model,
+    X: Any,  # noqa: ANN401
+    y: Any = None,  # noqa: ANN401
+    task: Any = None,  # noqa: ANN401
+    *,
+    cv: Any = 5,  # noqa: ANN401
+    sample_weight: Any = None,  # noqa: ANN401
+) -> Model:
+    """Return a model with prediction intervals, or sets of classes, from rows that are held out.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted estimator of polytask, of any kind.
+    X, y, task, sample_weight
+        The rows that it was fitted on, as in its ``fit``.
+    cv : int, splitter, or list of (train, test), default=5
+        How rows are held out; an int divides the rows of every task, by class for classes.
+        :class:`~polytask.data.TimeOrdered` looks forward only and
+        :class:`~polytask.data.GroupedRows` keeps groups together.
+
+    Returns
+    -------
+    estimator
+        A copy of `model` that predicts the same and has ``predict_interval`` (numbers) and
+        ``predict_set`` (classes). It holds the models of the folds where these hold out every
+        row once and are fitted on all others. It is saved, loaded and exported like `model`.
+
+    Raises
+    ------
+    IncompatibleError
+        If `model` is no estimator of polytask, or was fitted on statistics.
+    ParameterError
+        If `cv` is none of these, or holds a row out twice.
+
+    Notes
+    -----
+    A copy of the model is fitted on the training part of every fold, everything that it tunes
+    included. An interval is that of CV+: with m_k(x) the prediction of the model of fold k, s_t
+    the scale of the task and e_i the held-out errors in these scales, its upper end is the
+    ceil(level (n + 1))-th smallest of ``m_k(i)(x) + s_t e_i``, its lower end likewise. For
+    exchangeable rows and scales that are given it holds a new target with probability
+    1 - 2 (1 - level) at least, up to a term that vanishes with the rows of a fold, and with
+    about `level` in practice, whatever the model. Folds that look forward only, and others that
+    are not fitted on all rows that they leave in, give errors around the prediction of `model`
+    itself: nothing is guaranteed then, as rows change with time.
+
+    Where ``unseen_tasks="shared"``, whole tasks are held out too, in five further folds, for the
+    intervals of unseen tasks.
+
+    References
+    ----------
+    R. Barber, E. Candes, A. Ramdas and R. Tibshirani, "Predictive inference with the
+    jackknife+", Annals of Statistics 49 (2021). Y. Romano, M. Sesia and E. Candes,
+    "Classification with valid and adaptive coverage", NeurIPS 2020 (CV+ of classes).
+
+    Examples
+    --------
+    >>> from polytask import MultiTaskRegressor, calibrate
+    >>> from polytask.datasets import load_diabetes_groups
+    >>> patients = load_diabetes_groups()
+    >>> X, y, group = patients.X, patients.y, patients.task
+    >>> model = calibrate(MultiTaskRegressor().fit(X, y, task=group), X, y, task=group)
+    >>> lower, upper = model.predict_interval(X[:3], task=group[:3], level=0.9)
+    >>> bool((lower < upper).all())
+    True
+    """
+    if not isinstance(model, MultiTaskEstimator):
+        fields = {"got": type(model).__name__}
+        raise IncompatibleError(LazyMessage("selection.refusal.calibrate_what", fields))
+    check_is_fitted(model)
+    if isinstance(X, Collected):
+        raise IncompatibleError(LazyMessage("selection.refusal.calibrate_statistics"))
+    raw = model._read_rows(X, y, task, sample_weight).raw
+    raw = raw if raw.groupings is not None else seen_tasks_only(raw)
+    folds, n = _folds(cv, raw, model), raw.n_rows
+    fitted, parts = [], []
+    for k, (train, test) in enumerate(folds):
+        fold, rows = _fitted(model, raw, train, test, k)
+        fitted.append(fold)
+        parts += rows
+    parts += whole_task_errors(model, raw)
+    found = copy.copy(model)
+    found._forget_held_out()
+    found._held_out = learned_errors(ErrorRows.joined(parts), model, raw)
+    held = sum(len(test) for _, test in folds)
+    if held == n and all(len(train) + len(test) == n for train, test in folds):
+        found._fold_models = tuple(fitted)
+    return found
+
+
+def _folds(cv: Any, raw: TaskData, model: MultiTaskEstimator) -> list[tuple[Rows, Rows]]:  # noqa: ANN401
+    if is_whole(cv):
+        cv = WithinTasks(int(cv), stratify=True if is_classifier(model) else None)
+    folds = as_splits(cv, raw, "cv", _OWNER)
+    times = np.bincount(np.concatenate([test for _, test in folds]), minlength=raw.n_rows)
+    if np.any(times > 1):
+        got = LazyMessage("got.rows_held_twice", {"n": int(np.count_nonzero(times > 1))})
+        raise ParameterError(sentence("cv", _OWNER, LazyMessage("allowed.disjoint_folds"), got))
+    return folds
+
+
+def _fitted(
+    model: Any,  # noqa: ANN401
+    raw: TaskData,
+    train: Rows,
+    test: Rows,
+    fold: int,
+) -> tuple[Any, list[ErrorRows]]:
+    """Fit a copy on the training rows and return it with the errors of the others."""
+    own = clone(model)
+    if getattr(own, "journal", None) is not None:
+        # A journal is of all rows.
+        own.set_params(journal=None)
+    with warnings.catch_warnings():
+        # The fit of all rows has said so.
+        warnings.simplefilter("ignore", DataWarning)
+        own.fit(raw.rows(train) if raw.groupings is not None else seen_tasks_only(raw.rows(train)))
+        test = test if model.unseen_tasks == "shared" else servable(raw, train, test)
+        found = fold_errors(model, own, raw.rows(test), fold) if len(test) else []
+    own._forget_held_out()
+    return own, found
+
+
+def fold_errors(model: Any, fitted: Any, held: TaskData, fold: int) -> list[ErrorRows]:  # noqa: ANN401
+    """Return the errors of a fold's model, of the tasks of the model of all rows."""
+    held = held if held.groupings is not None else seen_tasks_only(held)
+    index = model._schema.index
+    codes = np.array(index.encode(list(held.tasks), "shared", "task", _OWNER), dtype=np.intp)
+    every = [
+        replace(rows, task=codes[rows.task], fold=np.full(len(rows.fold), fold))
+        for rows in errors_of(fitted, held)
+    ]
+    return [rows for rows in every if (rows.task >= 0).all()]
+
+
+def whole_task_errors(model: Any, raw: TaskData) -> list[ErrorRows]:  # noqa: ANN401
+    """Return the errors of whole tasks that are held out, where unseen ones are predicted."""
+    n = min(_TASK_FOLDS, raw.n_tasks)
+    if n < 2 or model.unseen_tasks != "shared" or raw.form is Form.TARGETS:
+        return []
+    found = []
+    for k, (train, test) in enumerate(as_splits(LeaveTasksOut(n), raw, "cv", _OWNER)):
+        found += _fitted(model, raw, train, test, k)[1]
+    return found
