@@ -9,6 +9,7 @@ A set is a name, or NAME:SPLITS, or NAME:SPLITS:SECONDS with a time budget for A
 ``--keep FILE`` goes on with a run that was stopped; ``--table`` prints what it has so far. The
 first split of every set is measured before the second of any, so that such a table is balanced.
 Every measurement is a process of its own; ``--limit`` stops it after so many seconds.
+``--alone`` has no other model: what Auto scores and takes, as ``school:1 --alone``.
 statsmodels, where it is installed, adds a mixed model with an intercept per task.
 ``--peers`` adds LightGBM and CatBoost (the task as a category, settings by held-out rows), the
 linear models and the trees of GPBoost, and AutoGluon without networks, for as many seconds as
@@ -259,11 +260,13 @@ class Contest:
     keep: str
     more: bool
     limit: float | None
+    alone: bool
 
     def makes(self) -> dict[str, Make]:
         """Return the models by name."""
         data, budget = _loaded(self.plan.name), self.plan.budget
-        return models(data, budget) | (peers(data, budget) if self.more else {})
+        every = models(data, budget) | (peers(data, budget) if self.more else {})
+        return {AUTO: every[AUTO]} if self.alone else every
 
     def measure(self, split: int) -> None:
         """Measure every model on one split, unless that is kept."""
@@ -357,6 +360,7 @@ def main() -> None:
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
     parser.add_argument("--table", action="store_true", help="print what is kept, fit nothing")
     parser.add_argument("--limit", type=float, default=None, help="seconds of one measurement")
+    parser.add_argument("--alone", action="store_true", help="Auto, no other model")
     parser.add_argument("--peers", action="store_true", help="boosting libraries and AutoGluon")
     chosen = parser.parse_args()
     print(
@@ -367,15 +371,17 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         keep = chosen.keep or str(Path(folder) / "kept.jsonl")
-        contests = [Contest(plan, keep, chosen.peers, chosen.limit) for plan in chosen.sets]
+        rules = keep, chosen.peers, chosen.limit, chosen.alone
+        contests = [Contest(plan, *rules) for plan in chosen.sets]
         for split in range(0 if chosen.table else max(plan.n_splits for plan in chosen.sets)):
             for contest in contests:
                 if split < contest.plan.n_splits:
                     contest.measure(split)
         found = {contest.plan.name: contest.scores() for contest in contests}
-    found = {name: scores for name, scores in found.items() if AUTO in scores}
-    print_bests(found)
-    print_ranks(found)
+    found = {name: scores for name, scores in found.items() if len(scores) > 1}
+    if found:
+        print_bests(found)
+        print_ranks(found)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ power too. Prints the mean over the splits of the squared error and of the share
 error of the training mean that is explained, how many of the held-out rows lie inside their 90%
 intervals, and CPU seconds of fit and prediction. ``--peers`` adds LightGBM with the task as a
 category and GPBoost, tuned on held-out rows, in environments of their own. ``--plain`` has the
-candidates of boosting in their place, of LightGBM and of scikit-learn. Of landmine, which has
-classes, the error is the log loss.
+candidates of boosting in their place, of LightGBM and of scikit-learn. ``--only TEXT`` has the
+models alone whose names hold the text. Of landmine, which has classes, the error is the log loss.
 """
 
 from __future__ import annotations
@@ -198,16 +198,20 @@ def measured(
     return error, explained, covered, seconds
 
 
-def lines(name: str, peers: bool, plain: bool) -> Iterator[str]:
+def lines(name: str, peers: bool, plain: bool, only: str) -> Iterator[str]:
     """Yield the lines of the table of a set."""
     X, y, task, splits = loaded(name)
     yield f"\n### {name}: {len(y):,} rows, {len(np.unique(task)):,} tasks\n"
-    made = plain_contenders(X, task) if plain else contenders(name, peers)
     classes = name == "landmine"
+    made = class_contenders() if classes else contenders(name, peers)
+    if plain:
+        made = plain_contenders(X, task)
     error = "log loss" if classes else "squared error"
     yield f"| model | {error} | explained | inside 90% intervals | CPU s |"
     yield "|---|---|---|---|---|"
-    for label, make in (class_contenders() if classes else made).items():
+    for label, make in made.items():
+        if only not in label:
+            continue
         found = np.mean([measured(make, X, y, task, split) for split in splits], axis=0)
         inside = "" if np.isnan(found[2]) else f"{found[2]:.0%}"
         yield f"| {label} | {found[0]:.4f} | {found[1]:.4f} | {inside} | {found[3]:.1f} |"
@@ -219,9 +223,10 @@ def main() -> None:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--only", default="", metavar="TEXT")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    for line in lines(given.set, given.peers, given.plain):
+    for line in lines(given.set, given.peers, given.plain, given.only):
         print(line, flush=True)
 
 
