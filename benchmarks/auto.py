@@ -41,6 +41,7 @@ from _kept import Kept
 from _sets import RealSet, load_table
 from learned_prior_classes import interval
 from real_data import score, single, splits, take
+from scipy import stats
 from scipy.linalg import qr
 from scipy.stats import rankdata
 from sklearn.ensemble import (
@@ -325,31 +326,74 @@ def _gap(auto: np.ndarray, values: np.ndarray) -> str:
     return f" {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
 
 
+def _p_value(gap: np.ndarray) -> float:
+    """Return that of a mean difference over splits, as its interval; NaN of one split."""
+    n = len(gap)
+    if n == 1 or not gap.any():
+        return float("nan") if n == 1 else 1.0
+    spread = np.sqrt((1 / n + 1 / 3) * np.var(gap, ddof=1))
+    return float(2 * stats.t.sf(abs(gap.mean()) / spread, n - 1))
+
+
+def _holm(values: list[float]) -> list[float]:
+    """Return p-values corrected for their number; NaN are left out."""
+    found = np.array(values)
+    known = np.flatnonzero(~np.isnan(found))
+    order = known[np.argsort(found[known])]
+    raised = found[order] * np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    return list(map(float, found))
+
+
 def print_bests(found: dict[str, Scores]) -> None:
     """Print, for every set, Auto against the best of the others and of those without sharing."""
     print(f"\n## Auto against the best, {len(found)} sets\n")
-    print("| set | best of the others | auto minus it | 95% interval | ", end="")
-    print("best of separate and pooled | auto minus it | 95% interval |")
-    print("|---|---|---|---|---|---|---|")
+    print("p: of the difference, corrected by Holm for the number of sets.\n")
+    print(
+        "| set | splits | Auto is | best of the others | auto minus it | 95% interval | p |",
+        end="",
+    )
+    print(" best of separate and pooled | auto minus it | 95% interval | p |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    chosen = []
+    for rivals in (set[str](), set(PLAIN)):
+        bests = {
+            name: max(sorted((rivals or own.keys()) - {AUTO}), key=lambda label: own[label].mean())
+            for name, own in found.items()
+        }
+        p = _holm([_p_value(found[name][AUTO] - found[name][bests[name]]) for name in found])
+        chosen.append((bests, dict(zip(found, p, strict=True))))
     for name, own in found.items():
-        cells = ""
-        for rivals in (own.keys() - {AUTO}, PLAIN):
-            best = max(sorted(rivals), key=lambda label: own[label].mean())
-            cells += f" {best} |{_gap(own[AUTO], own[best])}"
-        print(f"| {name} |{cells}")
+        place = sorted(-v.mean() for v in own.values()).index(-own[AUTO].mean()) + 1
+        cells = f"{len(own[AUTO])} | {place} of {len(own)} |"
+        for bests, p in chosen:
+            shown = "" if np.isnan(p[name]) else f"{p[name]:.2f}"
+            cells += f" {bests[name]} |{_gap(own[AUTO], own[bests[name]])} {shown} |"
+        print(f"| {name} | {cells}")
 
 
 def print_ranks(found: dict[str, Scores]) -> None:
     """Print the mean rank of every model over the sets, each among the models that it has."""
     ranks: dict[str, list[float]] = {}
+    gaps: dict[str, list[float]] = {}
     for own in found.values():
         for label, rank in zip(own, rankdata([-v.mean() for v in own.values()]), strict=True):
-            ranks.setdefault(label, []).append(rank)
-    print(f"\n## Ranks over {len(found)} sets\n\n| model | mean rank | sets | first on |")
-    print("|---|---|---|---|")
-    for label in sorted(ranks, key=lambda label: float(np.mean(ranks[label]))):
-        places = ranks[label]
-        print(f"| {label} | {np.mean(places):.2f} | {len(places)} | {places.count(1.0)} |")
+            ranks.setdefault(label, []).append(float(rank))
+            gaps.setdefault(label, []).append(float((own[AUTO] - own[label]).mean()))
+    order = sorted(ranks, key=lambda label: float(np.mean(ranks[label])))
+    # A signed-rank test over sets; with fewer than six no difference can be shown.
+    tested = {label: gaps[label] for label in order if label != AUTO and len(gaps[label]) > 5}
+    raw = [float(stats.wilcoxon(own).pvalue) if any(own) else 1.0 for own in tested.values()]
+    p = dict(zip(tested, _holm(raw), strict=True))
+    print(f"\n## Ranks over {len(found)} sets\n")
+    print("p: signed ranks of the differences of Auto over sets, corrected by Holm.\n")
+    print("| model | mean rank | sets | first on | Auto is ahead on | p |")
+    print("|---|---|---|---|---|---|")
+    for label in order:
+        places, ahead = ranks[label], sum(gap > 0 for gap in gaps[label])
+        shown = f"{p[label]:.3f}" if label in p else ""
+        print(f"| {label} | {np.mean(places):.2f} | {len(places)} | {places.count(1.0)} |", end="")
+        print(f" {'' if label == AUTO else ahead} | {shown} |")
 
 
 def main() -> None:
