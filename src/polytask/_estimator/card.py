@@ -20,6 +20,8 @@ from polytask.io.model_file import versions
 from polytask.messages import Translator
 
 _CHUNK = 1 << 22
+# The level of intervals whose coverage the card has.
+_LEVEL = 0.9
 _CHOSEN = (
     "alpha_",
     "best_penalty_",
@@ -90,7 +92,13 @@ class Card:
                 for key, value in rows.items()
             }
             parts += [_section(title, named)] if named else []
-        parts.append(_section("tasks", {task["task"]: task["rows"] for task in tasks}))
+        shown = {
+            task["task"]: f"{task['rows']} (coverage {task['coverage']:.2f})"
+            if "coverage" in task
+            else task["rows"]
+            for task in tasks
+        }
+        parts.append(_section("tasks", shown))
         return "\n".join(parts)
 
     def write(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -139,6 +147,7 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
     """Collect the card of a fitted estimator."""
     data: DataCard = model.data_card_
     params = model.get_params(deep=False)
+    held, covered = _held_out(model)
     dates = [*model._schema.dates]
     if dates and "date_features" in params:
         # The command line makes features of dates before `fit`.
@@ -158,13 +167,28 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
         else {},
         "chosen": {name: _plain(getattr(model, name)) for name in _CHOSEN if hasattr(model, name)},
         "result": _result(getattr(model, "solution_", None)),
+        "held out": held,
         "versions": dict(data.versions),
         "tasks": [
             {"task": _plain(task), "rows": rows}
+            | ({"coverage": covered[task]} if task in covered else {})
             for task, rows in zip(data.tasks, data.rows_per_task, strict=True)
         ],
     }
     return Card(type(model).__name__, content)
+
+
+def _held_out(model: Any) -> tuple[dict[str, Any], dict[Hashable, float]]:  # noqa: ANN401
+    """Return which share of held-out rows intervals or sets hold, of all tasks and of each."""
+    held = getattr(model, "_held_out", None)
+    if held is None or not len(held.errors):
+        return {}, {}
+    shares, rows = held.coverage(_LEVEL)
+    known = rows > 0
+    mean = float(np.average(shares[known], weights=rows[known]))
+    total = {"rows": round(float(rows.sum())), f"coverage at {_LEVEL:.0%}": round(mean, 4)}
+    pairs = zip(model._schema.index.labels, shares.tolist(), strict=True)
+    return total, {task: round(share, 4) for task, share in pairs if not np.isnan(share)}
 
 
 def checksum(data: TaskData) -> str:

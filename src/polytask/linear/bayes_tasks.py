@@ -47,6 +47,7 @@ from polytask.linear._bayes_rows import (
     with_rows,
 )
 from polytask.linear.heavy_weights import refuse_heavy
+from polytask.linear.interval_noise import interval_noise
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared
 
@@ -156,6 +157,17 @@ class BayesTasks:
     def joint_posterior(self) -> JointPosterior | None:
         """The coefficients of the tasks whose noise is correlated."""
         return None if self.joint is None else joint_posterior(self.joint, self.prior)
+
+    @cached_property
+    def _interval_noise(self) -> Array:
+        return interval_noise(self.blocks, self.prior, self.n_tasks)
+
+    def interval_deviation(self, deviation: Array, task: int) -> Array:
+        """Return standard deviations with the noise of the task in the place of the common one."""
+        # Shapes: deviation and result (n_rows,), in original units.
+        own, common = self._interval_noise, noise_of(self.prior, self.n_tasks)
+        beyond = own[task] - common[task] if task >= 0 else own.mean() - common.mean()
+        return np.asarray(np.sqrt(deviation**2 + beyond * self.units(task)[1] ** 2))
 
     def covariance(self, task: int, noise: float) -> Array:
         """Return the covariance of the coefficients of a task in the columns of the prior."""

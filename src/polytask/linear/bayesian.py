@@ -34,7 +34,12 @@ from polytask.data import TaskData
 from polytask.linear._bayes_base import LearnedPriorEstimator
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import fit_bayes, given_prior
-from polytask.linear.adapted_coefficients import AdaptedCoefficients, deviations, with_lines_of
+from polytask.linear.adapted_coefficients import (
+    AdaptedCoefficients,
+    deviations,
+    line_given,
+    with_lines_of,
+)
 from polytask.linear.bayes_groupings import GroupedTasks, fit_groupings
 from polytask.linear.bayes_settings import BayesSettings
 from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
@@ -79,7 +84,9 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
         row, as residuals of separate regressions show them, pulled to zero as if further rows
         had uncorrelated noise: as many as the residuals say. With gaps in y no more than 2000
         coefficients may vary, tasks times columns, and patterns of gaps times tasks squared
-        are 20 million at most.
+        are 20 million at most. With "common" the intervals of :meth:`predict_interval` still have
+        a noise of each task, from its residuals, pulled to the common one as far as chance
+        explains their differences; what is predicted does not depend on it.
     task_column : str, int, list of these, or None, default=None
         The column of X that holds the task labels, or those of several groupings. With several
         groupings `mean_prior` is "flat", `noise` "common" and targets are scaled in common;
@@ -368,6 +375,8 @@ class BayesianMultiTaskRegressor(LearnedPriorEstimator, IntervalMixin, Regressor
 
     def _quantiles(self, p: float, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         deviation = deviations(self._tasks, self._given_lines, X, task)
+        if line_given(self._given_lines, task) is None:
+            deviation = self._tasks.interval_deviation(deviation, task)
         return self._predict_task(X, task) + float(scipy.special.ndtri(p)) * deviation
 
     def evidence(self, n_bootstrap: int = 99, random_state: Any = None) -> Evidence:  # noqa: ANN401

@@ -314,3 +314,16 @@ class TestRefusals:
             lower, _ = found.predict_interval(X, task, by_task=True)
         assert_array_equal(lower, found.predict_interval(X, task)[0])
         assert np.isinf(found.predict_interval(X, task, level=0.99)[0]).all()
+
+
+def test_the_card_has_the_coverage_of_every_task():
+    X, y, task = tasks_of(20, tasks=4)
+    model = MultiTaskRegressor().fit(X, y, task)
+    assert "coverage" not in model.card().json
+    found = calibrate(model, X, y, task)
+    card = found.card()
+    told = found.coverage_frame()
+    assert card.content["held out"]["rows"] == 80
+    assert card.content["held out"]["coverage at 90%"] == pytest.approx(told["coverage"].mean())
+    assert [entry["coverage"] for entry in card.content["tasks"]] == told["coverage"].tolist()
+    assert f"20 (coverage {told['coverage'][0]:.2f})" in card.markdown

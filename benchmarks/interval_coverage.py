@@ -1,0 +1,225 @@
+"""90% intervals and sets on real sets: ``python benchmarks/interval_coverage.py SET``.
+
+SET is one of the sets below, read from the folder POLYTASK_DATA. Half of the rows of every task
+are held out, ``--splits`` times. Of all held-out rows: the share inside the interval; of the tasks
+with at least 20 held-out rows the share of which fewer than 80% are inside, beside what chance
+alone gives where each row is inside with probability 0.9; and the mean width over the standard
+deviation of the target (for several targets the mean of that), infinite ones left out. Of classes
+the share of sets that hold the true one, and their mean size. ``--peers`` adds MAPIE and crepes,
+in environments of their own, on the ridge regression of features and a column per task; it has no
+CPU seconds. ``--keep FILE`` continues a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _kept import Kept
+from _sets import RealSet, load_set
+from scipy.stats import binom
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegressionCV
+
+from polytask import (
+    AutoMultiTaskClassifier,
+    AutoMultiTaskRegressor,
+    BayesianMultiTaskClassifier,
+    BayesianMultiTaskRegressor,
+    MultiTaskClassifier,
+    MultiTaskClassifierCV,
+    MultiTaskRegressor,
+    MultiTaskRegressorCV,
+    Pooled,
+    SingleTask,
+    calibrate,
+)
+from polytask.baselines import TunedRidge
+from polytask.data import TaskData, WithinTasks
+from polytask.penalties import L2, toward_mean
+
+sys.path.append(str(Path(__file__).parent / "speed"))
+from environments import Environment, python_of
+
+SETS = ("school", "computer", "exam65", "radon", "mtr_enb", "mtr_scpf", "landmine", "heart4")
+LEVEL, ENOUGH, LEAST = 0.9, 20, 0.8
+STRENGTHS = tuple(10.0 ** (k / 3) for k in range(-9, 16))
+AUTO = ("separate", "pooled + intercepts", "near the mean", "learned prior")
+PEERS = {
+    "MAPIE": Environment("mapie", ("mapie==1.6.0",)),
+    "crepes": Environment("crepes", ("crepes==0.9.1", "scikit-learn")),
+}
+_CACHE = Path.home() / ".cache" / "polytask-peers"
+_WORKER = Path(__file__).with_name("_interval_peer_worker.py")
+
+
+def calibrated(make: Callable[[], Any], by_task: bool = False) -> Callable[..., Any]:
+    """Return what fits a model and gives its intervals or sets by CV+."""
+
+    def ends(rows: tuple[Any, ...], new: tuple[Any, ...], classes: bool) -> Any:
+        model = calibrate(make().fit(*rows), *rows)
+        return asked(model, new, classes, by_task)
+
+    return ends
+
+
+def own(make: Callable[[], Any]) -> Callable[..., Any]:
+    """Return what fits a model and gives the intervals or sets that it has."""
+    return lambda rows, new, classes: asked(make().fit(*rows), new, classes)
+
+
+def asked(model: Any, new: tuple[Any, ...], classes: bool, by_task: bool = False) -> Any:
+    """Return intervals, or the sets with the classes."""
+    if classes:
+        return model.predict_set(*new, level=LEVEL), model.classes_
+    return model.predict_interval(*new, level=LEVEL, by_task=by_task)
+
+
+def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
+    """Return what gives the intervals or sets of each model, by name."""
+    near = toward_mean() + L2()
+    if data.classes:
+        separate, pooled = LogisticRegressionCV(), LogisticRegressionCV()
+        boosted = HistGradientBoostingClassifier(random_state=0)
+        return {
+            "MultiTaskClassifier, calibrate": calibrated(MultiTaskClassifier),
+            "MultiTaskClassifierCV": own(lambda: MultiTaskClassifierCV(near, alphas=8)),
+            "AutoMultiTaskClassifier": own(lambda: AutoMultiTaskClassifier(AUTO)),
+            "SingleTask of logistic regression, calibrate": calibrated(
+                lambda: SingleTask(separate)
+            ),
+            "Pooled logistic regression + intercepts, calibrate": calibrated(
+                lambda: Pooled(pooled, "intercept")
+            ),
+            "Pooled boosting, calibrate": calibrated(lambda: Pooled(boosted, "category")),
+            "learned prior, its own": own(BayesianMultiTaskClassifier),
+        }
+    boosted = HistGradientBoostingRegressor(random_state=0)
+    found: dict[str, Callable[..., Any]] = {
+        "MultiTaskRegressor, calibrate": calibrated(MultiTaskRegressor),
+        "MultiTaskRegressorCV": own(lambda: MultiTaskRegressorCV(near)),
+        "AutoMultiTaskRegressor": own(lambda: AutoMultiTaskRegressor(AUTO)),
+        "SingleTask of ridge, calibrate": calibrated(lambda: SingleTask(TunedRidge(STRENGTHS))),
+        "learned prior, its own": own(BayesianMultiTaskRegressor),
+        "learned prior, calibrate": calibrated(BayesianMultiTaskRegressor),
+    }
+    if data.task is not None:
+        ridge = partial(Pooled, TunedRidge(STRENGTHS), "intercept")
+        found["Pooled ridge + intercepts, calibrate"] = calibrated(ridge)
+        found["Pooled ridge + intercepts, calibrate by task"] = calibrated(ridge, by_task=True)
+        found["Pooled boosting, calibrate"] = calibrated(lambda: Pooled(boosted, "category"))
+    return found
+
+
+def peer(name: str) -> Callable[..., Any]:
+    """Return what gives the intervals of a peer."""
+
+    def ends(rows: tuple[Any, ...], new: tuple[Any, ...], classes: bool) -> Any:
+        python = python_of(PEERS[name], _CACHE)
+        (X, y, task), (Z, asked_task) = rows, new
+        labels, codes = np.unique(task, return_inverse=True)
+        of_new = np.searchsorted(labels, asked_task)
+        sides = [
+            np.column_stack([x, np.eye(len(labels))[c]]) for x, c in ((X, codes), (Z, of_new))
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            given = {"X": sides[0], "y": y, "task": codes, "Z": sides[1], "task_of_Z": of_new}
+            np.savez(Path(folder) / "rows.npz", **given)
+            subprocess.run([str(python), str(_WORKER), name, folder], check=True)
+            with np.load(Path(folder) / "answer.npz") as found:
+                return found["low"], found["high"]
+
+    return ends
+
+
+def halves(data: RealSet, splits: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return rows to fit and held-out rows."""
+    rows = np.arange(len(data.y))[:, None]
+    if data.task is None:
+        found = TaskData.from_targets(rows, data.y)
+    else:
+        found = TaskData.from_long(rows, data.y, data.task)
+    pairs = WithinTasks(splits, test_size=0.5).split(found)
+    return [(np.sort(found.order[a]), np.sort(found.order[b])) for a, b in pairs]
+
+
+def judged(data: RealSet, ends: Callable[..., Any], split: tuple[np.ndarray, ...]) -> list[float]:
+    """Return rows, rows inside, tasks, low tasks, low tasks by chance, width, and seconds."""
+    train, test = split
+    begun = time.process_time()
+    rows = (data.X[train], data.y[train])
+    new: tuple[Any, ...] = (data.X[test],)
+    if data.task is not None:
+        rows, new = (*rows, data.task[train]), (*new, data.task[test])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = ends(rows, new, data.classes)
+    seconds, y = time.process_time() - begun, data.y[test]
+    if data.classes:
+        sets, classes = found
+        inside = sets[np.arange(len(y)), np.searchsorted(classes, y)]
+        width = float(sets.sum(axis=1).mean())
+    else:
+        inside = (found[0] <= y) & (y <= found[1])
+        wide = (found[1] - found[0]) / np.std(data.y, axis=0)
+        width = float(wide[np.isfinite(wide)].mean())
+    if data.task is None:
+        parts = list(inside.T)
+    else:
+        parts = [inside[data.task[test] == name] for name in np.unique(data.task[test])]
+    parts = [part for part in parts if len(part) >= ENOUGH]
+    low = sum(part.mean() < LEAST - 1e-9 for part in parts)
+    chance = sum(
+        float(binom.cdf(np.ceil(LEAST * len(part) - 1e-9) - 1, len(part), LEVEL)) for part in parts
+    )
+    return [inside.size, int(inside.sum()), len(parts), int(low), chance, width, seconds]
+
+
+def line(name: str, found: np.ndarray) -> str:
+    """Return a row of the table. Shapes: found (splits, 7)."""
+    total = found.sum(axis=0)
+    shares = [f"{total[3] / total[2]:.1%} | {total[4] / total[2]:.1%}" if total[2] else "- | -"]
+    cells = [name, f"{total[1] / total[0]:.1%}", *shares]
+    cells += [f"{found[:, 5].mean():.2f}", f"{found[:, 6].mean():.1f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Read the arguments, run and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--keep", default=None)
+    parser.add_argument("--models", nargs="*", default=None, help="beginnings of names")
+    given = parser.parse_args()
+    data = load_set(given.set)
+    kept = Kept(given.keep, given.set)
+    made = contenders(data)
+    if given.peers and not data.classes and data.task is not None:
+        made |= {f"ridge + intercepts, {name}": peer(name) for name in PEERS}
+    splits = halves(data, given.splits)
+    width = "size of the set" if data.classes else "width / sd"
+    print(f"\n{given.set}: {len(splits)} splits\n")
+    print(f"| model | inside | tasks below 80% | by chance | {width} | CPU s |")
+    print("|---|---|---|---|---|---|")
+    for name, ends in made.items():
+        if given.models and not any(name.startswith(one) for one in given.models):
+            continue
+        rows = [
+            kept.get(name, k, partial(judged, data, ends, split)) for k, split in enumerate(splits)
+        ]
+        print(line(name, np.array(rows, dtype=float)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
