@@ -1,8 +1,9 @@
-"""The words for a metric, and for an amount in it with its interval."""
+"""The words for a metric, for an amount in it with its interval, and for what has no score."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from polytask.comparison.records import Interval, Setup
 from polytask.messages import Translator, plain_number
@@ -96,3 +97,14 @@ def amount(
         "metric": metric_word(setup, say),
     }
     return say("amount.more" if setup.greater_is_better else "amount.less", fields)
+
+
+def models_by_reason(reasons: Iterable[tuple[str, str]], say: Translator) -> list[str]:
+    """Return the models that have no score, those with one reason together."""
+    together: dict[str, list[str]] = {}
+    for name, why in reasons:
+        together.setdefault(why, []).append(say.quoted(name))
+    return [
+        say("left_out", {"models": say.listed(names), "why": why})
+        for why, names in together.items()
+    ]

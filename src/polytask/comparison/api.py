@@ -72,7 +72,7 @@ from polytask.comparison.work import (
     is_relative,
     run_one,
 )
-from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data import TableEncoder, TaskData, tables
 from polytask.data.dates import n_given_columns
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.io import open_store
@@ -472,17 +472,6 @@ def _groupings(plan: Plan, shares: tuple[Interval, ...]) -> tuple[Grouping, ...]
     return tuple(found)
 
 
-def _target_spread(plan: Plan) -> float:
-    """Return how far the scales of target columns differ, which one pooled equation cannot fit."""
-    y = np.asarray(plan.study.data.y)
-    if plan.study.data.form is not Form.TARGETS or plan.study.collected or y.ndim != 2:
-        return 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        scales = np.nanstd(y.astype(np.float64), axis=0)
-    scales = scales[np.isfinite(scales) & (scales > 0)]
-    return float(scales.max() / scales.min()) if len(scales) else 0.0
-
-
 def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     data, facts = plan.study.data, plan.facts
     rows = plan.study.task_rows()
@@ -506,7 +495,6 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         quick=plan.options.quick,
         times=len(plan.times),
         time_gap=gap,
-        target_spread=_target_spread(plan) if facts.problem == "regression" else 0.0,
         n_scored=sum(n for split, n in tests.items() if split not in names),
         extras=tuple(name for name in extras if getattr(plan.options, name)),
         n_splits=plan.n_splits - len(names),

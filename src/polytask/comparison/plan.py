@@ -20,6 +20,7 @@ from polytask._linalg import is_sparse
 from polytask._progress import duration
 from polytask._workers import BRIEF, Workers
 from polytask.baselines import SingleTask
+from polytask.comparison.amounts import models_by_reason
 from polytask.comparison.options import OWNER, Options
 from polytask.comparison.work import ALL_ROWS, Unit
 from polytask.data import (
@@ -45,7 +46,7 @@ from polytask.selection.candidates import (
     quick_models,
 )
 from polytask.selection.entries import Entry, make_entries
-from polytask.selection.facts import DataFacts
+from polytask.selection.facts import DataFacts, target_spread
 from polytask.selection.held import (
     Rows,
     Study,
@@ -215,6 +216,8 @@ def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataF
     """Gather what decides about the models."""
     data = study.data
     held = None if study.grouped is None else study.grouped.groupings
+    targets, collected = data.form is Form.TARGETS, study.collected is not None
+    numbers = targets and problem == "regression" and not collected
     return DataFacts(
         problem=problem,
         losses=losses,
@@ -222,14 +225,15 @@ def facts_of(study: Study, problem: str, losses: Any, options: Options) -> DataF
         n_features=data.n_features,
         n_tasks=data.n_tasks,
         median_rows=float(np.median(study.task_rows())),
-        targets=data.form is Form.TARGETS,
+        targets=targets,
         sparse=bool(is_sparse(data.X)),
         unseen=bool(options.unseen),
         seed=options.random_state,
         cv=inner_folds(options),
-        gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
-        statistics=study.collected is not None,
+        gaps=targets and not bool(data.labelled().all()),
+        statistics=collected,
         groupings=() if held is None else held.names,
+        target_spread=target_spread(data.y) if numbers else 0.0,
     )
 
 
@@ -423,10 +427,9 @@ def say_plan(plan: Plan, steps: int, remaining: float, elapsed: float, n_jobs: i
     # The command line has described the data before.
     lines = [] if say.options else [say("plan.data", fields)]
     lines.append(say("plan.work_jobs" if jobs > 1 else "plan.work", fields))
-    for entry in plan.entries:
-        if entry.estimator is None and entry.left_out is not None:
-            reason = {"model": entry.name, "reason": entry.left_out.text(say)}
-            lines.append(say("plan.left_out", reason))
+    left = [e for e in plan.entries if e.estimator is None and e.left_out is not None]
+    reasons = models_by_reason(((e.name, e.left_out.text(say)) for e in left if e.left_out), say)
+    lines += [say("plan.left_out", {"models": reason}) for reason in reasons]
     sys.stderr.write("\n".join(lines) + "\n")
 
 

@@ -225,9 +225,6 @@ class Setup:
     time_gap: float = 0.0
     #: How many rows are held out and scored; 0 where that is not known.
     n_scored: int = 0
-    #: How many times the standard deviation of the widest target is that of the narrowest; 0 where
-    #: targets are not columns of numbers.
-    target_spread: float = 0.0
     #: What was asked for beyond the verdict: learning_curve, ablation.
     extras: tuple[str, ...] = ()
 

@@ -7,7 +7,13 @@ from collections import Counter
 
 import numpy as np
 
-from polytask.comparison.amounts import amount, interval_words, metric_at_first, metric_word
+from polytask.comparison.amounts import (
+    amount,
+    interval_words,
+    metric_at_first,
+    metric_word,
+    models_by_reason,
+)
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.choices import plain_choices
 from polytask.comparison.records import (
@@ -28,8 +34,6 @@ from polytask.task_relations.records import CHOICES, is_borderline, is_related
 _NAMED = 5
 # Targets whose errors are told one by one.
 _FEW_TARGETS = 3
-# Targets are said to be in different units if their scales differ so many times.
-_OTHER_UNITS = 10.0
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 _ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
@@ -181,11 +185,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     said = say("benefit.same" if level else "benefit", fields)
     why = "" if level else _doubt(row, best, lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
-    # One equation for all targets, in the units in which they are given.
-    apart = best.kind == "pooled" and lead > 0 and setup.target_spread >= _OTHER_UNITS
-    times: dict[str, str | int] = {"times": about(setup.target_spread)} if apart else {}
-    units = say("benefit.units", times) if apart else ""
-    return say.joined([said, because, units, _in_units(row, best, setup, say)])
+    return say.joined([said, because, _in_units(row, best, setup, say)])
 
 
 def _doubt(row: ModelRow, best: ModelRow, lead: float, result: Findings) -> str:
@@ -469,8 +469,9 @@ def related(result: Findings, say: Translator) -> list[str]:
         told = is_related(found.p_value) and math.isfinite(found.shares.common)
         said = say.joined([said, say("related.own_units") if told else ""])
     why = ""
-    # One model cannot use what targets in other units have in common.
-    still = "" if result.setup.target_spread >= _OTHER_UNITS else say("related_but.open")
+    # Of targets in other units there is no pooled model that could use it.
+    pools = any(row.kind == "pooled" for row in result.models)
+    still = say("related_but.open") if pools else ""
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)
         pooled = row is not None and row.kind == "pooled"
@@ -630,9 +631,7 @@ def closing(result: Findings, say: Translator) -> list[str]:
     if not result.models:
         return []
     left = [row for row in result.models if row.note and math.isnan(row.score.mean)]
-    reasons = say.listed(
-        say("left_out", {"model": say.quoted(row.name), "why": _note(row, say)}) for row in left
-    )
+    reasons = say.listed(models_by_reason(((row.name, _note(row, say)) for row in left), say))
     there = {row.name for row in result.models}
     known = [m for m in compared_models() if not m.of_groupings]
     usual = [m.name for m in known if m.family in ("linear", "trees")]

@@ -27,6 +27,8 @@ MANY_CLASSES = 20
 ROWS_PER_CLASS = 10
 SHOWN = 3
 
+# Of larger counts the noise is near enough to one of equal size.
+_MEAN_OF_COUNTS = 10.0
 _CODE = re.compile(r"[+-]?0[0-9]+")
 Wanted = Literal["auto", "numbers", "classes"]
 
@@ -110,7 +112,10 @@ def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
     few = {1: "cli.reason.one", 2: "cli.reason.two"}.get(len(distinct))
-    reason = LazyMessage("cli.reason.numbers")
+    counts = len(distinct) > 2 and distinct[0] == 0 and not np.any(distinct % 1)
+    if counts:
+        counts = float(np.nanmean(np.asarray(values, dtype=np.float64))) < _MEAN_OF_COUNTS
+    reason = LazyMessage("cli.reason.counts" if counts else "cli.reason.numbers")
     if few is not None:
         reason = LazyMessage(few, {"values": shown(distinct.tolist())})
     is_class = wanted == "classes" or (wanted == "auto" and len(distinct) == 2)

@@ -40,7 +40,7 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Coefficients": frozenset({"model", "positive"}),
     "Relatedness": frozenset({"groupings"}),
     "Description": frozenset({"variance_shares"}),
-    "Setup": frozenset({"quick", "times", "time_gap", "n_scored", "extras", "target_spread"}),
+    "Setup": frozenset({"quick", "times", "time_gap", "n_scored", "extras"}),
     "LearningPoint": frozenset({"least_rows", "most_rows"}),
     "TaskGain": frozenset({"centre"}),
     "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),

@@ -202,7 +202,11 @@ def _needs_own_rows(facts: DataFacts) -> LazyMessage | None:
 
 
 def _needs_one_kind(facts: DataFacts) -> LazyMessage | None:
-    return LazyMessage("left_out.pooled_kinds") if facts.problem == "mixed" else None
+    if facts.problem == "mixed":
+        return LazyMessage("left_out.pooled_kinds")
+    if facts.target_spread >= _OTHER_UNITS:
+        return LazyMessage("left_out.pooled_units", {"times": f"{facts.target_spread:,.0f}"})
+    return None
 
 
 def _needs_few_features(facts: DataFacts) -> LazyMessage | None:
@@ -287,6 +291,9 @@ def _needs_dense(facts: DataFacts) -> LazyMessage | None:
     return LazyMessage("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
+# Targets are in other units if their scales differ so many times: no one equation fits all.
+_OTHER_UNITS = 10.0
+
 MEANS = "task means"
 """What is left of a choice where nothing can be predicted."""
 
@@ -317,7 +324,7 @@ _CANDIDATES = (
     CandidateModel(
         "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_kind
     ),
-    CandidateModel(MEANS, "separate", "mean", _means, _needs_seen_tasks, compared=False),
+    CandidateModel(MEANS, "separate", "mean", _means, _needs_seen_tasks, True),
     CandidateModel(
         "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
     ),

@@ -454,14 +454,6 @@ def test_what_time_did_not_suffice_for_is_said():
     assert "learning curve that was asked for is not computed" in said(**missing, learning=())
 
 
-@pytest.mark.parametrize(("spread", "told"), [(100.0, True), (2.0, False)])
-def test_pooled_models_of_targets_in_other_units_are_explained(spread, told):
-    setup = dataclasses.replace(examples.setup(), form="targets", target_spread=spread)
-    lines = said(setup=setup).split("\n")
-    (line,) = [line for line in lines if "that of the best pooled model" in line]
-    assert ("standard deviations of the targets differ up to 100 times" in line) == told
-
-
 def test_a_score_reads_the_same_wherever_it_stands():
     rows = [
         dataclasses.replace(row, score=row.score._replace(mean=-11.53)) if row.kind == "pooled"
