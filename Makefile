@@ -3,7 +3,9 @@
 #   make test     the tests (POLYTASK_DATA, if set, names the folder of the real data sets)
 #   make test-slow  those that take longer, some twenty minutes
 #   make test-exhaustive  every law of every pair of a solver and a penalty
-#   make check    lint, types, layers and shape
+#   make check    lint, types, layers, shape and licences
+#   make release  a wheel and a source archive in dist/, built twice alike, with what they need listed
+#   make audit    known weaknesses of the packages that the project is tested with
 # Another interpreter: make test PYTHON=/path/to/python
 
 PYTHON ?= python3
@@ -16,6 +18,8 @@ STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 LOWEST_STAMP := $(LOWEST)/.installed
 WHEEL := .venv-wheel
+RELEASE := .venv-release
+RELEASE_STAMP := $(RELEASE)/.installed
 CODE := src tests tools $(wildcard examples benchmarks docs)
 
 # One thread for each test worker, so that workers do not compete for the processors.
@@ -41,10 +45,18 @@ endef
 pip_install = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) PIP_DISABLE_PIP_VERSION_CHECK=1 \
 	$(2)/bin/python -m pip install --quiet -c $(1)
 
-.PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers shape format wheel changelog clean
+define try_wheel
+rm -rf $(WHEEL) && $(BIN)/python -m venv $(WHEEL) && \
+$(call pip_install,constraints.txt,$(WHEEL)) dist/*.whl && cd $(WHEEL) && \
+bin/python -I -c "import polytask; [getattr(polytask, name) for name in polytask.__all__]; print('polytask', polytask.__version__)" && \
+bin/polytask --help
+endef
+
+.PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers shape licenses format wheel \
+	release audit changelog clean
 
 help:
-	@sed -n '2,7s/^# //p' Makefile
+	@sed -n '2,9s/^# //p' Makefile
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(find_python); echo "Setting up $(VENV) (a minute or two)"; "$$python" -m venv --clear $(VENV)
@@ -54,6 +66,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	@$(find_python); echo "Setting up $(LOWEST) (a minute or two)"; "$$python" -m venv --clear $(LOWEST)
 	@$(call pip_install,constraints-lowest.txt,$(LOWEST)) --only-binary numpy,scipy,scikit-learn,pandas,pyarrow,numba,llvmlite,matplotlib -e ".[test]"
+	@touch $@
+
+$(RELEASE_STAMP): pyproject.toml constraints.txt
+	@$(find_python); echo "Setting up $(RELEASE) (a minute or two)"; "$$python" -m venv --clear $(RELEASE)
+	@$(call pip_install,constraints.txt,$(RELEASE)) $$($(RELEASE)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['release'])")
 	@touch $@
 
 demo: $(STAMP)
@@ -72,7 +89,7 @@ test-exhaustive: $(STAMP)
 test-lowest: $(LOWEST_STAMP)
 	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST) --ignore tests/laws --ignore tests/unit/solvers -m "not slow and not exhaustive"
 
-check: lint types layers shape
+check: lint types layers shape licenses
 
 lint: $(STAMP)
 	@$(BIN)/ruff check $(CODE)
@@ -91,19 +108,41 @@ layers: $(STAMP)
 shape: $(STAMP)
 	@$(BIN)/python tools/check_shape.py
 
+# Licences that ask nothing of who uses polytask, or only of who changes the package itself (MPL). Those
+# of two packages are not in their metadata: skops is MIT, namex Apache-2.0.
+licenses: $(STAMP)
+	@$(BIN)/pip-licenses --partial-match --ignore-packages polytask skops namex --allow-only \
+		"MIT;BSD;Apache;ISC;PSF;Python Software Foundation;MPL;Mozilla Public License" >/dev/null
+
 # A wheel, installed on its own and used from a folder that is not the checkout.
 wheel: $(STAMP)
-	@rm -rf dist $(WHEEL)
+	@rm -rf dist
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m build --wheel --outdir dist .
-	@$(BIN)/python -m venv $(WHEEL)
-	@$(call pip_install,constraints.txt,$(WHEEL)) dist/*.whl
-	@cd $(WHEEL) && bin/python -I -c "import polytask; [getattr(polytask, name) for name in polytask.__all__]; print('polytask', polytask.__version__)"
-	@cd $(WHEEL) && bin/polytask --help
+	@$(try_wheel)
+
+# The same commit gives the same bytes. The list of components is that of the wheel with its dependencies.
+release: $(STAMP) $(RELEASE_STAMP)
+	@test -z "$$(git status --porcelain)" || { echo "Commit or remove first what git status shows." >&2; exit 1; }
+	@rm -rf dist
+	@for folder in dist dist/again; do \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(RELEASE)/bin/python -m build --outdir $$folder . >/dev/null || exit 1; done
+	@for file in dist/*.whl dist/*.tar.gz; do cmp $$file dist/again/$$(basename $$file) || exit 1; done; rm -r dist/again
+	@$(RELEASE)/bin/twine check --strict dist/*
+	@$(try_wheel) >/dev/null
+	@$(RELEASE)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type library \
+		-o "dist/$$(basename dist/*.whl -py3-none-any.whl).cdx.json" $(WHEEL)/bin/python
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
+
+# Where the database cannot be reached, the last line says that, and this fails.
+audit: $(RELEASE_STAMP)
+	@$(RELEASE)/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt || \
+		{ echo "The audit did not end well: above are the weaknesses that it found, or why it did not run." >&2; exit 1; }
 
 # What the next release will say.
 changelog: $(STAMP)
 	@$(BIN)/towncrier build --draft
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RELEASE) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -313,3 +313,17 @@ def test_a_refusal_in_code_is_found(tmp_path):
         encoding="utf-8",
     )
     assert _english_refusals(file) == [f"{file}:1", f"{file}:2"]
+
+
+def test_the_conda_recipe_needs_what_the_package_needs():
+    text = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    run = text.partition("  run:\n")[2].partition("\ntests:")[0]
+    listed = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
+    conda_names = {"xxhash": "python-xxhash", "matplotlib": "matplotlib-base"}
+    needed = {f"python{project['requires-python']}"}
+    for requirement in project["dependencies"]:
+        name, bound = requirement.split(">=")
+        needed.add(f"{conda_names.get(name, name)}>={bound}")
+    assert listed == needed
+    assert f"version: {project['version']}" in text

@@ -569,6 +569,10 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said(tmp_path):
     )
     text = said(models=(examples.share().models[0], row))
     assert "Left out: “pooled boosting, category” (trees take no sparse X)." in text
+    more = dataclasses.replace(row, name="boosting pooled")
+    text = said(models=(examples.share().models[0], row, more))
+    both = "Left out: “pooled boosting, category”; “boosting pooled” (trees take no sparse X)."
+    assert both in text
     left = examples.change(examples.share(), {"models": (examples.share().models[0], row)})
     assert "<span>1 model</span>" in left.to_html(tmp_path / "a.html").read_text(encoding="utf-8")
     assert "Not compared, since they were not asked for: “separate”" in text

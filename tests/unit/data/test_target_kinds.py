@@ -27,6 +27,10 @@ def _read(cells, **options):
     ("cells", "is_class", "reason"),
     [
         ([1.5, 2.5, 3.5], False, "holds numbers"),
+        ([0, 1, None, 3], False, "holds whole numbers from 0 (if they are counts, --loss"),
+        ([0, 1, 2.5], False, "holds numbers"),
+        ([0, 1, 90], False, "holds numbers"),
+        ([1, 2, 5], False, "holds numbers"),
         ([0, 1, 0], True, "has two distinct values (0.0, 1.0)"),
         ([7.0, None, 7.0], False, "holds one value only (7.0)"),
         ([True, False, None], True, "holds true/false"),

@@ -130,6 +130,7 @@ def test_names_kinds_and_the_quick_ones():
         "separate, one strength",
         "pooled",
         "pooled + intercepts",
+        "task means",
         "learned prior",
     ]
 
