@@ -406,10 +406,10 @@ def test_targets_of_unlike_units_are_averaged_by_their_r2_and_told_by_their_own_
     X = rng.standard_normal((90, 3))
     Y = X @ rng.standard_normal((3, 2)) + rng.standard_normal((90, 2))
     table = pd.DataFrame({"small": Y[:, 0], "large": 1000 * Y[:, 1] + 50})
-    result = compare(X, table, models=["separate", "pooled", "near the mean"])
-    plain = compare(X, table / [1.0, 1000.0], models=["separate", "near the mean"])
+    result = compare(X, table, models=["separate", "pooled", "learned prior"])
+    plain = compare(X, table / [1.0, 1000.0], models=["separate", "learned prior"])
     mine, same = (next(r for r in one.models if r.name == "separate") for one in (result, plain))
-    # A unit changes neither the mean R2 nor that within tasks; a pooled model would follow "large".
+    # A unit changes neither the mean R2 nor that within tasks; one equation would follow "large".
     (pooled,) = [row for row in result.models if row.kind == "pooled"]
     assert "standard deviations of the targets differ up to" in pooled.note
     assert mine.metrics["r2_within"] == pytest.approx(same.metrics["r2_within"], rel=1e-6)
