@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from polytask._options import option
 from polytask._progress import duration
 from polytask.cli.columns import AUTO, CLASSES, FOLDS, TargetTypeOverride
-from polytask.cli.console import digits, say, say_pair, say_table
+from polytask.cli.console import digits, one_of_names, say, say_pair, say_table
 from polytask.cli.files import MODEL_SUFFIX, Tables, cleanup_on_error, writable
 from polytask.cli.models import known_models
 from polytask.cli.options import Running, Vary
 from polytask.comparison.options import models_help
-from polytask.exceptions import IncompatibleError, TimeBudgetError
+from polytask.exceptions import IncompatibleError, ParameterError, TimeBudgetError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from polytask.cli.training_data import TrainingData
     from polytask.messages import Translator
 
+_OF_NUMBERS, _OF_CLASSES = ("squared", "poisson", "gamma"), ("logistic", "multinomial")
 # Where an interrupted run left off, beside the model that it was to write.
 _JOURNAL = ".journal"
 
@@ -38,9 +40,10 @@ class Automatic:
         "help.classes",
         "--classes/--numbers",
     )
-    loss: Literal["squared", "poisson", "gamma"] | None = option(
+    loss: tuple[str, ...] = option(
         "help.auto.loss",
-        metavar="squared|poisson|gamma",
+        metavar="LOSS",
+        default=(),
     )
     folds: int = option(
         "help.auto.folds",
@@ -57,15 +60,16 @@ class Automatic:
     @property
     def override(self) -> TargetTypeOverride:
         """What the targets are to be."""
-        if self.loss is not None:
+        each = _losses(self.loss)
+        if "" in each:
             if self.classes:
                 raise IncompatibleError(
-                    LazyMessage("cli.refusal.loss_of_numbers", {"loss": self.loss})
+                    LazyMessage("cli.refusal.loss_of_numbers", {"loss": each[""]})
                 )
-            return TargetTypeOverride.of_loss(self.loss)
+            return TargetTypeOverride.of_loss(each[""])
         loss = AUTO if self.classes is None else CLASSES if self.classes else "squared"
         flag = "--classes" if self.classes else "--numbers"
-        return TargetTypeOverride(loss, flag, for_classes="--classes")
+        return TargetTypeOverride(loss, flag, for_classes="--classes", each=each)
 
     def estimator(self, training: TrainingData, running: Running, journal: Path) -> Any:  # noqa: ANN401
         """Return what is fitted."""
@@ -76,9 +80,9 @@ class Automatic:
         if training.problem == "mixed":
             if self.unseen_tasks == "shared":
                 raise IncompatibleError(LazyMessage("cli.refusal.shared_mixed"))
-            own = {"loss": training.losses(AUTO)}
-        elif training.problem == "regression":
-            own["loss"] = self.loss or "squared"
+            own = {}
+        if training.problem != "classification":
+            own["loss"] = training.losses(AUTO)
         return getattr(polytask, f"AutoMultiTask{kinds[training.problem]}")(
             list(self.models) or "default",
             **own,
@@ -90,6 +94,22 @@ class Automatic:
             random_state=running.seed,
             verbose=not running.quiet,
         )
+
+
+def _losses(given: Sequence[str]) -> dict[str, str]:
+    """Return the loss by target, of all targets under an empty name."""
+    each = {}
+    for text in given:
+        name, _, loss = text.rpartition("=")
+        known = (*_OF_NUMBERS, *_OF_CLASSES) if name else _OF_NUMBERS
+        if loss not in known:
+            raise ParameterError(one_of_names("--loss", text, known))
+        each[name] = loss
+    if "" in each and len(given) > 1:
+        allowed = LazyMessage("allowed.losses_of_targets")
+        fields = {"parameter": "--loss", "allowed": allowed, "got": " ".join(given)}
+        raise ParameterError(LazyMessage("refusal.option", fields))
+    return each
 
 
 EXAMPLES = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -228,11 +228,27 @@ class TargetTypeOverride:
     loss: str
     option: Text
     for_classes: str = "--loss multinomial"
+    each: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_loss(cls, loss: str) -> TargetTypeOverride:
         """Return what the option ``--loss`` says."""
         return cls(loss, f"--loss {loss}")
+
+    def of(self, target: str) -> TargetTypeOverride:
+        """Return what one target is to be: of a loss of its own, if it has one."""
+        if target not in self.each:
+            return self
+        named = f"--loss {target}="
+        return TargetTypeOverride(
+            self.each[target], f"{named}{self.each[target]}", f"{named}multinomial"
+        )
+
+    def refuse_others(self, targets: Sequence[str]) -> None:
+        """Refuse losses of columns that are no targets."""
+        for name in self.each:
+            if name not in targets:
+                raise ParameterError(one_of_names("--loss COL=LOSS", name, targets))
 
     @cached_property
     def known(self) -> Loss | None:

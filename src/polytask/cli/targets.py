@@ -34,10 +34,13 @@ class TargetKind:
     reason: LazyMessage
     n_values: int
     written: LazyMessage | None = None
+    given: str | None = None
 
     @property
     def loss(self) -> str:
-        """The name of the loss that fits."""
+        """The name of the loss that was asked for, or that fits."""
+        if self.given is not None:
+            return self.given
         if not self.is_class:
             return "squared"
         return "logistic" if self.n_values <= 2 else "multinomial"
@@ -46,7 +49,8 @@ class TargetKind:
 def problem_of(kinds: Sequence[TargetKind]) -> Problem:
     """Return what the targets are together."""
     classes = {kind.is_class for kind in kinds}
-    if len(classes) == 2:
+    # One regression has one loss.
+    if len(classes) == 2 or len({kind.loss for kind in kinds if not kind.is_class}) > 1:
         return "mixed"
     return "classification" if True in classes else "regression"
 
@@ -69,6 +73,8 @@ def target_of(
     """Tell whether a target is a number or a class, and read numbers that are text."""
     # Shapes: column (n,).
     import pandas as pd
+
+    override = override.of(name)
 
     from polytask.data.tables import column_values
 
@@ -106,7 +112,8 @@ def target_of(
         note(LazyMessage("cli.note.missing", {"name": name, "cells": cells}))
     if found.written:
         column = pd.Series(found.values, index=column.index, name=column.name)
-    kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
+    given = None if override.known is None else override.loss
+    kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written, given)
     return ReadTarget(_overridden(kind, override, column, source), column)
 
 

@@ -161,6 +161,7 @@ def table_training(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> TrainingData:
     """Return what an estimator is fitted on, of the rows of one table."""
+    override.refuse_others(roles.targets)
     read = _targets if roles.task is None else _long
     training = read(table, roles, tables, override)
     _check_leaks(training, tables)
@@ -478,6 +479,7 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     if len(columns.target) != 1 or columns.targets:
         raise ParameterError(LazyMessage("cli.refusal.files_one_target"))
     target = columns.target[0]
+    override.refuse_others([target])
     kind, parts = _target_of_files(source, target, override, columns.drop_missing_target)
     union = list(dict.fromkeys(column for part in parts.values() for column in part.columns))
     dated = _dates_held_by(tables, list(parts.values()))

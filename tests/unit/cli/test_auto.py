@@ -182,6 +182,43 @@ def test_counts(run, exams):
     assert "a number >= 0 for loss='poisson'" in refused.err
 
 
+def test_losses_of_targets(run, exams):
+    counts = exams.assign(visits=np.random.default_rng(1).poisson(np.exp(0.3 * exams["score"])))
+    counts.to_csv("visits.csv", index=False)
+    words = (
+        "auto", "visits.csv", "--target", "score", "--target", "visits", "--target", "passed",
+        "--drop", "school", "--models", "separate", "--models", "learned-prior", "--folds", "2",
+        "--out", "m.polytask", "--force",
+    )  # fmt: skip
+    done = run(*words, "--loss", "visits=poisson", "--loss", "passed=logistic")
+    assert done.status == 0, done.err
+    assert [loss.name for loss in load("m.polytask").losses_] == ["squared", "poisson", "logistic"]
+    for given, said in {
+        "visit=poisson": "'score', 'visits', 'passed'; got 'visit'",
+        "visits=poison": "got 'visits=poison'",
+        "poisson": "one loss of all targets, or COL=LOSS for some of them; got squared",
+    }.items():
+        more = ("--loss", "squared") if given == "poisson" else ()
+        refused = run(*words, *more, "--loss", given)
+        assert refused.status == 2
+        assert said in refused.err
+
+
+def test_several_losses_of_numbers(run, exams):
+    counts = exams.assign(visits=np.random.default_rng(1).poisson(np.exp(0.3 * exams["score"])))
+    counts.to_csv("visits.csv", index=False)
+    words = (
+        "auto", "visits.csv", "--target", "score", "--target", "visits", "--drop", "school",
+        "--drop", "passed", "--models", "separate", "--models", "learned-prior", "--folds", "2",
+        "--out", "m.polytask", "--loss", "visits=poisson",
+    )  # fmt: skip
+    done = run(*words)
+    assert done.status == 0, done.err
+    assert [loss.name for loss in load("m.polytask").losses_] == ["squared", "poisson"]
+    assert run("predict", "m.polytask", "visits.csv", "--out", "p.csv").status == 0
+    assert (pd.read_csv("p.csv")["visits"] > 0).all()
+
+
 class LittleTime(Workers):
     """Workers that finish so many fits before time is over."""
 
