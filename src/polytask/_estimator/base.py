@@ -32,6 +32,7 @@ from polytask._estimator.query import InputSchema, Query, named_columns, refuse_
 from polytask._estimator.scored import Reading
 from polytask._estimator.scoring import ConstantBaseline, LossTasks, ScoreSums, Scoring
 from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._estimator.tested_rows import tested_rows
 from polytask._estimator.training import (
     Collected,
     TaskColumns,
@@ -521,16 +522,34 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         targets, n_tasks = schema.form is Form.TARGETS, len(schema.index.labels)
         return Scoring(self._predict_rows, self._by_loss(), n_tasks, targets, schema.owner)
 
-    def card(self) -> Card:
-        """Return the model card: data, settings, versions, seed, result and certificate.
+    def card(
+        self,
+        X: Any = None,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+    ) -> Card:
+        """Return the model card: what it is for, how well it does, its limits, how it was made.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            Rows that the model was not fitted on, as in :meth:`fit`: their score and the errors
+            of each task, with 95% intervals, become part of the card. None leaves them out.
 
         Returns
         -------
         Card
-            With ``markdown``, ``json`` and ``write(path)``.
+            With ``markdown``, ``json`` and ``write(path)``. Scores are those of
+            :meth:`score`; errors by task are mean absolute ones, of classes the share of wrong
+            rows. A model with held-out rows has their score and coverage in its card, too.
         """
         check_is_fitted(self)
-        return make_card(self)
+        if X is None:
+            return make_card(self)
+        data, query = self._scored(X, y, task, sample_weight)
+        known = None if is_classifier(self) else getattr(self, "_baseline", None)
+        return make_card(self, tested_rows(self._scoring(), data, query, known))
 
     def to_state(self) -> State:
         """Return parameters and fitted attributes, for :func:`polytask.save`."""

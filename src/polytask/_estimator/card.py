@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
@@ -80,7 +81,7 @@ class Card:
     def markdown(self) -> str:
         """The card as Markdown text."""
         tables = dict(self.content)
-        tasks = tables.pop("tasks")
+        tasks, limits = tables.pop("tasks"), tables.pop("limits")
         say = Translator()
         learned = "structure_" in tables["chosen"]
         own = tables["settings"].get("task_effect") == "intercept"
@@ -91,14 +92,19 @@ class Card:
                 f"{say(f'model_card.{key}')} ({key})" if key in _WORDED else key: value
                 for key, value in rows.items()
             }
-            parts += [_section(title, named)] if named else []
-        shown = {
-            task["task"]: f"{task['rows']} (coverage {task['coverage']:.2f})"
-            if "coverage" in task
-            else task["rows"]
+            lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in named.items()]
+            head = f"## {title.capitalize()}\n\n|  |  |\n|---|---|\n"
+            parts += [head + "\n".join(lines) + "\n"] if lines else []
+            # What is known of the model comes before how it was made.
+            if title == "held out":
+                parts.append("## Limits\n\n" + "".join(f"- {_cell(one)}\n" for one in limits))
+        columns = [name for name in ("rows", *_BY_TASK) if any(name in task for task in tasks)]
+        head = f"## Tasks\n\n| task | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}\n"
+        lines = [
+            "| " + " | ".join(_cell(task.get(name, "")) for name in ("task", *columns)) + " |"
             for task in tasks
-        }
-        parts.append(_section("tasks", shown))
+        ]
+        parts.append(head + "\n".join(lines) + "\n")
         return "\n".join(parts)
 
     def write(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -143,8 +149,8 @@ def _means(data: TaskData) -> NDArray[np.float64] | None:
         return np.asarray((exists * sums).sum(axis=0) / np.where(counts > 0, counts, 1.0))
 
 
-def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which is above
-    """Collect the card of a fitted estimator."""
+def make_card(model: Any, tested: TestedRows | None = None) -> Card:  # noqa: ANN401 - an estimator
+    """Collect the card of a fitted estimator, with how it does on rows that it was tested on."""
     data: DataCard = model.data_card_
     params = model.get_params(deep=False)
     held, covered = _held_out(model)
@@ -152,7 +158,9 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
     if dates and "date_features" in params:
         # The command line makes features of dates before `fit`.
         params["date_features"] = True
+    scores = _scores(model, tested)
     content = {
+        "intended use": _intended_use(model),
         "data": {
             "rows": data.n_rows,
             "features": data.n_features,
@@ -161,16 +169,19 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
             "checksum": data.checksum,
             **({"dates made into features": ", ".join(map(str, dates))} if dates else {}),
         },
+        "scores": scores,
+        "held out": held,
+        "limits": _limits(model, data, bool(scores), bool(held)),
         "settings": {name: _plain(value) for name, value in params.items()},
         "seed": {"random_state": _plain(params["random_state"])}
         if "random_state" in params
         else {},
         "chosen": {name: _plain(getattr(model, name)) for name in _CHOSEN if hasattr(model, name)},
         "result": _result(getattr(model, "solution_", None)),
-        "held out": held,
         "versions": dict(data.versions),
         "tasks": [
             {"task": _plain(task), "rows": rows}
+            | ({} if tested is None else tested.of_task(task))
             | ({"coverage": covered[task]} if task in covered else {})
             for task, rows in zip(data.tasks, data.rows_per_task, strict=True)
         ],
@@ -189,6 +200,87 @@ def _held_out(model: Any) -> tuple[dict[str, Any], dict[Hashable, float]]:  # no
     total = {"rows": round(float(rows.sum())), f"coverage at {_LEVEL:.0%}": round(mean, 4)}
     pairs = zip(model._schema.index.labels, shares.tolist(), strict=True)
     return total, {task: round(share, 4) for task, share in pairs if not np.isnan(share)}
+
+
+@dataclass(frozen=True)
+class TestedRows:
+    """How a model does on rows that it was not fitted on: its score, and its errors by task."""
+
+    # NaN for an interval that is not known; by_task has the rows, error, low and high of a task.
+    score: float
+    low: float
+    high: float
+    rows: int
+    by_task: Mapping[Hashable, tuple[int, float, float, float]]
+
+    def of_task(self, task: Hashable) -> dict[str, Any]:
+        """Return what the card says of a task."""
+        if task not in self.by_task:
+            return {}
+        rows, error, low, high = self.by_task[task]
+        ends = {"95% interval": f"{low:.4g} to {high:.4g}"} if np.isfinite(low) else {}
+        return {"test rows": rows, "test error": f"{error:.4g}", **ends}
+
+
+# What is said of single tasks beside their rows.
+_BY_TASK = ("test rows", "test error", "95% interval", "coverage")
+# Tasks of fewer rows are predicted mostly by what they share with others.
+_FEW_ROWS = 20
+
+
+def _intended_use(model: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Say what the model predicts, from what and for whom."""
+    schema, say = model._schema, Translator()
+    n = len(schema.index.labels)
+    held = getattr(model, "classes_", None)
+    kind = "numbers" if held is None else "classes"
+    columns = [str(name) for name in schema.names or model.coef_feature_names_]
+    shown = ", ".join(columns[:_FEW_ROWS]) + (", ..." if len(columns) > _FEW_ROWS else "")
+    if schema.form is Form.TARGETS:
+        predicts = say(f"model_card.use.{kind}.targets", {"n": n})
+        return {"predicts": predicts, "from the columns": shown}
+    return {
+        "predicts": say(f"model_card.use.{kind}.rows", {"n": n}),
+        "from the columns": shown,
+        "unknown tasks": say(f"model_card.use.unseen.{model.unseen_tasks}"),
+    }
+
+
+def _scores(model: Any, tested: TestedRows | None) -> dict[str, Any]:  # noqa: ANN401
+    """Return scores of rows that the model was not fitted on, with 95% intervals where known."""
+    found: dict[str, Any] = {}
+    if tested is not None:
+        away = f" ({tested.low:.4g} to {tested.high:.4g})" if np.isfinite(tested.low) else ""
+        found["on test rows"] = f"{tested.score:.4g}{away}"
+        found["test rows"] = tested.rows
+    known = getattr(model, "held_out_score_", None)
+    if known is not None and np.isfinite(known):
+        half = 1.96 * float(getattr(model, "held_out_error_", np.nan))
+        ends = f" ({known - half:.4g} to {known + half:.4g})" if np.isfinite(half) else ""
+        found["on the rows that its folds held out"] = f"{known:.4g}{ends}"
+    elif isinstance(getattr(model, "score_", None), float):
+        found["on the rows that its folds held out"] = f"{model.score_:.4g}"
+    measure = "accuracy" if is_classifier(model) else "d2"
+    return found and {"measure": Translator()(f"model_card.measure.{measure}"), **found}
+
+
+def _limits(
+    model: Any,  # noqa: ANN401
+    data: DataCard,
+    scored: bool,
+    covered: bool,
+) -> list[str]:
+    """Say what the model cannot be relied on for."""
+    say, rows = Translator(), data.rows_per_task
+    few = sum(n < _FEW_ROWS for n in rows)
+    fields = {"n": len(rows), "few": few, "rows": _FEW_ROWS, "least": min(rows, default=0)}
+    keys = ["few"] if few else []
+    keys += [] if scored else ["no_score"]
+    keys += [] if covered else ["no_coverage"]
+    if model._schema.form is not Form.TARGETS:
+        keys.append(f"unseen_{model.unseen_tasks}")
+    keys += ["beyond", "cause"]
+    return [say(f"model_card.limit.{key}", fields) for key in keys]
 
 
 def checksum(data: TaskData) -> str:
@@ -256,12 +348,6 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, float) and not np.isfinite(value):
         return repr(value)
     return value if value is None or isinstance(value, str | bool | int | float) else repr(value)
-
-
-def _section(title: str, rows: Mapping[Any, Any]) -> str:
-    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
-    head = f"## {title.capitalize()}\n\n|  |  |\n|---|---|\n"
-    return head + "\n".join(lines) + "\n"
 
 
 def _cell(value: object) -> str:

@@ -41,6 +41,7 @@ from polytask.cli.files import (
     TextFormat,
     refuse_several,
     require_file,
+    writable,
 )
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError, PolytaskError
@@ -77,7 +78,7 @@ EXAMPLES = """\
 
   polytask inspect exams.csv --task school --target score --related --out related.html
 
-  polytask inspect exams.polytask
+  polytask inspect exams.polytask --out exams.card.md
 """
 
 
@@ -107,7 +108,8 @@ def inspect(
         _relate(source, columns, running)
         return
     given = spoken_flags(replace(columns, tasks=(), target=(), targets=()))
-    if given or running.out is not None:
+    of_model = not is_table_file(source.name)
+    if given or (running.out is not None and not of_model):
         raise ParameterError(
             LazyMessage("cli.refusal.goes_with_related", {"flag": next(iter(given), "--out")})
         )
@@ -134,6 +136,23 @@ def inspect(
         return
     facts = model_facts(source.name, speech)
     say_json(facts) if running.json else _say_model(facts, speech)
+    if running.out is not None:
+        _write_card(source.name, running)
+
+
+def _write_card(path: str, running: Running) -> None:
+    """Write the card of a saved model, as Markdown and as JSON."""
+    from polytask import load
+
+    stem, suffix = os.path.splitext(str(running.out))
+    if suffix.lower() not in (".md", ".json"):
+        raise ParameterError(LazyMessage("cli.refusal.card", {"path": repr(running.out)}))
+    for name in (f"{stem}.md", f"{stem}.json"):
+        writable(name, force=running.force, example="", inputs=(path,))
+    model: Any = load(path)
+    for file in model.card().write(stem + suffix):
+        if not running.json:
+            say(running.speech("cli.wrote", {"path": str(file)}))
 
 
 def _summary(source: RowSource, columns: ColumnOptions, running: Running) -> TableSummary:

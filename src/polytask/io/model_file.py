@@ -225,7 +225,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise DataError(LazyMessage("io.refusal.load.system", fields)) from error
 
 
-def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
+def save(model: BaseEstimator, path: str | os.PathLike[str], *, card: bool = False) -> None:
     """Save a fitted model to one file.
 
     The file is a safetensors container: coefficients bit for bit, everything else as JSON. It
@@ -241,6 +241,10 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     path : path-like
         The file, such as ``model.polytask``; one that exists is replaced. It is written whole
         or not at all.
+    card : bool, default=False
+        Whether to write the model card beside it, ``model.card.md`` and ``model.card.json``:
+        what the model is for, its data, scores, coverage and limits. That of test rows,
+        ``model.card(X, y).write(path)``, says more.
 
     Raises
     ------
@@ -253,6 +257,9 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     load : The reverse.
     """
     write_whole(path, model_bytes(model))
+    if card:
+        made: Any = model
+        made.card().write(Path(path).with_suffix(".card"))
 
 
 def versions() -> dict[str, str]:

@@ -168,7 +168,7 @@ OPTION_NAMES = {
     *("feather", "arrow", "calibration", "brier", "install", "pip", "list", "SCHEMA", "STATS"),
     *("SIZE", "stats", "ADDRESS", "Dask", "tcp", "host", "Arrow", "Parquet"),
     # As older versions of typer show arguments and kinds of values.
-    *("CLASS", "TreeSHAP", "SHAP", "Tree", "png", "parquet"),
+    *("CLASS", "TreeSHAP", "SHAP", "Tree", "png", "parquet", "md", "set"),
     *("FLOAT", "INTEGER", "data", "files", "model", "lock"),
 }
 

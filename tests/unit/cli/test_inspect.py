@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polytask import MultiTaskRegressor, load, save
 from polytask.cli.columns import likely_tasks
 
 
@@ -298,3 +299,13 @@ def test_dates_are_not_proposed_as_tasks(run, plain):
     plain.to_csv("a.csv", index=False)
     told = run("inspect", "a.csv").out
     assert "with the number of distinct values: g (3).\n" in told
+
+
+def test_the_card_of_a_model_is_written(run):
+    save(MultiTaskRegressor().fit(np.eye(6), np.arange(6.0), task=[0, 1] * 3), "m.polytask")
+    done = run("inspect", "m.polytask", "--out", "m.card.md")
+    assert (done.status, Path("m.card.json").is_file()) == (0, True)
+    assert Path("m.card.md").read_text("utf-8") == load("m.polytask").card().markdown
+    assert "m.card.md" in done.out
+    assert run("inspect", "m.polytask", "--out", "m.card.md").status == 2
+    assert ".md or .json" in run("inspect", "m.polytask", "--out", "card.html").err

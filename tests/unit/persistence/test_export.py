@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from unit.persistence.cases import CASES, rows, table, tasks
 
-from polytask import DataError, MultiTaskClassifier, MultiTaskRegressor, TaskData
+from polytask import (
+    DataError,
+    MultiTaskClassifier,
+    MultiTaskRegressor,
+    MultiTaskRegressorCV,
+    TaskData,
+    load,
+    save,
+)
 from polytask._estimator.card import checksum
 from polytask.penalties import L2
 
@@ -124,6 +133,77 @@ def test_card_keeps_the_whole_name(tmp_path):
     ]
     with pytest.raises(DataError, match="there is no folder"):
         card.write(tmp_path / "none" / "card")
+
+
+def test_card_says_what_the_model_is_for_and_where_it_ends():
+    X, y, _ = rows()
+    few = np.repeat(["big", "small"], [50, 10])
+    content = json.loads(MultiTaskRegressor(unseen_tasks="shared").fit(X, y, task=few).card().json)
+    assert content["intended use"]["predicts"] == "a number for rows of 2 tasks"
+    assert (
+        content["intended use"]["unknown tasks"] == "predicted from what all tasks have in common"
+    )
+    limits = " ".join(content["limits"])
+    assert "1 of 2 tasks have fewer than 20 training rows, the smallest 10" in limits
+    assert "No score on rows" in limits
+    assert "No coverage" in limits
+    assert (content["scores"], content["held out"]) == ({}, {})
+
+
+def test_card_of_test_rows_has_their_score_and_errors_with_intervals():
+    X, y, _ = rows()
+    t = tasks(["a", "b"])
+    train, test = np.arange(60) % 3 > 0, np.arange(60) % 3 == 0
+    model = MultiTaskRegressor().fit(X[train], y[train], task=np.array(t)[train])
+    given = X[test], y[test], np.array(t)[test]
+    content = json.loads(model.card(*given).json)
+    score, low, high = map(
+        float, re.findall(r"-?[\d.]+(?:e-?\d+)?", content["scores"]["on test rows"])
+    )
+    assert score == pytest.approx(model.score(*given), abs=1e-3)
+    assert low < score < high
+    off = np.abs(y[test] - model.predict(X[test], given[2]))[given[2] == "b"]
+    assert float(content["tasks"][1]["test error"]) == pytest.approx(off.mean(), rel=1e-3)
+    assert content["tasks"][1]["test rows"] == len(off)
+    assert "| task | rows | test rows | test error | 95% interval |" in model.card(*given).markdown
+    classes = MultiTaskClassifier().fit(X[train], y[train] > 0, task=np.array(t)[train])
+    card = json.loads(classes.card(X[test], y[test] > 0, given[2]).json)
+    assert card["scores"]["measure"].startswith("share of rows with the right class")
+    accuracy = classes.score(X[test], y[test] > 0, given[2])
+    assert float(card["scores"]["on test rows"].split()[0]) == pytest.approx(accuracy, abs=1e-3)
+
+
+def test_the_interval_of_a_score_covers_the_score_of_many_rows():
+    rng, hits = np.random.default_rng(0), 0
+    X, t = rng.standard_normal((200, 2)), np.arange(200) % 2
+    model = MultiTaskRegressor().fit(X, X[:, 0] + rng.standard_normal(200), task=t)
+    many = rng.standard_normal((60_000, 2))
+    labels = many[:, 0] + rng.standard_normal(60_000)
+    truth = model.score(many, labels, np.arange(60_000) % 2)
+    for k in range(200):
+        part = slice(150 * k, 150 * (k + 1))
+        card = model.card(many[part], labels[part], np.arange(150) % 2).content
+        low, high = map(
+            float, card["scores"]["on test rows"].split("(")[1].rstrip(")").split(" to ")
+        )
+        hits += low <= truth <= high
+    assert 0.90 <= hits / 200 <= 0.985
+
+
+def test_card_of_held_out_rows_has_score_and_coverage(tmp_path):
+    X, y, _ = rows()
+    model = MultiTaskRegressorCV(cv=3, alphas=3).fit(X, y, task=tasks(["a", "b"]))
+    content = model.card().content
+    held = content["scores"]["on the rows that its folds held out"]
+    assert held.startswith(f"{model.held_out_score_:.4g} (")
+    frame = model.coverage_frame(0.9)
+    mean = np.average(frame["coverage"], weights=frame["rows"])
+    assert content["held out"]["coverage at 90%"] == pytest.approx(mean, abs=1e-4)
+    found = [row["coverage"] for row in content["tasks"]]
+    assert found == pytest.approx(frame["coverage"].tolist(), abs=1e-4)
+    save(model, tmp_path / "m.v2.polytask", card=True)
+    assert (tmp_path / "m.v2.card.md").read_text("utf-8") == model.card().markdown
+    assert load(tmp_path / "m.v2.polytask").card().json == model.card().json
 
 
 def test_card_before_fit():
