@@ -102,12 +102,20 @@ def catboost(rows: Any, classes: bool, seconds: float) -> np.ndarray:
     return np.asarray(model.predict_proba(asked)[:, 1] if classes else model.predict(asked))
 
 
+def _independent(X: np.ndarray) -> list[int]:
+    """Return the columns that those before them do not make up; others hinder its search."""
+    # A column is made up where nothing is left of it: the diagonal of a QR decomposition.
+    left = np.abs(np.diag(np.linalg.qr(X, mode="r")))
+    return [j for j in range(len(left)) if left[j] > 1e-8 * np.sqrt(len(X))]
+
+
 def gpboost_linear(rows: Any, classes: bool, seconds: float, slopes: bool = False) -> np.ndarray:
     """Fit the linear mixed model of GPBoost with an intercept per task, or slopes too."""
     import gpboost as gpb
 
     mean, scale = rows["X"].mean(axis=0), rows["X"].std(axis=0)
     own = np.flatnonzero(scale > 0)
+    own = own[_independent((rows["X"][:, own] - mean[own]) / scale[own])]
     X, Z = ((part[:, own] - mean[own]) / scale[own] for part in (rows["X"], rows["Z"]))
     random: dict[str, Any] = {}
     asked: dict[str, Any] = {}

@@ -326,6 +326,20 @@ def _gap(auto: np.ndarray, values: np.ndarray) -> str:
     return f" {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
 
 
+def print_scores(contests: list[Contest]) -> None:
+    """Print the scores of every model on every set, and its CPU seconds on average."""
+    every = {contest.plan.name: contest.found() for contest in contests}
+    every = {name: own for name, own in every.items() if len(own[AUTO])}
+    labels = dict.fromkeys(label for own in every.values() for label in own)
+    print(f"\n## Scores\n\n| model | {' | '.join(every)} | CPU s per fit |")
+    print("|---" * (len(every) + 2) + "|")
+    for label in labels:
+        means = [own[label].mean(axis=0) if label in own else None for own in every.values()]
+        cells = ["" if own is None else f"{own[0]:.4f}".replace("nan", "-") for own in means]
+        seconds = np.nanmean([own[1] for own in means if own is not None])
+        print(f"| {label} | {' | '.join(cells)} | {seconds:.1f} |")
+
+
 def _p_value(gap: np.ndarray) -> float:
     """Return that of a mean difference over splits, as its interval; NaN of one split."""
     n = len(gap)
@@ -422,6 +436,8 @@ def main() -> None:
                 if split < contest.plan.n_splits:
                     contest.measure(split)
         found = {contest.plan.name: contest.scores() for contest in contests}
+        if not chosen.alone:
+            print_scores(contests)
     found = {name: scores for name, scores in found.items() if len(scores) > 1}
     if found:
         print_bests(found)
