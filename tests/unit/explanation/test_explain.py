@@ -32,6 +32,7 @@ from polytask import (
     save,
 )
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.explanation import ArrayFunction
 from polytask.penalties import L21
 
 N = 240
@@ -405,3 +406,55 @@ def test_linear_contributions_are_those_of_shap(table, y):
     np.testing.assert_allclose(
         found.contributions[["x0", "x1"]], own.shap_values(X[:9]), atol=EXACT
     )
+
+
+@pytest.fixture(scope="module")
+def additive(table, y):
+    """Return a model whose contributions are the same in any order, of text, dates and gaps."""
+    rows = table.assign(colour=table["colour"].where(np.arange(N) % 9 > 0))
+    model = Pooled(Ridge(), "intercept", task_column="school", date_features=True).fit(rows, y)
+    return model, rows
+
+
+def test_tables_are_functions_of_arrays(additive):
+    model, rows = additive
+    function = ArrayFunction(model, rows)
+    assert function.feature_names == ["age", "colour", "when", "school"]
+    np.testing.assert_allclose(function(function.data), model.predict(rows), atol=EXACT)
+    few = function.numbered(rows.iloc[5:8])
+    np.testing.assert_array_equal(few, function.data[5:8])
+    with pytest.raises(DataError, match="'colour' has the cell 'pink'"):
+        function.numbered(rows.assign(colour="pink"))
+    with pytest.raises(DataError, match="ArrayFunction"):
+        ArrayFunction(model, rows.to_numpy())
+
+
+def test_classes_and_targets_as_functions_of_arrays(table, y):
+    rows = table[["age", "colour"]]
+    classes = MultiTaskClassifier().fit(rows, np.where(y > 5, "up", "down"), task=table["school"])
+    function = ArrayFunction(classes, rows, "b", "down")
+    wanted = classes.predict_proba(rows, ["b"] * N)[:, 0]
+    np.testing.assert_allclose(function(function.data), wanted)
+    with pytest.raises(ParameterError, match="classes of the model"):
+        ArrayFunction(classes, rows, "b", "side")
+    targets = MultiTaskRegressor().fit(rows, np.column_stack([y, -y]))
+    function = ArrayFunction(targets, rows, targets.tasks_[1])
+    np.testing.assert_allclose(function(function.data), targets.predict(rows)[:, 1])
+
+
+def test_explainers_of_shap_work_on_tables_with_text(additive):
+    shap = pytest.importorskip("shap", reason="comes with the extra 'explain'")
+    model, rows = additive
+    back, few = rows.iloc[::30], rows.iloc[:2]
+    function = ArrayFunction(model, rows)
+    wanted = explain(model, few, background=back).contributions.iloc[:, :3]
+    masker = shap.maskers.Independent(function.numbered(back), max_samples=N)
+    for explainer in (
+        shap.PermutationExplainer(function, masker, seed=0),
+        shap.ExactExplainer(function, masker),
+        shap.KernelExplainer(function, function.numbered(back)),
+    ):
+        given = function.numbered(few)
+        kernel = isinstance(explainer, shap.KernelExplainer)
+        found = explainer.shap_values(given, silent=True) if kernel else explainer(given).values
+        np.testing.assert_allclose(found[:, :3], wanted, atol=1e-6)
