@@ -156,8 +156,11 @@ def judged(data: RealSet, ends: Callable[..., Any], split: tuple[np.ndarray, ...
     """Return rows, rows inside, tasks, low tasks, low tasks by chance, width, and seconds."""
     train, test = split
     begun = time.process_time()
-    rows = (data.X[train], data.y[train])
-    new: tuple[Any, ...] = (data.X[test],)
+    known, asked_X = (
+        data.X.iloc[own] if hasattr(data.X, "iloc") else data.X[own] for own in (train, test)
+    )
+    rows: tuple[Any, ...] = (known, data.y[train])
+    new: tuple[Any, ...] = (asked_X,)
     if data.task is not None:
         rows, new = (*rows, data.task[train]), (*new, data.task[test])
     with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class ErrorRows:
     """Errors as they are found. Shapes: all (N,)."""
 
     # |y - prediction| over the spread that the loss gives the prediction, or 1 - probability of
-    # the class that was seen. `seen` says whether the fold was fitted on rows of the task.
+    # the class that was seen. `seen` is false where the fold holds out nothing but whole tasks.
     errors: Array
     task: Index
     fold: Index
@@ -38,6 +38,12 @@ class ErrorRows:
         """Return the rows of several parts."""
         names = ("errors", "task", "fold", "weight", "seen")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def of_fold(self) -> ErrorRows:
+        """Return the errors of one fold, as of unseen tasks if all of its tasks are."""
+        # A task that happens to be in one fold alone is predicted from the others there: without
+        # it, rows of small tasks would seem to err less than they do.
+        return replace(self, seen=np.full(len(self.seen), bool(self.seen.any())))
 
     def rows(self, which: Mask) -> ErrorRows:
         """Return some of the rows."""

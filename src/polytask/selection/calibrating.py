@@ -18,7 +18,13 @@ from polytask._estimator.conformal import errors_of, learned_errors
 from polytask._estimator.held_out_errors import ErrorRows
 from polytask._estimator.training import Collected
 from polytask.data import Form, LeaveTasksOut, TaskData, WithinTasks, as_splits
-from polytask.exceptions import DataWarning, IncompatibleError, ParameterError
+from polytask.exceptions import (
+    DataError,
+    DataWarning,
+    IncompatibleError,
+    ParameterError,
+    PolytaskError,
+)
 from polytask.messages import LazyMessage
 from polytask.selection.held import seen_tasks_only, servable
 
@@ -112,6 +118,8 @@ def calibrate(
         fitted.append(fold)
         parts += rows
     parts += whole_task_errors(model, raw)
+    if not parts:
+        raise DataError(LazyMessage("selection.refusal.no_fold"))
     found = copy.copy(model)
     found._forget_held_out()
     found._held_out = learned_errors(ErrorRows.joined(parts), model, raw)
@@ -122,14 +130,22 @@ def calibrate(
 
 
 def _folds(cv: Any, raw: TaskData, model: MultiTaskEstimator) -> list[tuple[Rows, Rows]]:  # noqa: ANN401
-    if is_whole(cv):
+    by_number = is_whole(cv)
+    if by_number:
         cv = WithinTasks(int(cv), stratify=True if is_classifier(model) else None)
     folds = as_splits(cv, raw, "cv", _OWNER)
     times = np.bincount(np.concatenate([test for _, test in folds]), minlength=raw.n_rows)
     if np.any(times > 1):
         got = LazyMessage("got.rows_held_twice", {"n": int(np.count_nonzero(times > 1))})
         raise ParameterError(sentence("cv", _OWNER, LazyMessage("allowed.disjoint_folds"), got))
-    return folds
+    if not by_number:
+        return folds
+    # The only row of a task is held out too: what it is predicted by without it are other tasks.
+    rest, n = np.flatnonzero(times == 0), len(folds)
+    return [
+        (np.setdiff1d(train, rest[k::n]), np.union1d(test, rest[k::n]))
+        for k, (train, test) in enumerate(folds)
+    ]
 
 
 def _fitted(
@@ -148,10 +164,30 @@ def _fitted(
         # The fit of all rows has said so.
         warnings.simplefilter("ignore", DataWarning)
         own.fit(raw.rows(train) if raw.groupings is not None else seen_tasks_only(raw.rows(train)))
-        test = test if model.unseen_tasks == "shared" else servable(raw, train, test)
-        found = fold_errors(model, own, raw.rows(test), fold) if len(test) else []
+        known = servable(raw, train, test)
+        found = fold_errors(model, own, raw.rows(known), fold) if len(known) else []
+        found += _strangers(model, own, raw, np.setdiff1d(test, known), fold)
     own._forget_held_out()
-    return own, found
+    return own, [ErrorRows.joined(found).of_fold()] if found else []
+
+
+def _strangers(
+    model: Any,  # noqa: ANN401
+    fitted: Any,  # noqa: ANN401
+    raw: TaskData,
+    rows: Rows,
+    fold: int,
+) -> list[ErrorRows]:
+    """Return the errors of rows of tasks that a fold does not train on, if it can predict them."""
+    if not len(rows):
+        return []
+    try:
+        return fold_errors(model, fitted, raw.rows(rows), fold)
+    except PolytaskError:
+        # Separate models, and tasks of several kinds, share nothing that could.
+        if model.unseen_tasks == "shared":
+            raise
+        return []
 
 
 def fold_errors(model: Any, fitted: Any, held: TaskData, fold: int) -> list[ErrorRows]:  # noqa: ANN401

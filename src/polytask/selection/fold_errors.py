@@ -46,7 +46,7 @@ def errors_of_fold(fits: FoldFits, k: int, choice: ScoredChoice) -> ErrorRows:
         weight = np.ones(n) if test.sample_weight is None else test.sample_weight[rows]
         whose = np.full(n, t), np.full(n, k), weight, np.full(n, known)
         parts.append(ErrorRows(errors, *whose))
-    return ErrorRows.joined(parts)
+    return ErrorRows.joined(parts).of_fold()
 
 
 def _labels(data: TaskData, outcomes: Outcomes) -> list[tuple[int, Any, Array]]:

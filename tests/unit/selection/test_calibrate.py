@@ -19,6 +19,7 @@ from polytask import (
     MultiTaskModel,
     MultiTaskRegressor,
     MultiTaskRegressorCV,
+    MultiTaskRegressorIC,
     Pooled,
     SingleTask,
     calibrate,
@@ -265,6 +266,41 @@ class TestForms:
                 getattr(again, asked)(X, task), getattr(model, asked)(X, task), strict=True
             ):
                 assert_array_equal(one, two)
+
+    def test_rows_of_tasks_of_one_row_count(self):
+        X, y, task = tasks_of(10, tasks=6)
+        task = np.where(np.arange(60) < 55, task, 100 + np.arange(60))
+        found = calibrate(MultiTaskRegressor().fit(X, y, task), X, y, task)
+        assert found.coverage_frame()["rows"].tolist() == [10.0] * 5 + [5.0] + [1.0] * 5
+        assert not len(found._held_out.strange)
+        assert len(found._fold_models) == 5
+        # Separate models have nothing to predict such a row with.
+        single = SingleTask(LinearRegression()).fit(X, y, task)
+        assert calibrate(single, X, y, task).coverage_frame()["rows"].sum() == 55
+
+    @pytest.mark.parametrize("kind", ["deep", "boosting", "criterion"])
+    def test_networks_boosting_and_criteria(self, kind, tmp_path):
+        X, y, task = tasks_of(40, tasks=5)
+        if kind == "deep":
+            pytest.importorskip("torch")
+            from polytask.deep import DeepMultiTaskRegressor
+
+            model = DeepMultiTaskRegressor(max_epochs=5, random_state=0)
+        elif kind == "boosting":
+            pytest.importorskip("lightgbm")
+            from polytask.boosting import MixedBoostingRegressor
+
+            model = MixedBoostingRegressor(cv=2)
+        else:
+            model = MultiTaskRegressorIC(L2(), alphas=3)
+        found = calibrate(model.fit(X, y, task), X, y, task, cv=2)
+        assert 0.85 < inside(found, (X, y, task)).mean() < 0.99
+        save(found, tmp_path / "m.polytask")
+        again = load(tmp_path / "m.polytask")
+        for one, two in zip(
+            again.predict_interval(X, task), found.predict_interval(X, task), strict=True
+        ):
+            assert_allclose(one, two, rtol=1e-5)
 
     def test_folds_that_look_forward_have_no_models(self):
         X, y, task = tasks_of(30, tasks=5)

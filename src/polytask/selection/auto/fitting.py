@@ -204,7 +204,7 @@ def _errors(mixed: Array, bench: HeldOutRows, study: Study, splits: Sequence[Spl
         owners = study.data.row_tasks()
         for k, (train, _) in enumerate(splits):
             out = bench.fold == k
-            seen[out] = np.isin(bench.task[out], owners[train])
+            seen[out] = bool(np.isin(bench.task[out], owners[train]).any())
     return ErrorRows(errors, bench.task, bench.fold, weight, seen)
 
 
