@@ -109,7 +109,7 @@ PUBLIC = {
     },
     "polytask.testing": {"check_loss", "check_penalty"},
     "polytask.boosting": {"MixedBoostingClassifier", "MixedBoostingRegressor"},
-    "polytask.export": {"onnx_inputs", "to_onnx", "to_sklearn"},
+    "polytask.export": {"log_mlflow", "onnx_inputs", "to_onnx", "to_sklearn"},
 }
 
 # What neither `import polytask` nor anything it imports may bring in.

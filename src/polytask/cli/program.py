@@ -34,6 +34,7 @@ COMMANDS = {
     "models": "learn",
     "predict": "use",
     "explain": "use",
+    "export": "use",
     "adapt": "use",
     "rerun": "use",
     "schema": "sites",

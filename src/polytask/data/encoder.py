@@ -266,7 +266,8 @@ class TableEncoder(BaseEstimator):
         place = {name: j for j, name in enumerate(_names_of(frame))}
         self._check_names(codes, place)
         exists = _presence(present, len(frame), len(place))
-        real = [frame[:, place[code.name]].dtype == nw.Float32 for code in codes if code.is_real]
+        dtypes = list(frame.schema.values())
+        real = [dtypes[place[code.name]] == nw.Float32 for code in codes if code.is_real]
         width = sum(len(code.features()) for code in codes)
         X = np.zeros((len(frame), width), np.float32 if real and all(real) else np.float64)
         report, start = TransformReport(len(frame)), 0

@@ -25,17 +25,19 @@ Rows = NDArray[np.intp] | slice
 def is_table(X: object) -> TypeGuard[IntoDataFrame]:
     """Say whether `X` is an eager data frame (pandas, polars or pyarrow)."""
     # Arrays first: asking every library takes a while, which adds up over many tasks.
-    return not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
+    plain = isinstance(X, np.ndarray | list | str | None)
+    return not plain and nw.dependencies.is_into_dataframe(X)
 
 
 def is_column(y: object) -> bool:
     """Say whether `y` is a column of a data frame (a Series or a ChunkedArray)."""
-    return not isinstance(y, np.ndarray) and nw.dependencies.is_into_series(y)
+    plain = isinstance(y, np.ndarray | list | str | None)
+    return not plain and nw.dependencies.is_into_series(y)
 
 
 def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
     """Refuse a lazy frame or a collection of Dask, whose rows are not there yet."""
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray | list | tuple):
         return
     kind: Any = X
     dask = type(X).__module__.partition(".")[0] in ("dask", "dask_expr")

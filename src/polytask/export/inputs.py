@@ -45,6 +45,7 @@ class Column:
     levels: tuple[str, ...] | None
     fill: float
     flag: bool
+    boolean: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ def columns_of(encoder: TableEncoder) -> tuple[Column, ...]:
     found = []
     for code in encoder.to_state()["codes"]:
         levels = (*code["levels"], *code["joined"]) if code["tag"] == "category" else None
-        found.append(Column(code["name"], levels, code.get("fill", 0.0), code.get("flag", False)))
+        numeric = (code.get("fill", 0.0), code.get("flag", False), code.get("boolean", False))
+        found.append(Column(code["name"], levels, *numeric))
     return tuple(found)
 
 
