@@ -82,7 +82,8 @@ def explain(
     Raises
     ------
     DataError
-        If the rows do not fit the model, or there is no background where one is needed.
+        If `model` is none of polytask, the rows do not fit it, or there is no background where
+        one is needed.
     IncompatibleError
         If the features are no numbers, such as images.
 
@@ -107,6 +108,9 @@ def explain(
     >>> found.baseline.round(1).tolist(), found.contributions.round(1).to_dict("records")
     ([7.5], [{'hours': 1.5, 'school': 5.0}])
     """
+    if not isinstance(model, MultiTaskEstimator):
+        kind = LazyMessage("got.kind", {"kind": type(model).__name__})
+        raise DataError(sentence("model", "explain", LazyMessage("allowed.own_estimator"), kind))
     check_is_fitted(model)
     positive_integer(n_permutations, "n_permutations", "explain")
     if not is_whole(random_state) or random_state < 0:

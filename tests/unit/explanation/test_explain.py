@@ -364,6 +364,8 @@ def test_what_cannot_be_explained_is_refused(table, y):
     nearest = Pooled(KNeighborsRegressor(), task_column="school").fit(rows, y)
     with pytest.raises(DataError, match="got a single row"):
         explain(nearest, rows.head(1))
+    with pytest.raises(DataError, match="model of explain must be"):
+        explain(Ridge().fit(y[:, None], y), y[:, None])
     classes = MultiTaskClassifier(task_column="school").fit(rows, y > 5)
     with pytest.raises(ParameterError, match="classes of the model"):
         explain(classes, rows, label="red")
@@ -442,19 +444,21 @@ def test_classes_and_targets_as_functions_of_arrays(table, y):
     np.testing.assert_allclose(function(function.data), targets.predict(rows)[:, 1])
 
 
-def test_explainers_of_shap_work_on_tables_with_text(additive):
+# All but the first compile for half a minute.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("Exact", "Permutation")]
+
+
+@pytest.mark.parametrize("name", ["Kernel", *SLOW])
+def test_explainers_of_shap_work_on_tables_with_text(name, additive):
     shap = pytest.importorskip("shap", reason="comes with the extra 'explain'")
     model, rows = additive
     back, few = rows.iloc[::30], rows.iloc[:2]
     function = ArrayFunction(model, rows)
     wanted = explain(model, few, background=back).contributions.iloc[:, :3]
-    masker = shap.maskers.Independent(function.numbered(back), max_samples=N)
-    for explainer in (
-        shap.PermutationExplainer(function, masker, seed=0),
-        shap.ExactExplainer(function, masker),
-        shap.KernelExplainer(function, function.numbered(back)),
-    ):
-        given = function.numbered(few)
-        kernel = isinstance(explainer, shap.KernelExplainer)
-        found = explainer.shap_values(given, silent=True) if kernel else explainer(given).values
-        np.testing.assert_allclose(found[:, :3], wanted, atol=1e-6)
+    start, given = function.numbered(back), function.numbered(few)
+    if name == "Kernel":
+        found = shap.KernelExplainer(function, start).shap_values(given, silent=True)
+    else:
+        masker = shap.maskers.Independent(start, max_samples=N)
+        found = getattr(shap, f"{name}Explainer")(function, masker)(given).values
+    np.testing.assert_allclose(found[:, :3], wanted, atol=1e-6)
