@@ -87,6 +87,13 @@ def explain(
     IncompatibleError
         If the features are no numbers, such as images.
 
+    Notes
+    -----
+    The common part is what a task that the model does not know would get. Where a model refuses
+    such tasks it is the mean over the tasks that it knows, weighted by their training rows; where
+    tasks have losses of several kinds there is none. Of models of several groupings that are
+    sampled, the effects of all levels stand in the column of the first grouping.
+
     References
     ----------
     Lundberg and Lee, "A unified approach to interpreting model predictions", NeurIPS 2017

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 
 from polytask._estimator import UNSEEN
 from polytask._estimator.outputs import runs
@@ -27,6 +28,9 @@ def tree_values(estimator: Any, X: Any, here: int) -> Array | None:  # noqa: ANN
     # Shapes: X (n, d), result (n, d + 1); of several classes those of the one at `here`.
     if hasattr(estimator, "trees_"):
         return np.asarray(estimator.trees_.contributions(X))
+    if hasattr(estimator, "booster_") and not is_classifier(estimator):
+        found = estimator.booster_.predict(X, pred_contrib=True)
+        return np.asarray(found.toarray() if is_sparse(found) else found)
     if not type(estimator).__module__.startswith(_TREES):
         return None
     try:

@@ -244,7 +244,7 @@ def test_what_separate_models_share_is_the_mean_of_tasks(table, y):
 
 
 def test_boosted_trees_with_a_learned_prior(table, y):
-    pytest.importorskip("lightgbm", reason="comes with the extra 'trees'")
+    lightgbm = pytest.importorskip("lightgbm", reason="comes with the extra 'trees'")
     from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
     from polytask.boosting.plain import TreeRegressor
     from polytask.selection.shared_base import SharedBase
@@ -256,6 +256,7 @@ def test_boosted_trees_with_a_learned_prior(table, y):
         MixedBoostingRegressor(**options | {"task_column": ["school", "colour"]}),
         Pooled(TreeRegressor(), "category", task_column="school", unseen_tasks="shared"),
         SingleTask(TreeRegressor(), task_column="school"),
+        SingleTask(lightgbm.LGBMRegressor(n_estimators=5, verbose=-1), task_column="school"),
         SharedBase(TreeRegressor(), task_column="school", unseen_tasks="shared"),
     ):
         found = explain(model.fit(rows, y), rows)
