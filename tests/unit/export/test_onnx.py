@@ -368,3 +368,26 @@ def test_the_file_says_what_it_is(made):
     assert facts["model"] == "MultiTaskClassifier"
     assert facts["tasks"] == '["north", "süd", "west"]'
     assert facts["classes"] == '["calm", "ill", "well"]'
+
+
+def test_tasks_with_unequal_classes_and_one_class(made):
+    X, task = made["X"], made["task"]
+    unequal = np.where((task == "west") & (made["class"] == "calm"), "ill", made["class"])
+    single = np.where(task == "süd", "yes", made["pair"])
+    for model in (pt.MultiTaskClassifier(), pt.BayesianMultiTaskClassifier("none")):
+        agree(fitted(model, X, unequal, task=task), X, task)
+        agree(fitted(model, X, single, task=task), X, task)
+    agree(pt.SingleTask(LogisticRegression()).fit(X, single, task=task), X, task)
+    agree(pt.SingleTask(RandomForestClassifier(3)).fit(X, single, task=task), X, task)
+
+
+def test_dates_far_means_and_single_precision(made):
+    X, y, task = made["X"], made["number"], made["task"]
+    table = pd.DataFrame({"x": X[:, 0], "day": pd.date_range("2024-01-01", periods=N)})
+    table = table.assign(kind=pd.Categorical(np.arange(N) % 3), task=task)
+    model = pt.MultiTaskRegressor(task_column="task", date_features=True)
+    agree(fitted(model, table, y), table)
+    scaled = make_pipeline(StandardScaler(), Ridge())
+    agree(pt.Pooled(scaled).fit(X + 1e5, y, task=task), X + 1e5, task)
+    single = X.astype(np.float32)
+    agree(fitted(pt.MultiTaskRegressor(), single, y, task=task), single, task)
