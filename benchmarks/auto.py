@@ -64,6 +64,7 @@ from polytask import (
     SingleTask,
 )
 from polytask.baselines import Joint, TunedLogistic
+from polytask.exceptions import TimeBudgetError
 
 SETS = (
     "school", "computer", "exam65", "radon", "sarcos_sub", "mtr_enb", "mtr_scpf", "mtr_wq",
@@ -198,7 +199,7 @@ def measure(make: Make, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> t
             model = make().fit(take(data.X, train), data.y[train], **labels)
             seconds = _spent() - started
             value = score(model, data, test)
-        except ValueError as error:
+        except (ValueError, TimeBudgetError) as error:
             print(f"<!-- {data.name}: {error} -->", file=sys.stderr)
             return float("nan"), float("nan")
     # Peers in environments of their own fit when they predict.
@@ -290,7 +291,7 @@ class Contest:
     def scores(self) -> Scores:
         """Print the table of the set; return the scores of every model that had all of them."""
         data, found = _loaded(self.plan.name), self.found()
-        n_splits = len(found[AUTO])
+        n_splits = len(next(iter(found.values())))
         if not n_splits:
             return {}
         failed = {label: int(np.isnan(own[:, 0]).sum()) for label, own in found.items()}
@@ -303,7 +304,8 @@ class Contest:
         print("|---|---|---|---|---|---|")
         for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
             values, seconds = found[label].T
-            shown = "  |  |" if label == AUTO else _gap(found[AUTO][:, 0], values)
+            compared = label != AUTO and AUTO in found
+            shown = _gap(found[AUTO][:, 0], values) if compared else "  |  |"
             print(f"| {label} | {values.mean():.4f} | {values.std():.4f} |", end="")
             print(f"{shown} {seconds.mean():.1f} |")
         for label in sorted(label for label, times in failed.items() if times):
@@ -369,6 +371,9 @@ def print_bests(found: dict[str, Scores]) -> None:
     )
     print(" best of separate and pooled | auto minus it | 95% interval | p |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name in [name for name, own in found.items() if AUTO not in own]:
+        print(f"| {name} |  | failed |  |  |  |  |  |  |  |  |")
+    found = {name: own for name, own in found.items() if AUTO in own}
     chosen = []
     for rivals in (set[str](), set(PLAIN)):
         bests = {
@@ -391,9 +396,15 @@ def print_ranks(found: dict[str, Scores]) -> None:
     ranks: dict[str, list[float]] = {}
     gaps: dict[str, list[float]] = {}
     for own in found.values():
+        if AUTO not in own:
+            # Where Auto failed it is the last.
+            ranks.setdefault(AUTO, []).append(len(own) + 1.0)
+            gaps.setdefault(AUTO, []).append(0.0)
         for label, rank in zip(own, rankdata([-v.mean() for v in own.values()]), strict=True):
             ranks.setdefault(label, []).append(float(rank))
-            gaps.setdefault(label, []).append(float((own[AUTO] - own[label]).mean()))
+            gaps.setdefault(label, []).append(
+                float((own[AUTO] - own[label]).mean()) if AUTO in own else -np.inf
+            )
     order = sorted(ranks, key=lambda label: float(np.mean(ranks[label])))
     # A signed-rank test over sets; with fewer than six no difference can be shown.
     tested = {label: gaps[label] for label in order if label != AUTO and len(gaps[label]) > 5}
