@@ -28,7 +28,7 @@ from _kept import Kept
 from _sets import RealSet, load_set
 from scipy.stats import binom
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 
 from polytask import (
     AutoMultiTaskClassifier,
@@ -120,19 +120,28 @@ def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
     return found
 
 
+def with_columns(rows: tuple[Any, ...], new: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """Return fitted and new rows with a column per task, and the numbers of their tasks."""
+    labels, codes = np.unique(rows[2], return_inverse=True)
+    of_new, one_hot = np.searchsorted(labels, new[1]), np.eye(len(labels))
+    return [(np.column_stack([x, one_hot[c]]), c) for x, c in ((rows[0], codes), (new[0], of_new))]
+
+
+def same_ridge(rows: tuple[Any, ...], new: tuple[Any, ...], classes: bool) -> Any:
+    """Return the intervals by CV+ of the model that the peers have."""
+    (X, codes), (Z, of_new) = with_columns(rows, new)
+    model = Pooled(RidgeCV(STRENGTHS)).fit(X, rows[1], codes)
+    return calibrate(model, X, rows[1], codes).predict_interval(Z, of_new, level=LEVEL)
+
+
 def peer(name: str) -> Callable[..., Any]:
     """Return what gives the intervals of a peer."""
 
     def ends(rows: tuple[Any, ...], new: tuple[Any, ...], classes: bool) -> Any:
-        python = python_of(PEERS[name], _CACHE)
-        (X, y, task), (Z, asked_task) = rows, new
-        labels, codes = np.unique(task, return_inverse=True)
-        of_new = np.searchsorted(labels, asked_task)
-        sides = [
-            np.column_stack([x, np.eye(len(labels))[c]]) for x, c in ((X, codes), (Z, of_new))
-        ]
+        python, y = python_of(PEERS[name], _CACHE), rows[1]
+        (X, codes), (Z, of_new) = with_columns(rows, new)
         with tempfile.TemporaryDirectory() as folder:
-            given = {"X": sides[0], "y": y, "task": codes, "Z": sides[1], "task_of_Z": of_new}
+            given = {"X": X, "y": y, "task": codes, "Z": Z, "task_of_Z": of_new}
             np.savez(Path(folder) / "rows.npz", **given)
             subprocess.run([str(python), str(_WORKER), name, folder], check=True)
             with np.load(Path(folder) / "answer.npz") as found:
@@ -191,7 +200,7 @@ def line(name: str, found: np.ndarray) -> str:
     """Return a row of the table. Shapes: found (splits, 7)."""
     total = found.sum(axis=0)
     shares = [f"{total[3] / total[2]:.1%} | {total[4] / total[2]:.1%}" if total[2] else "- | -"]
-    cells = [name, f"{total[1] / total[0]:.1%}", *shares]
+    cells = [name, str(len(found)), f"{total[1] / total[0]:.1%}", *shares]
     cells += [f"{found[:, 5].mean():.2f}", f"{found[:, 6].mean():.1f}"]
     return "| " + " | ".join(cells) + " |"
 
@@ -209,12 +218,13 @@ def main() -> None:
     kept = Kept(given.keep, given.set)
     made = contenders(data)
     if given.peers and not data.classes and data.task is not None:
-        made |= {f"ridge + intercepts, {name}": peer(name) for name in PEERS}
+        made["ridge of a column per task, calibrate"] = same_ridge
+        made |= {f"ridge of a column per task, {name}": peer(name) for name in PEERS}
     splits = halves(data, given.splits)
     width = "size of the set" if data.classes else "width / sd"
-    print(f"\n{given.set}: {len(splits)} splits\n")
-    print(f"| model | inside | tasks below 80% | by chance | {width} | CPU s |")
-    print("|---|---|---|---|---|---|")
+    print(f"\n### {given.set}\n")
+    print(f"| model | splits | inside | tasks below 80% | by chance | {width} | CPU s |")
+    print("|---|---|---|---|---|---|---|")
     for name, ends in made.items():
         if given.models and not any(name.startswith(one) for one in given.models):
             continue

@@ -114,8 +114,10 @@ def test_numbers_are_those_of_the_regressor():
     # The intercept and mu have wide priors here and none there.
     assert_allclose(one.predict(X, task=task), other.predict(X, task=task), atol=0.01)
     assert_allclose(np.sqrt(one.dispersion_), other.noise_, rtol=0.01)
-    got, want = one.predict_interval(X, task), other.predict_interval(X, task)
-    assert_allclose(got, want, atol=0.03)
+    # The regressor gives intervals a noise of each task; its deviation has the common one.
+    mean, deviation = other.predict(X, task=task, return_std=True)
+    reach = scipy.stats.norm.ppf(0.95) * deviation
+    assert_allclose(one.predict_interval(X, task), (mean - reach, mean + reach), atol=0.03)
 
 
 def test_kinds_side_by_side(tmp_path):
