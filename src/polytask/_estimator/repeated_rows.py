@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator.number_columns import NumberColumns
-from polytask.data import TaskData, tables
+from polytask.data import Form, TaskData, tables
 from polytask.messages import LazyMessage
 
 # Rows are said to be copies if so many repeat others; so many columns are compared; one of them
@@ -35,21 +35,30 @@ def repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     y = [_codes(column) for column in np.asarray(data.y).reshape(n, -1).T[:_COMPARED]]
     if n - _distinct(x + y) < _COPIES * n:
         return []
-    others = [_codes(values) for values in _not_numbers(data)[:_COMPARED]]
-    repeats, alike = n - _distinct(x + others + y), n - _distinct(x + others)
-    if repeats < _COPIES * n:
+    cells = x + [_codes(values) for values in _not_numbers(data)[:_COMPARED]]
+    found = _copies(cells, y)
+    if not found and data.form is not Form.TARGETS:
+        found = _copies([*cells, data.row_tasks().astype(np.uint64)], y)
+    varied = max(len(np.unique(values)) for values in x) >= min(_FEW_VALUES, n - found)
+    if not (found and varied):
         return []
+    return [LazyMessage("doubt.repeats", {"repeats": found, "rows": n})]
+
+
+def _copies(x: list[Codes], y: list[Codes]) -> int:
+    """Return how many rows repeat others, 0 where these are few or chance may explain them."""
+    n = len(y[0])
+    repeats, alike = n - _distinct(x + y), n - _distinct(x)
+    if repeats < _COPIES * n:
+        return 0
     # Few columns of few values repeat by chance, and so do targets of few values.
     rng = np.random.default_rng(0)
-    by_chance = n - _distinct([rng.permutation(cells) for cells in x + others])
+    by_chance = n - _distinct([rng.permutation(cells) for cells in x + y])
     order = rng.permutation(n)
-    level = n - _distinct(x + others + [cells[order] for cells in y])
-    varied = max(len(np.unique(cells)) for cells in x) >= min(_FEW_VALUES, n - repeats)
-    beyond = by_chance < _BEYOND_CHANCE * alike
+    level = n - _distinct(x + [cells[order] for cells in y])
+    beyond = by_chance < _BEYOND_CHANCE * repeats
     beyond &= repeats - level > _BEYOND_CHANCE * (alike - level)
-    if not (varied and beyond):
-        return []
-    return [LazyMessage("doubt.repeats", {"repeats": repeats, "rows": n})]
+    return repeats if beyond else 0
 
 
 def _bits(cells: NDArray[Any]) -> Codes:

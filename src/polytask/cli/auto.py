@@ -188,6 +188,6 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
     score = speech("cli.score.log_loss_share") if of_classes else score_name(estimator, speech)
     header = (speech("column.model"), score, speech("cli.auto.weight"), speech("cli.auto.seconds"))
     say_table(speech("cli.auto.title"), header, rows, (1, 2, 3))
-    for model, note in reasons(estimator, speech):
-        fields = {"model": model, "note": note}
-        say_pair(speech("cli.label.left_out"), speech("models.note_of", fields))
+    for model, stopped, note in reasons(estimator, speech):
+        label = speech("cli.label.stopped" if stopped else "cli.label.left_out")
+        say_pair(label, speech("models.note_of", {"model": model, "note": note}))

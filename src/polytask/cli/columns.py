@@ -248,7 +248,7 @@ class TargetTypeOverride:
         """Refuse losses of columns that are no targets."""
         for name in self.each:
             if name not in targets:
-                raise ParameterError(one_of_names("--loss COL=LOSS", name, targets))
+                raise ParameterError(one_of_names("--loss", name, targets))
 
     @cached_property
     def known(self) -> Loss | None:

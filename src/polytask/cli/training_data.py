@@ -50,7 +50,7 @@ from polytask.messages import LazyMessage, message_of, speak_in, spoken
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.selection.facts import DataFacts
+    from polytask.selection.facts import DataFacts, target_spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,9 @@ class TrainingData:
             seed=seed,
             gaps=targets and bool(self.y.isna().any(axis=None)),
             groupings=tuple(self.groupings),
+            target_spread=target_spread(self.y)
+            if targets and self.problem == "regression"
+            else 0.0,
         )
 
     def folds(self, n_splits: int | None, seed: int) -> Any:  # noqa: ANN401 - a number or splitter

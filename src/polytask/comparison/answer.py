@@ -383,12 +383,12 @@ def better_plain(chosen: Chosen, pooling: Interval) -> Names:
 
 
 def _simplest(judge: CompleteSplits, chosen: Chosen, margin: float) -> str | None:
-    """Return the simplest plain model that is no more than the margin behind the chosen ones."""
+    """Return the simplest plain model that is shown to be within the margin of the chosen ones."""
     ruling = ruling_family(judge.board.entries)
     plain = [e for e in judge.board.entries if e.family == ruling and e.kind in _SIMPLE]
     plain.sort(key=lambda entry: _SIMPLE.index(entry.kind))
-    able = (e.name for e in plain
-            if judge.gain(judge.always(e.name), chosen.plain).mean > -margin)  # fmt: skip
+    gains = ((e.name, judge.gain(judge.always(e.name), chosen.plain)) for e in plain)
+    able = (name for name, gain in gains if gain.interval(0.9).low > -margin)
     return next(able, judge.board.most_chosen(chosen.plain))
 
 

@@ -47,6 +47,8 @@ def headline(result: Findings, say: Translator) -> str:
     row = recommended(result)
     if said == "share" and result.gain.low < result.margin:
         said = "share_small"
+    if said == "inconclusive" and result.gain.below:
+        said = "inconclusive_below"
     if said == "no practical difference" and row is not None:
         said = {"pooled": "one_enough", "separate": "own_enough"}.get(row.kind, said)
     nothing = _below_the_mean(result)
@@ -76,16 +78,18 @@ def recommendation(result: Findings, say: Translator) -> str:
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
+    if _below_the_mean(result):
+        return say("use.nothing", fields)
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
         return say("use.better", fields | more)
     if result.perfect or not math.isfinite(result.gain.mean):
         return say("use", fields)
-    if result.verdict == "no practical difference":
-        return say("use.simplest", fields)
     if result.verdict != "inconclusive":
-        return say.joined([say("use", fields), _chosen_before(row, result, say)])
+        simple = result.verdict == "no practical difference"
+        said = say("use.simplest" if simple else "use", fields)
+        return said if simple else say.joined([said, _chosen_before(row, result, say)])
     plain = _better_plain(result, say, "below")
     anew = plain and _same_difference(result.pooling_gain, result) is None
     why = say.joined([plain, say("use.anew") if anew else ""]) or _votes(row, result, say)

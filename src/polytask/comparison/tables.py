@@ -243,9 +243,8 @@ def metric_table(result: Findings, say: Translator) -> Table | None:
         (own(row.name), *(column[i] for column in columns)) for i, row in enumerate(models)
     )
     heads = (Column(name, say.word("short", name), numeric=True) for name in names)
-    return Table(
-        "metrics", say("models.metrics"), (*columns_of(say, ("model",), ()), *heads), rows
-    )
+    title = "models.metrics_within" if "r2_within" in names else "models.metrics"
+    return Table("metrics", say(title), (*columns_of(say, ("model",), ()), *heads), rows)
 
 
 def cost_table(result: Findings, say: Translator) -> Table:
@@ -384,11 +383,15 @@ def coefficient_table(found: Coefficients, n_columns: int, say: Translator) -> T
         Column(f"column{j}", clean(str(name)), numeric=True)
         for j, name in enumerate(found.columns[:n_columns])
     ]
-    places = decimals((), [v for row in found.values for v in row])
+    # Targets have units of their own.
+    places = [decimals((), own) for own in zip(*found.values, strict=True)]
     rows = tuple(
         (
             own(name),
-            *(Cell(say.number(v, places, signed=True), float(v)) for v in values[:n_columns]),
+            *(
+                Cell(say.number(v, shown, signed=True), float(v))
+                for v, shown in zip(values[:n_columns], places[:n_columns], strict=True)
+            ),
         )
         for name, values in zip(found.features, found.values, strict=True)
     )

@@ -94,3 +94,16 @@ def test_copies_that_groups_keep_together_are_passed():
     data = TaskData.from_long(np.vstack([X, X]), np.tile(y, 2), np.arange(120) % 4)
     said = map(str, data_warnings(data, "compare", allow_leak=False, grouped=True))
     assert not [sentence for sentence in said if "repeat" in sentence]
+
+
+def test_copies_of_few_values_within_tasks_are_named():
+    rng = np.random.default_rng(0)
+    n = 360
+    X = np.column_stack(
+        [rng.integers(0, 2, n), rng.normal(18, 5, n).round(), rng.integers(0, 3, n)]
+    )
+    y = (X @ [5.0, 1.0, 2.0] + rng.normal(0, 4, n)).round()
+    task = rng.integers(0, 6, n).astype(str)
+    assert _said(X, y, task) == []
+    (said,) = _said(np.tile(X, (3, 1)), np.tile(y, 3), np.tile(task, 3))
+    assert said.startswith("7")

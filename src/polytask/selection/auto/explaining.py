@@ -43,10 +43,14 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def reasons(model: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: ANN401
-    """Return the candidates of a fitted model that were left out, stopped or failed, and why."""
+def reasons(model: Any, speech: Translator) -> list[tuple[str, bool, str]]:  # noqa: ANN401
+    """Return the candidates of a fitted model without weight, whether stopped, and why."""
     return [
-        (row.name, LazyMessage(**row.said).text(speech) if row.said else speech.text(row.note))
+        (
+            row.name,
+            row.stopped,
+            LazyMessage(**row.said).text(speech) if row.said else speech.text(row.note),
+        )
         for row in model._rows
         if row.note
     ]

@@ -37,7 +37,7 @@ from polytask.selection.auto.trying import (
 from polytask.selection.auto.weighing import CandidateFit, Ensemble, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import make_entries
-from polytask.selection.facts import DataFacts
+from polytask.selection.facts import DataFacts, target_spread
 from polytask.selection.held import Study
 
 Array = NDArray[np.float64]
@@ -102,6 +102,7 @@ def facts_of(study: Study, problem: str, losses: Any, settings: AutoSettings) ->
     """Gather what decides about the candidates."""
     data, held = study.data, None if study.grouped is None else study.grouped.groupings
     keeps = isinstance(settings.cv, Splitter)
+    targets = data.form is Form.TARGETS
     return DataFacts(
         problem=problem,
         losses=losses,
@@ -109,13 +110,14 @@ def facts_of(study: Study, problem: str, losses: Any, settings: AutoSettings) ->
         n_features=data.n_features,
         n_tasks=data.n_tasks,
         median_rows=float(np.median(data.task_rows())),
-        targets=data.form is Form.TARGETS,
+        targets=targets,
         sparse=bool(is_sparse(data.X)),
         unseen=settings.unseen,
         seed=settings.seed,
         cv=settings.cv if keeps else 5,
-        gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
+        gaps=targets and not bool(data.labelled().all()),
         groupings=() if held is None else held.names,
+        target_spread=target_spread(data.y) if targets and problem == "regression" else 0.0,
     )
 
 
