@@ -33,7 +33,7 @@ class DataFacts:
     target_spread: float = 0.0
 
 
-def target_spread(y: ArrayLike) -> float:
+def target_spread(y: ArrayLike | None) -> float:
     """Return how many times the standard deviation of the widest column is the narrowest's."""
     with np.errstate(over="ignore", invalid="ignore"):
         scales = np.nanstd(np.asarray(y, dtype=np.float64), axis=0)
