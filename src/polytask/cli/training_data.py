@@ -50,7 +50,7 @@ from polytask.messages import LazyMessage, message_of, speak_in, spoken
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.selection.facts import DataFacts, target_spread
+    from polytask.selection.facts import DataFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class TrainingData:
         """Return what decides which models can be tried."""
         import pandas as pd
 
-        from polytask.selection.facts import DataFacts
+        from polytask.selection.facts import DataFacts, target_spread
 
         targets = isinstance(self.y, pd.DataFrame)
         return DataFacts(

@@ -162,12 +162,17 @@ class BayesTasks:
     def _interval_noise(self) -> Array:
         return interval_noise(self.blocks, self.prior, self.n_tasks)
 
+    def noise_beyond(self, task: int) -> float:
+        """Return the variance of noise that intervals of a task have beyond the common one."""
+        own, common = self._interval_noise, noise_of(self.prior, self.n_tasks)
+        return float(own[task] - common[task] if task >= 0 else own.mean() - common.mean())
+
     def interval_deviation(self, deviation: Array, task: int) -> Array:
         """Return standard deviations with the noise of the task in the place of the common one."""
         # Shapes: deviation and result (n_rows,), in original units.
-        own, common = self._interval_noise, noise_of(self.prior, self.n_tasks)
-        beyond = own[task] - common[task] if task >= 0 else own.mean() - common.mean()
-        return np.asarray(np.sqrt(deviation**2 + beyond * self.units(task)[1] ** 2))
+        return np.asarray(
+            np.sqrt(deviation**2 + self.noise_beyond(task) * self.units(task)[1] ** 2)
+        )
 
     def covariance(self, task: int, noise: float) -> Array:
         """Return the covariance of the coefficients of a task in the columns of the prior."""

@@ -110,7 +110,9 @@ def normal_deviation(tasks: Any, given: Callable[[int], Any], rows: Rows) -> Ten
         line = given(task)
         noise = float(variances[task] if task >= 0 else variances.mean())
         form, scale = tasks.covariance(task, noise), tasks.units(task)[1]
-        if line is not None and line.deviation is not None:
+        if line is None:
+            noise += tasks.noise_beyond(task)
+        elif line.deviation is not None:
             form, noise, scale = 0.0 * form, line.deviation**2, 1.0
         forms[k, 0] = form
         noises.append([noise])
