@@ -46,6 +46,7 @@ Piece = tuple[int, int, Record | None]
 # Further folds of a number of them are not fitted where two hold out so many rows, or three
 # so many, and of the average task so many that it may have weights of its own.
 _ENOUGH_IN_TWO, _ENOUGH_IN_THREE, _ENOUGH_OF_TASK = 100_000, 1_500, 20
+_MANY_TASKS = 200
 
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
@@ -119,8 +120,7 @@ class CandidateFits:
     def all(self, verbose: bool) -> None:
         """Fit candidates fold after fold, without those that are behind."""
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
-        # Those that take least first.
-        running = sorted(places, key=lambda k: self.entries[k].cost)
+        running = sorted(places, key=self._effort)
         if self.pilot is not None:
             running = in_order(running, self._on_subsample(running, self.pilot))
         comparisons = max(len(places) - 1, 1) * max(len(self.splits) - 1, 1)
@@ -319,6 +319,12 @@ class CandidateFits:
         if len(records) < folds:
             return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
         return CandidateFit(entry, self._values(place, folds), seconds, None)
+
+    def _effort(self, place: int) -> tuple[int, bool]:
+        """Return what puts candidates in order, those that take least first."""
+        # A model for each of many tasks takes longer than one for all of them.
+        entry, many = self.entries[place], self.bench.n_tasks >= _MANY_TASKS
+        return entry.cost, many and entry.kind == "separate"
 
     def _key(self, place: int, fold: int) -> str:
         return f"{fold}/{self.entries[place].name}"
