@@ -10,6 +10,7 @@ from polytask import AutoMultiTaskRegressor
 from polytask.data import LeaveTasksOut, TaskData, WithinTasks
 from polytask.selection.auto import fitting, pilot
 from polytask.selection.auto.pilot import in_order, subsample
+from polytask.selection.auto.trying import CandidateFits
 
 
 def data(tasks, rows):
@@ -72,3 +73,21 @@ def test_a_subsample_orders_candidates_and_ends_none(monkeypatch, tmp_path):
     # A run that goes on has the same order.
     made.fit(X, y, task=task)
     assert orders[1] == orders[0]
+
+
+@pytest.mark.parametrize(("tasks", "first"), [(6, "separate"), (250, "pooled")])
+def test_one_model_for_all_of_many_tasks_is_fitted_before_one_of_each(monkeypatch, tasks, first):
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((8 * tasks, 2)), np.repeat(np.arange(tasks), 8)
+    y = X[:, 0] + rng.standard_normal(len(X))
+    begun = []
+
+    def kept(fits, running, fold, bar):
+        begun.extend(fits.entries[place].name for place in running)
+        return round_(fits, running, fold, bar)
+
+    round_ = CandidateFits._round
+    monkeypatch.setattr(CandidateFits, "_round", kept)
+    AutoMultiTaskRegressor(["learned prior", "separate", "pooled"], cv=2).fit(X, y, task=task)
+    assert begun[0] == first
+    assert begun[2] == "learned prior"
