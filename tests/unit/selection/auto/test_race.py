@@ -142,7 +142,9 @@ def test_a_choice_stops_what_is_behind_and_says_so(tmp_path):
     assert f"{said}, because it was behind the best" in model.explain()
     assert "Of 3 candidates" in model.explain()
     assert "停止" in model.explain("zh")
-    assert "折后停止" in dict(reasons(model, Translator("zh")))["blind"]
+    ((name, stopped, why),) = reasons(model, Translator("zh"))
+    assert (name, stopped) == ("blind", True)
+    assert "折后停止" in why
     polytask.save(model.set_params(models="default"), tmp_path / "model.polytask")
     again = polytask.load(tmp_path / "model.polytask")
     assert again.explain() == model.explain()
