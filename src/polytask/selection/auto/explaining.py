@@ -48,7 +48,7 @@ def reasons(model: Any, speech: Translator) -> list[tuple[str, bool, str]]:  # n
     return [
         (
             row.name,
-            row.stopped,
+            bool(row.stopped),
             LazyMessage(**row.said).text(speech) if row.said else speech.text(row.note),
         )
         for row in model._rows

@@ -619,9 +619,8 @@ def test_a_candidate_beyond_measure_is_left_out_with_its_reason():
     model = AutoMultiTaskRegressor(["pooled", ("astray", Astray())]).fit(X, y, task=task)
     board = model.leaderboard().set_index("model")
     assert "squares overflow" in board.loc["astray pooled", "note"]
-    assert reasons(model, Translator("zh")) == [
-        ("astray pooled", False, "它的预测值太大，平方会溢出")
-    ]
+    told = ("astray pooled", False, "它的预测值太大，平方会溢出")
+    assert told in reasons(model, Translator("zh"))
     assert list(model.members_) == ["pooled"]
 
 
