@@ -163,6 +163,7 @@ def test_many_levels_and_dates():
     assert "do not read “day”, whose levels are dates" in text
 
 
+@pytest.mark.slow
 def test_classes_have_a_prior_of_all_groupings():
     X, y = sales()
     labels = np.where(y > y.median(), "much", "little")

@@ -155,6 +155,7 @@ def test_counts_of_several_groupings_are_refused():
         MixedBoostingRegressor(loss="poisson", task_column=NAMES).fit(X, np.exp(y))
 
 
+@pytest.mark.slow
 def test_it_is_a_candidate_of_the_automatic_choice():
     X, y = table(700)
     names = ["learned prior of all groupings", "boosting, learned prior"]

@@ -53,6 +53,7 @@ def test_copies_within_tasks_and_of_several_targets(run, leaking):
     assert "column 'usd' equals the target 'y'" in done.err
 
 
+@pytest.mark.slow
 def test_what_is_allowed_is_said_on_the_terminal_and_in_the_report_and_can_be_rerun(run, leaking):
     leaking.to_csv("a.csv", index=False)
     done = run("compare", "a.csv", *ONE, *FEW, "--quick", "--allow-leak", "--out", "out")

@@ -243,6 +243,7 @@ def test_what_separate_models_share_is_the_mean_of_tasks(table, y):
     np.testing.assert_allclose(sampled.common, exact.common, atol=0.2)
 
 
+@pytest.mark.slow
 def test_boosted_trees_with_a_learned_prior(table, y):
     lightgbm = pytest.importorskip("lightgbm", reason="comes with the extra 'trees'")
     from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
@@ -301,6 +302,7 @@ def test_combinations_are_weighted_sums_of_their_members(table, y):
     np.testing.assert_allclose(odds, classes.predict_proba(rows.head(4))[:, 1], atol=EXACT)
 
 
+@pytest.mark.slow
 def test_networks_are_sampled(table, y):
     deep = pytest.importorskip("polytask.deep", reason="needs PyTorch")
     rows = table.drop(columns="when")

@@ -213,6 +213,7 @@ def test_calibrated_probabilities_and_members_without_weight(made):
     agree(model, X)
 
 
+@pytest.mark.slow
 def test_trees_with_a_learned_prior(made):
     pytest.importorskip("lightgbm")
     from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor

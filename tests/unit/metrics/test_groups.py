@@ -55,6 +55,7 @@ def test_intervals_of_shares_are_wilsons_and_newcombes():
     assert found["error"].tolist() == [wrong[mine].mean(), wrong[~mine].mean()]
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_say():
     rng, hits, runs = np.random.default_rng(2), np.zeros(3), 400
     for _ in range(runs):

@@ -408,6 +408,7 @@ def test_a_fit_that_takes_too_long_is_ended(forks, monkeypatch):
     assert set(model.leaderboard().query("note != ''")["model"]) == {"slow"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_path):
     X, y, task = numbers()
     asked = ["separate", ("slow", Pooled(Slow(0.0, FOREVER), "intercept"))]
@@ -425,6 +426,7 @@ def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_pat
     assert again.explain() == model.explain()
 
 
+@pytest.mark.slow
 def test_what_was_stopped_is_used_where_nothing_else_is_fitted_on_all_rows():
     X, y, task = numbers()
     asked = [("blind", Pooled(Slow())), ("slow", Pooled(Slow(0.0, FOREVER), "intercept"))]

@@ -271,6 +271,7 @@ def test_a_saved_choice_has_its_calibration(tmp_path) -> None:
     assert_array_equal(loaded.predict_proba(X, task=task), auto.predict_proba(X, task=task))
 
 
+@pytest.mark.slow
 def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
     X, y, _ = rows_of_classes(3)
     Y = np.column_stack([np.searchsorted(["low", "mid", "top"], y), X[:, 0] > 0.2]).astype(float)

@@ -46,6 +46,7 @@ def test_the_best_come_first_and_what_is_not_known_last():
     assert in_order([4, 2, 0, 1, 3], {0: 2.0, 1: 0.5, 3: 1.0}) == [4, 1, 3, 0, 2]
 
 
+@pytest.mark.slow
 def test_a_subsample_orders_candidates_and_ends_none(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((240, 3)), np.repeat(np.arange(6), 40)
