@@ -202,11 +202,14 @@ def _needs_own_rows(facts: DataFacts) -> LazyMessage | None:
 
 
 def _needs_one_kind(facts: DataFacts) -> LazyMessage | None:
-    if facts.problem == "mixed":
-        return LazyMessage("left_out.pooled_kinds")
+    return LazyMessage("left_out.pooled_kinds") if facts.problem == "mixed" else None
+
+
+def _needs_one_unit(facts: DataFacts) -> LazyMessage | None:
+    """Say that one line cannot be for targets in other units; trees tell the targets apart."""
     if facts.target_spread >= _OTHER_UNITS:
         return LazyMessage("left_out.pooled_units", {"times": f"{facts.target_spread:,.0f}"})
-    return None
+    return _needs_one_kind(facts)
 
 
 def _needs_few_features(facts: DataFacts) -> LazyMessage | None:
@@ -312,17 +315,17 @@ _CANDIDATES = (
         quick=True,
         cost=2,
     ),
-    CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind, True),
+    CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_unit, True),
     CandidateModel(
         "pooled + intercepts",
         "pooled",
         "linear",
         _pooled(linear, "intercept"),
-        _needs_one_kind,
+        _needs_one_unit,
         True,
     ),
     CandidateModel(
-        "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_kind
+        "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_unit
     ),
     CandidateModel(MEANS, "separate", "mean", _means, _needs_seen_tasks, True),
     CandidateModel(
@@ -459,7 +462,7 @@ _CANDIDATES = (
         "pooled",
         "reference",
         _pooled(unpenalised_together, "intercept"),
-        _needs_one_kind,
+        _needs_one_unit,
     ),
 )
 

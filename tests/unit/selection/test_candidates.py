@@ -11,7 +11,7 @@ from polytask import AutoMultiTaskClassifier
 from polytask._estimator import MultiTaskEstimator
 from polytask.selection import learners
 from polytask.selection.candidates import DEEP, MODELS, quick_models
-from polytask.selection.facts import DataFacts
+from polytask.selection.facts import DataFacts, target_spread
 from polytask.selection.trials import trial_of
 
 FACTS = DataFacts(
@@ -162,3 +162,21 @@ def test_a_trial_of_a_search_with_few_strengths():
     search = MODELS["near the mean"].make(FACTS).set_params(alphas=[0.1, 1.0, 10.0])
     trial = trial_of(search)
     assert trial.whole(4.0, 5.0) == pytest.approx(10.0)
+
+
+def test_targets_in_other_units_have_no_pooled_line_but_trees_that_tell_them_apart():
+    facts = dataclasses.replace(FACTS, targets=True, target_spread=12.0, median_rows=500.0)
+    lines = ("pooled", "pooled + intercepts", "pooled + category")
+    for name in (*lines, "pooled + intercepts, unpenalised"):
+        assert "differ up to 12 times" in str(MODELS[name].unfit(facts))
+    for name in ("boosting pooled", "joint forest", "joint extra trees", "boosting, corrected"):
+        assert MODELS[name].unfit(facts) is None
+    alike = dataclasses.replace(facts, target_spread=9.0)
+    assert [MODELS[name].unfit(alike) for name in lines] == [None] * 3
+
+
+def test_the_spread_of_targets_is_that_of_their_standard_deviations():
+    Y = np.array([[0.0, 5.0, 1.0, np.nan], [2.0, 5.0, 61.0, 4.0], [4.0, 5.0, 31.0, 8.0]])
+    # A constant says nothing, gaps are left out.
+    assert target_spread(Y) == pytest.approx(15.0)
+    assert target_spread(np.ones((3, 2))) == 0.0
