@@ -102,7 +102,8 @@ def made():
 def table(made):
     """Return the same rows as a table with gaps, levels and flags."""
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame(made["X"], columns=["age", "height", "dose", "v1"])
+    # Older versions of pandas would write the gaps into the array.
+    frame = pd.DataFrame(made["X"].copy(), columns=["age", "height", "dose", "v1"])
     frame.loc[::9, "age"] = np.nan
     frame["colour"] = rng.choice(["red", "blue", "grün", None], N, p=[0.4, 0.3, 0.2, 0.1])
     frame["flag"] = rng.random(N) > 0.4
