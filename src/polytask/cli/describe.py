@@ -475,6 +475,7 @@ def held_out_scores(
     reasons: dict[str, Text] = {}
     for name, model in models.items():
         parts = defaultdict(list)
+        errors: list[ErrorRows] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -482,16 +483,16 @@ def held_out_scores(
                     fitted = clone(model).fit(study.part(train, model))
                     if name == "own" and not whole[0]._has_intervals():
                         held_rows = study.rows_for(model).rows(test)
-                        whole[1].extend(fold_errors(whole[0], fitted, held_rows, fold))
+                        errors.extend(fold_errors(whole[0], fitted, held_rows, fold))
                     for task, held in held_out(study, fitted, train, test):
                         parts[task if training.n_targets > 1 else 0].append(held)
             except (PolytaskError, ValueError) as error:
                 # Groups and times may leave a task without training rows.
                 reasons[name] = message_of(error)
-                whole[1].clear()
                 scores[name] = math.nan
                 continue
         scores[name] = float(np.mean([metric.overall(own) for own in parts.values()]))
+        whole[1].extend(errors)
     if whole[1]:
         _keep_errors(*whole, data if grouped is None else grouped)
     if reasons:

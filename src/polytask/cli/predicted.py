@@ -185,8 +185,9 @@ def _sets(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: AN
     values = _ask(partial(model.predict_set, level=level), rows)
 
     def words(table: NDArray[Any], classes: Any) -> NDArray[Any]:  # noqa: ANN401
-        names, listed = [str(label) for label in classes.tolist()], spoken()("list.semicolon")
-        cells = [listed.join(n for n, has in zip(names, row, strict=True) if has) for row in table]
+        names = [str(label) for label in classes.tolist()]
+        # A file is the same whatever the language.
+        cells = ["; ".join(n for n, has in zip(names, row, strict=True) if has) for row in table]
         return np.array(cells, dtype=object)
 
     if not isinstance(values, list):
