@@ -125,6 +125,7 @@ EXTRAS = {
     "polytask.transfer._deep": "torch",
     "polytask.distributed": "dask",
     "polytask.boosting": "lightgbm",
+    "polytask.explanation.boosted": "lightgbm",
     "polytask.export.graphs": "onnx",
 }
 OPTIONAL = tuple(
@@ -140,6 +141,22 @@ def _pins(name: str) -> dict[str, str]:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {package.lower().replace("_", "-"): version for package, version in pairs}
+
+
+# In a process where no extra is installed, all that needs none can be imported.
+WITHOUT_EXTRAS = """
+import importlib, importlib.machinery, json, sys
+given = json.load(sys.stdin)
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = lambda name, path=None, target=None: (
+    None if name in given["extras"] else find(name, path, target)
+)
+import polytask
+for name in polytask.__all__:
+    getattr(polytask, name)
+for name in given["modules"]:
+    importlib.import_module(name)
+"""
 
 
 def _import_everything() -> None:
@@ -198,6 +215,15 @@ def test_import_brings_in_nothing_heavy():
         check=True,
     )
     assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_what_needs_no_extra_is_imported_without_any():
+    extras = {*EXTRAS.values(), "distributed", "lightgbm", "onnxruntime", "mlflow", "optuna"}
+    extras |= {"filelock", "shap", "openpyxl", "xlrd", "polars", "statsmodels", "torchjd"}
+    modules = [found.name for found in pkgutil.walk_packages([str(PACKAGE)], "polytask.")]
+    plain = [m for m in modules if not m.startswith(tuple(EXTRAS)) and "__main__" not in m]
+    given = json.dumps({"extras": sorted(extras), "modules": plain})
+    subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], input=given, text=True, check=True)
 
 
 def test_version_is_that_of_the_project_file():

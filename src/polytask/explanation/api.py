@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -119,6 +121,9 @@ def explain(
         kind = LazyMessage("got.kind", {"kind": type(model).__name__})
         raise DataError(sentence("model", "explain", LazyMessage("allowed.own_estimator"), kind))
     check_is_fitted(model)
+    if "polytask.boosting" in sys.modules:
+        # It needs LightGBM, and there is no boosted model where it was not imported.
+        importlib.import_module("polytask.explanation.boosted")
     positive_integer(n_permutations, "n_permutations", "explain")
     if not is_whole(random_state) or random_state < 0:
         raise ParameterError(sentence("random_state", "explain", SEED, repr(random_state)))

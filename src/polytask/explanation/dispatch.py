@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import UNSEEN
 from polytask._estimator.groupings import GroupedRows
 from polytask._estimator.outputs import runs
 from polytask.baselines import Pooled, SingleTask
-from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
-from polytask.boosting.predictions import GroupedTrees, NumberTrees
 from polytask.explanation.ensembles import combined_parts, corrected_parts
 from polytask.explanation.estimators import pooled_parts, single_parts
 from polytask.explanation.lines import (
@@ -30,7 +26,6 @@ from polytask.explanation.lines import (
 )
 from polytask.explanation.parts import PREDICTION, Parts, Rows
 from polytask.explanation.sampling import sampled
-from polytask.explanation.trees import label_tree_values, shared_trees
 from polytask.linear import (
     BayesianMultiTaskClassifier,
     BayesianMultiTaskModel,
@@ -64,7 +59,7 @@ def _laplace(model: BayesianMultiTaskClassifier | BayesianMultiTaskModel, rows: 
         return _grouped_labels(model, model._groups, rows)
     tasks = model._tasks
     parts = _lines_parts(model, tasks, rows)
-    return _expected(parts, tasks, rows, lambda run, t: tasks.variances(rows.X[run], t))
+    return after_variances(parts, tasks, rows, lambda run, t: tasks.variances(rows.X[run], t))
 
 
 def _grouped_labels(model: Any, groups: Any, rows: Rows) -> Parts:  # noqa: ANN401
@@ -82,7 +77,7 @@ def _grouped_labels(model: Any, groups: Any, rows: Rows) -> Parts:  # noqa: ANN4
     return expected_parts(parts, variances[:, here], groups.loss)
 
 
-def _expected(
+def after_variances(
     parts: Parts,
     tasks: Any,  # noqa: ANN401 - the tasks of a Laplace approximation
     rows: Rows,
@@ -140,41 +135,3 @@ def _auto(model: Any, rows: Rows) -> Parts:  # noqa: ANN401 - of several classes
 @parts_of.register(SharedBase)
 def _corrected(model: SharedBase, rows: Rows) -> Parts:
     return corrected_parts(model, rows, parts_of) or sampled(model, rows)
-
-
-@parts_of.register(MixedBoostingClassifier)
-@parts_of.register(MixedBoostingRegressor)
-def _boosted(model: Any, rows: Rows) -> Parts:  # noqa: ANN401 - of two classes
-    held, d = model._model, rows.X.shape[1]
-    reference = Reference.of(model, rows)
-
-    def wide(line: Line) -> Line:
-        coef = np.zeros(d)
-        coef[held.columns] = line[0]
-        return coef, line[1]
-
-    if isinstance(held, NumberTrees):
-        lines = held.lines
-        parts = line_parts(
-            rows, lambda t: wide((lines[t, 1:], lines[t, 0])), reference, lambda _: PREDICTION
-        )
-        scales = np.append(held.tasks.target_scale, held.tasks.units(UNSEEN)[1])
-        return parts.plus(shared_trees(rows, held.trees.contributions(rows.X), scales, parts))
-    if isinstance(held, GroupedTrees):
-        chosen = replace(rows, X=rows.X[:, held.columns], sources=rows.sources[held.columns])
-        few = Reference(reference.means[held.columns], None)
-        parts = LevelLines.of(held.tasks).parts(chosen, few, Squared())
-        scales = np.array([held.tasks.target_scale])
-        once = replace(rows, tasks=np.zeros(rows.n_rows, dtype=np.intp))
-        return parts.plus(shared_trees(once, held.trees.contributions(rows.X), scales, parts))
-    parts = line_parts(
-        rows,
-        lambda t: wide(line_of(held.tasks, t, rows)),
-        reference,
-        lambda t: output_of(held.loss_of(t)),
-    )
-    values = label_tree_values(held, rows, lambda t: column_signs(held.tasks, t, rows))
-    scales = np.ones(len(held.slices) + 1)
-    both = parts.plus(shared_trees(rows, values, scales, parts))
-    X = held.beside(rows.X)
-    return _expected(both, held.tasks, rows, lambda run, t: held.variances(X[run], t))
