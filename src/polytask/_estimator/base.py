@@ -20,6 +20,7 @@ from polytask._estimator import conformal, outputs
 from polytask._estimator.card import Card, describe_data, make_card
 from polytask._estimator.dates import (
     DayFirst,
+    date_of_feature,
     dates_again,
     dates_of_features,
     names_before,
@@ -225,11 +226,11 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             roles += [*listed_columns(column), task if isinstance(task, str) else None]
             X, dates = with_dates(X, [role for role in roles if isinstance(role, str)])
         raw = self._reading.training(X, y, task, sample_weight, column, owner)
-        if task is None and column is None:
-            warn_of_key(raw, owner)
-        data, encoder = self._reading.encoded(raw)
         if raw.feature_names is not None:
             dates = dates or dates_of_features(raw.feature_names)
+        if task is None and column is None:
+            warn_of_key(raw, owner, date_of_feature(dates))
+        data, encoder = self._reading.encoded(raw)
         width, names = given_columns(given, raw, column, dates)
         return Given(data, raw, encoder, width, names, column, dates)
 
@@ -497,7 +498,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Return labelled rows, before and after encoding."""
         check_is_fitted(self)
         tables.refuse_lazy(X, "X", type(self).__name__)
-        X = dates_again(named_columns(self._schema, X), self._schema.dates)
+        X = dates_again(named_columns(self._schema, X), self._schema.dates, self._schema.encoder)
         data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
         if is_classifier(self):
@@ -564,7 +565,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         check_is_fitted(self)
         one_of(self.unseen_tasks, "unseen_tasks", type(self).__name__, ("error", "shared"))
         tables.refuse_lazy(X, "X", type(self).__name__)
-        X = dates_again(named_columns(self._schema, X), self._schema.dates)
+        X = dates_again(named_columns(self._schema, X), self._schema.dates, self._schema.encoder)
         return self._reading.query(self._schema, X, task, self.unseen_tasks)
 
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -230,14 +230,15 @@ def names_targets(X: object, y: object) -> bool:
     return all(isinstance(name, str) and name in known for name in y)
 
 
-def warn_of_key(data: TaskData, owner: str) -> None:
+def warn_of_key(data: TaskData, owner: str, made: Container[str]) -> None:
     """Warn if, without task labels, a text column of a table looks like a task label."""
+    # Columns that were `made` of dates are none.
     X = data.X
     if data.form is not Form.LONG or data.n_tasks > 1 or not tables.is_table(X):
         return
     for name in tables.column_names(X):
         values = tables.get_column(X, name)
-        if values.dtype != object or len(values) < 20:
+        if name in made or values.dtype != object or len(values) < 20:
             continue
         count = len(set(values.tolist()))
         if 3 <= count <= len(values) // 5:

@@ -395,7 +395,7 @@ def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.Dat
     """Return the columns that the model needs; refuse a table that lacks some."""
     from polytask._estimator.dates import dates_again
 
-    table = dates_again(table, _dates_of(model, source))
+    table = dates_again(table, _dates_of(model, source), model._schema.encoder)
     wanted = [str(name) for name in model.feature_names_in_]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
@@ -436,7 +436,7 @@ def _separate(model: Any, source: RowSource, copied: Copied) -> RowsToPredict:  
     from polytask._estimator.dates import dates_again
 
     tables = source.tables(set(model.feature_names_in_).__contains__)
-    tables = dates_again(tables, _dates_of(model, source))
+    tables = dates_again(tables, _dates_of(model, source), model._schema.encoder)
     labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
     _check_tasks(model, labels, LazyMessage("cli.what.file_names"), source.name)
     names = set(model.feature_names_in_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import narwhals as nw
@@ -35,6 +35,30 @@ Moment = datetime.datetime
 
 #: What :func:`add_date_features` makes of a date: "day=year" and so on.
 DATE_PARTS = ("year", "month", "week", "weekday", "days")
+
+#: Those of them that may be names instead of numbers, and the name of each number. They are
+#: written out because those of :mod:`calendar` depend on the language that Python is set to.
+PART_NAMES = {
+    "month": (
+        "",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ),
+    "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+}
+
+# Months that came once cannot be told from a trend.
+_MONTHS_OF_SEASONS = 24
 
 #: What the name of the feature of elapsed days ends with.
 ELAPSED = "=days"
@@ -274,9 +298,10 @@ def add_date_features(
     columns: Sequence[str] | None = None,
     day_first: bool | None = None,
     *,
+    names: Collection[str] | None = None,
     keep: bool = False,
 ) -> Table:
-    """Replace columns of dates by numbers: year, month, week, weekday and elapsed days.
+    """Replace columns of dates by year, month, week, weekday and elapsed days.
 
     Parameters
     ----------
@@ -286,15 +311,19 @@ def add_date_features(
         The columns of dates; None takes all that hold dates, as dates or as text.
     day_first : bool or None, default=None
         As in :func:`read_dates`.
+    names : collection of {"month", "weekday"} or None, default=None
+        Which of these are names ("January", "Monday"), which a model takes as categories, and
+        not numbers (1 is January, 0 is Monday). None makes names of the weekdays, and of the
+        months where the dates of the column reach over 24 months or more: a month that came
+        only once cannot be told from a trend.
     keep : bool, default=False
         Whether the columns of dates stay in the table.
 
     Returns
     -------
     data frame
-        With the columns "day=year", "day=month", "day=week" (of ISO 8601), "day=weekday"
-        (0 is Monday) and "day=days" (since 1970-01-01) for a column "day"; missing where the
-        date is.
+        With the columns "day=year", "day=month", "day=week" (of ISO 8601), "day=weekday" and
+        "day=days" (since 1970-01-01) for a column "day"; missing where the date is.
 
     Raises
     ------
@@ -304,13 +333,28 @@ def add_date_features(
     frame = tables.open_frame(table)
     chosen = date_columns(table) if columns is None else tuple(columns)
     for name in chosen:
-        cells = tables.get_column(table, name)
-        column = LazyMessage("what.column", {"column": repr(name)})
-        moments = read_dates(cells, day_first, column, _TABLE)
-        parts = {f"{name}={part}": values for part, values in _parts(moments).items()}
+        moments = read_date_column(table, name, day_first)
+        named = named_parts([moments]) if names is None else names
+        parts = {f"{name}={part}": values for part, values in _parts(moments, named).items()}
         extra = tables.open_frame(tables.table_like(table, parts))
         frame = frame.with_columns(*(extra[label] for label in parts))
     return (frame if keep else frame.drop(list(chosen))).to_native()  # type: ignore[no-any-return]
+
+
+def read_date_column(
+    table: IntoDataFrame, name: str, day_first: bool | None
+) -> NDArray[np.datetime64]:
+    """Read a column of dates."""
+    column = LazyMessage("what.column", {"column": repr(name)})
+    return read_dates(tables.get_column(table, name), day_first, column, _TABLE)
+
+
+def named_parts(dates: Iterable[NDArray[np.datetime64]]) -> tuple[str, ...]:
+    """Return which parts of dates are names by default, in the order of :data:`PART_NAMES`."""
+    months = np.concatenate([part.astype("datetime64[M]") for part in dates])
+    months = months[~np.isnat(months)].astype(np.int64)
+    seasons = len(months) > 0 and np.ptp(months) + 1 >= _MONTHS_OF_SEASONS
+    return tuple(PART_NAMES) if seasons else ("weekday",)
 
 
 def n_given_columns(names: Sequence[object]) -> int:
@@ -321,9 +365,9 @@ def n_given_columns(names: Sequence[object]) -> int:
     return len(names) - made * (len(DATE_PARTS) - 1)
 
 
-def _parts(moments: NDArray[np.datetime64]) -> dict[str, NDArray[np.float64]]:
+def _parts(moments: NDArray[np.datetime64], named: Collection[str]) -> dict[str, NDArray[Any]]:
     missing = np.isnat(moments)
-    days = moments.astype("datetime64[D]")
+    days = np.where(missing, np.datetime64(0, "D"), moments.astype("datetime64[D]"))
     year = days.astype("datetime64[Y]")
     # Days since Monday; the week of ISO 8601 is that of the Thursday.
     weekday = (days.astype(np.int64) + 3) % 7
@@ -331,8 +375,12 @@ def _parts(moments: NDArray[np.datetime64]) -> dict[str, NDArray[np.float64]]:
     week = (thursday - thursday.astype("datetime64[Y]")).astype(np.int64) // 7 + 1
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
     elapsed = (moments - np.datetime64(0, "us")) / np.timedelta64(1, "D")
-    found = (year.astype(np.int64) + 1970, month, week, weekday, elapsed)
-    return {
-        part: np.where(missing, np.nan, values)
-        for part, values in zip(DATE_PARTS, found, strict=True)
-    }
+    numbers = (year.astype(np.int64) + 1970, month, week, weekday, elapsed)
+    found: dict[str, NDArray[Any]] = {}
+    for part, values in zip(DATE_PARTS, numbers, strict=True):
+        if part in named:
+            found[part] = np.array(PART_NAMES[part], dtype=object)[values]
+            found[part][missing] = None
+        else:
+            found[part] = np.where(missing, np.nan, values)
+    return found

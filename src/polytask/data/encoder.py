@@ -374,6 +374,10 @@ class TableEncoder(BaseEstimator):
         sources = [position[code.name] for code in codes for _ in code.features()]
         return np.array(sources, dtype=np.intp)
 
+    def number_columns(self) -> frozenset[str]:
+        """Return the names of the columns that are numbers, or true and false."""
+        return frozenset(code.name for code in self._fitted() if isinstance(code, NumericCode))
+
     def _fitted(self) -> tuple[ColumnCode, ...]:
         codes: tuple[ColumnCode, ...] | None = getattr(self, "_codes", None)
         if codes is None:

@@ -196,7 +196,7 @@ def _background(model: Any, X: Any) -> Any:  # noqa: ANN401 - what a user gives
     """Return encoded rows of a background, whose tasks have no part in it."""
     schema: InputSchema = model._schema
     tables.refuse_lazy(X, "background", "explain")
-    X = dates_again(named_columns(schema, X), schema.dates)
+    X = dates_again(named_columns(schema, X), schema.dates, schema.encoder)
     task: Any = None
     if schema.task_column is None and schema.form is not Form.TARGETS and not is_task_mapping(X):
         n = int(X.shape[0]) if hasattr(X, "shape") else len(X)

@@ -163,7 +163,7 @@ def onnx_inputs(model: MultiTaskEstimator, X: Any, task: Any = None) -> dict[str
     check_is_fitted(model)
     wanted = GraphInputs.of(model)
     schema = wanted.schema
-    X = dates_again(named_columns(schema, X), schema.dates)
+    X = dates_again(named_columns(schema, X), schema.dates, schema.encoder)
     if is_task_mapping(X):
         parts = [_cells(wanted, part, lacking=True) for part in X.values()]
         labels: Any = [label for label, part in X.items() for _ in range(part.shape[0])]

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import polytask
-from polytask import DataError, MultiTaskRegressor, TaskData
+from polytask import DataError, MultiTaskRegressor, TaskData, penalties
 from polytask.data import TimeOrdered
 from polytask.data.dates import (
     add_date_features,
@@ -104,14 +104,27 @@ def test_features_of_dates(make):
     names = made.column_names if isinstance(made, pa.Table) else list(made.columns)
     parts = ["year", "month", "week", "weekday", "days"]
     assert names == ["x", *(f"{c}={p}" for c in ("day", "month") for p in parts)]
-    values = np.array([np.asarray(made[name], dtype=float) for name in names[1:6]])
-    assert_array_equal(values[:, :2].T, [[2024, 12, 1, 0, 20087], [2025, 1, 1, 2, 20089]])
+    numbers = [name for name in names[1:6] if name != "day=weekday"]
+    values = np.array([np.asarray(made[name], dtype=float) for name in numbers])
+    assert_array_equal(values[:, :2].T, [[2024, 12, 1, 20087], [2025, 1, 1, 20089]])
     assert np.isnan(values[:, 2]).all()
+    weekdays = pd.Series(np.asarray(made["day=weekday"], dtype=object))
+    assert weekdays[:2].tolist() == ["Monday", "Wednesday"]
+    assert weekdays.isna().tolist() == [False, False, True]
+
+
+def test_months_that_come_again_are_names():
+    days = pd.DataFrame({"t": pd.date_range("2022-03-31", "2024-02-01", freq="D")})
+    made = add_date_features(days)
+    assert_array_equal(made["t=month"], days["t"].dt.month_name())
+    assert_array_equal(made["t=weekday"], days["t"].dt.day_name())
+    short = add_date_features(days[days["t"] < "2024-02-01"])
+    assert_array_equal(short["t=month"], days["t"].dt.month[:-1])
 
 
 def test_features_of_dates_are_those_of_the_calendar():
     moments = pd.Series(pd.date_range("1950-01-01", "2050-01-01", freq="17h"))
-    made = add_date_features(pd.DataFrame({"t": moments}))
+    made = add_date_features(pd.DataFrame({"t": moments}), names=())
     calendar = moments.dt.isocalendar()
     assert_array_equal(made["t=week"], calendar["week"])
     assert_array_equal(made["t=weekday"], calendar["day"] - 1)
@@ -162,7 +175,24 @@ def test_dates_in_every_form(rows):
     data = TaskData.from_long(table, y, "city")
     np.testing.assert_allclose(model.fit(data).predict(data), wanted)
     targets = model.fit(table.drop(columns="city"), np.column_stack([y, -y]))
-    assert "day=weekday" in targets.coef_feature_names_
+    assert "day=weekday=Monday" in targets.coef_feature_names_
+
+
+def test_days_and_months_have_an_effect_each_in_linear_models():
+    table = pd.DataFrame({"day": pd.date_range("2022-01-01", "2024-12-31", freq="D")})
+    day = table["day"].dt
+    y = 5.0 * (day.day_of_week == 5) - 2.0 * (day.day_of_week == 2) + 3.0 * (day.month == 12)
+    model = MultiTaskRegressor(penalties.L2(1e-6), date_features=True).fit(table, y)
+    np.testing.assert_allclose(model.predict(table), y, atol=0.01)
+
+
+def test_the_tables_of_all_tasks_decide_together_what_is_a_name():
+    days = pd.date_range("2022-01-01", "2023-12-31", freq="D")
+    parts = [days[days.year == year] for year in (2022, 2023)]
+    tables = {k: (pd.DataFrame({"t": part}), np.arange(365.0)) for k, part in enumerate(parts)}
+    model = MultiTaskRegressor(date_features=True).fit(tables)
+    assert "t=month=May" in model.coef_feature_names_
+    assert len(model.predict({1: tables[1][0][:1]})[1]) == 1
 
 
 def test_the_order_of_one_table_is_known_for_all(rows):
@@ -186,9 +216,11 @@ def test_tasks_that_look_like_dates_stay_tasks(rows):
     assert model.tasks_.tolist() == ["2024-01", "2024-02", "2024-03"]
 
 
-def test_a_model_of_date_features_takes_the_dates_themselves(rows):
+@pytest.mark.parametrize("names", [None, (), ("month",), ("month", "weekday")])
+def test_a_model_of_date_features_takes_the_dates_themselves(rows, names):
+    # Models of polytask 0.1 have numbers alone.
     table, y = rows
-    made = add_date_features(table)
+    made = add_date_features(table, names=names)
     model = MultiTaskRegressor(task_column="city").fit(made, y)
     assert_array_equal(model.predict(table), model.predict(made))
     # Nothing says how dates of which the model has seen the features alone are written.
