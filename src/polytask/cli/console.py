@@ -116,16 +116,27 @@ class FileRows:
         """Return a sentence with the numbers that its rows have in the file."""
         if self.header is None:
             return text
-        text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
         how = "rows.header" if self.header else "rows.from_1"
+        told = any(Translator(language)("rows.from_0") in text for language in LANGUAGES)
+        text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
         for say in map(Translator, LANGUAGES):
             text = text.replace(say("rows.from_0"), say(how))
+        if not told:
+            text = _ROWS.sub(lambda found: _with_origin(found[0], how), text, count=1)
         return text
 
     def _place(self, found: re.Match[str]) -> str:
         row = int(found[0])
         row = row if self.kept is None or row >= len(self.kept) else int(self.kept[row])
         return str(row + 1 + (self.header or 0))
+
+
+def _with_origin(rows: str, how: str) -> str:
+    """Say from where rows are counted, in the language in which they are named."""
+    if rows.startswith("第"):
+        return f"{rows}，{Translator('zh')(how)}"
+    how = Translator("en")(how)
+    return f"{rows[:-1]}; {how})" if rows.endswith(")") else f"{rows} ({how})"
 
 
 # Not a quoted label, and no values in brackets, such as dates.

@@ -312,7 +312,7 @@ def test_weights_and_missing_targets(run, plain):
     assert refused.status == 2
     assert "missing in 2 rows (6, 8), counting the header as row 1" in refused.err
     done = _fit(run, *arguments, "--drop-missing-target")
-    assert "2 rows (6, 8) without target 'y' are left out" in done.err
+    assert "2 rows (6, 8; counting the header as row 1) without target 'y'" in done.err
     model = load("m.polytask")
     assert model.data_card_.n_rows == 58
     assert list(model.feature_names_in_) == ["g", "x", "z"]

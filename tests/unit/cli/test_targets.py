@@ -103,7 +103,7 @@ def test_what_the_refusal_advises_works(run, price):
     done = run("fit", "a.csv", *FIT, *shlex.split(advice))
     assert done.status == 0, done.err
     assert "In column 'y' these cells are read as missing: \"it's -\" (2 cells)." in done.err
-    assert "2 rows (9, 32) without target 'y' are left out" in done.err
+    assert "2 rows (9, 32; counting the header as row 1) without target 'y'" in done.err
     line = next(line for line in done.out.splitlines() if line.startswith("  polytask predict"))
     assert "it's -" in shlex.split(line)
     shutil.copy("a.csv", "NEW.csv")
