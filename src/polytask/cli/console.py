@@ -121,9 +121,7 @@ class FileRows:
         text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
         for say in map(Translator, LANGUAGES):
             text = text.replace(say("rows.from_0"), say(how))
-        if not told:
-            text = _ROWS.sub(lambda found: _with_origin(found[0], how), text, count=1)
-        return text
+        return text if told else _ROWS.sub(functools.partial(_with_origin, how=how), text, count=1)
 
     def _place(self, found: re.Match[str]) -> str:
         row = int(found[0])
@@ -131,19 +129,22 @@ class FileRows:
         return str(row + 1 + (self.header or 0))
 
 
-def _with_origin(rows: str, how: str) -> str:
-    """Say from where rows are counted, in the language in which they are named."""
-    if rows.startswith("第"):
-        return f"{rows}，{Translator('zh')(how)}"
-    how = Translator("en")(how)
-    return f"{rows[:-1]}; {how})" if rows.endswith(")") else f"{rows} ({how})"
-
-
 # Not a quoted label, and no values in brackets, such as dates.
 _ROWS = re.compile(
     r"(?<!['\"])\brow \d+\b|\brows? \(\d+(?:, \d+)*(?:, \.\.\.)?\)|第 [\d、, .]+ 行"
 )
 _NUMBERS = re.compile(r"\d+")
+
+
+def _with_origin(found: re.Match[str], how: str) -> str:
+    """Say from where rows are counted, in the language in which they are named."""
+    rows = found[0]
+    if rows.startswith("第"):
+        return f"{rows}，{Translator('zh')(how)}"
+    said = Translator("en")(how)
+    return f"{rows[:-1]}; {said})" if rows.endswith(")") else f"{rows} ({said})"
+
+
 FILE_ROWS = FileRows()
 
 

@@ -51,8 +51,8 @@ def headline(result: Findings, say: Translator) -> str:
         said = "inconclusive_below"
     if said == "no practical difference" and row is not None:
         said = {"pooled": "one_enough", "separate": "own_enough"}.get(row.kind, said)
-    nothing = _below_the_mean(result)
-    answer = say.word("headline", "nothing" if nothing else said)
+    nothing = _as_good_as_all(result)
+    answer = say.word("headline", f"nothing_{nothing}" if nothing else said)
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
     answer = say("headline.far", {"answer": answer}) if result.far_cells else answer
@@ -60,10 +60,15 @@ def headline(result: Findings, say: Translator) -> str:
     return say("headline.repeats", repeats) if result.repeated_rows else answer
 
 
-def _below_the_mean(result: Findings) -> bool:
-    """Whether no model predicts the held-out rows better than a constant."""
-    scores = [row.score.mean for row in result.models if math.isfinite(row.score.mean)]
-    return result.setup.metric == "d2" and bool(scores) and max(scores) <= 0
+def _as_good_as_all(result: Findings) -> str:
+    """Return which constant predicts as well as every model: "mean", "means" of tasks, or none."""
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    rows = [row for row in result.models if math.isfinite(row.score.mean)]
+    means = max((sign * row.score.mean for row in rows if row.family == "mean"), default=-math.inf)
+    best = max((sign * row.score.mean for row in rows if row.family != "mean"), default=math.inf)
+    if result.setup.metric == "d2" and max(best, means) <= 0:
+        return "mean"
+    return "means" if means >= best else ""
 
 
 def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
@@ -78,8 +83,9 @@ def recommendation(result: Findings, say: Translator) -> str:
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
-    if _below_the_mean(result):
-        return say("use.nothing", fields)
+    nothing = _as_good_as_all(result)
+    if nothing and row.family != "mean":
+        return say(f"use.nothing.{nothing}", fields)
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
@@ -468,6 +474,8 @@ def related(result: Findings, say: Translator) -> list[str]:
     found = result.relatedness
     if found is None:
         return []
+    if result.far_cells:
+        return [say("related.far")]
     said = relations.answer(found, say, CHOICES, brief=True)
     if result.setup.form == "targets" and result.setup.problem != "classification":
         told = is_related(found.p_value) and math.isfinite(found.shares.common)
@@ -606,8 +614,8 @@ def only_shrinks(result: Findings) -> bool:
 def warnings(result: Findings, say: Translator) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, say), _incomplete(result, say)]
-    if _below_the_mean(result):
-        found.insert(0, say("warn.nothing"))
+    if nothing := _as_good_as_all(result):
+        found.insert(0, say(f"warn.nothing.{nothing}"))
     else:
         found.insert(0, _weak(result, say))
     if n := result.repeated_rows:

@@ -646,8 +646,29 @@ def test_every_action_has_a_sentence_with_some_names():
 def test_far_cells_qualify_the_verdict(lang):
     key = {"answer": Translator(lang)("headline.share")}
     told = Translator(lang)("headline.far", key)
-    assert said(lang, far_cells=True).split("\n")[0].endswith(told)
+    related = RelatednessSummary(8, 0.001, Shares(0.9, 0.1, 0.0), 1.1)
+    text = said(lang, far_cells=True, relatedness=related)
+    assert text.split("\n")[0].endswith(told)
     assert told not in said(lang)
+    # Nor are the tasks said to be related.
+    assert Translator(lang)("related.far") in text
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_model_is_recommended_that_the_means_of_the_tasks_equal(lang):
+    say, found = Translator(lang), examples.share()
+    best = max(row.score.mean for row in found.models)
+    plain = next(row for row in found.models if row.kind == "separate")
+    means = dataclasses.replace(
+        plain, name="task means", family="mean", score=Interval(best, best, best)
+    )
+    text = said(lang, models=(means, *found.models)).split("\n")
+    assert text[0].endswith(say("headline.nothing_means"))
+    told = say("use.nothing.means", {"model": "", "what": ""})
+    assert text[1][:20] == told[:20]
+    assert say("warn.nothing.means") in text
+    behind = dataclasses.replace(means, score=Interval(best - 0.01, best - 0.01, best - 0.01))
+    assert say("warn.nothing.means") not in said(lang, models=(behind, *found.models))
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
