@@ -96,9 +96,9 @@ def recommendation(result: Findings, say: Translator) -> str:
         simple = result.verdict == "no practical difference"
         said = say("use.simplest" if simple else "use", fields)
         return said if simple else say.joined([said, _chosen_before(row, result, say)])
-    plain = _better_plain(result, say, "below")
-    anew = plain and _same_difference(result.pooling_gain, result) is None
-    why = say.joined([plain, say("use.anew") if anew else ""]) or _votes(row, result, say)
+    pooling = result.pooling_gain
+    shown = "pooled" if pooling.above else "separate" if pooling.below else ""
+    why = say(f"use.shown.{shown}") if shown else _votes(row, result, say)
     chosen = _chosen_before(row, result, say)
     return say.joined([say("use.meanwhile", fields), say("use.not_shown"), why, chosen])
 
@@ -296,8 +296,7 @@ def certainty(result: Findings, say: Translator) -> str:
     n = sum(one.swapped for one in plain_choices(result)) if result.gain.above else 0
     fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
     swapped = say("sure.swapped", fields) if n else ""
-    plain = result.verdict in ("pool", "separate", "no practical difference")
-    plain = plain and bool(_better_plain(result, say))
+    plain = result.verdict != "share" and bool(_better_plain(result, say))
     told = [result.gain, *([result.pooling_gain] if plain else [])]
     other = any(_same_difference(gain, result) is None for gain in told)
     anew = other and bool(rivals(result))
@@ -353,14 +352,14 @@ def _same_difference(gain: Interval, result: Findings) -> ModelRow | None:
     return None
 
 
-def _decisive(gain: Interval, result: Findings, say: Translator, place: str = "above") -> str:
+def _decisive(gain: Interval, result: Findings, say: Translator) -> str:
     """Return a difference, and where else it stands, there perhaps with the other sign."""
     said = amount(gain, result.setup, say, margin=result.margin)
     row, best = _same_difference(gain, result), recommended(result)
     if row is None or row.behind is None or best is None or _are_level(best, row):
         return said
     above = row.behind.mean if result.setup.greater_is_better else -row.behind.mean
-    key = f"sure.{place}.turned" if above * gain.mean < 0 else f"sure.{place}"
+    key = "sure.above.turned" if above * gain.mean < 0 else "sure.above"
     return say(key, {"amount": said, "other": say.quoted(row.name)})
 
 
@@ -382,7 +381,8 @@ def _certainty(result: Findings, say: Translator) -> str:
             fields["amount"] = amount(result.gain_90, setup, say, 90, margin)
         return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
     if said == "inconclusive" and not gain.below:
-        return say.joined([say(f"sure.{said}", fields), _to_decide(result, say)])
+        more = _to_decide(result, say)
+        return say.joined([say(f"sure.{said}", fields), more, _better_plain(result, say)])
     return _of_plain_models(result, fields, say)
 
 
@@ -405,7 +405,7 @@ def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Transl
     return say.joined([_better_plain(result, say), lost if settled else say("sure.open", fields)])
 
 
-def _better_plain(result: Findings, say: Translator, place: str = "above") -> str:
+def _better_plain(result: Findings, say: Translator) -> str:
     """Say whether separate or pooled models are better, where their interval tells."""
     pooling = result.pooling_gain
     if not (pooling.above or pooling.below):
@@ -413,7 +413,7 @@ def _better_plain(result: Findings, say: Translator, place: str = "above") -> st
     better = pooling if pooling.above else Interval(-pooling.mean, -pooling.high, -pooling.low)
     kind = "pool" if pooling.above else "separate"
     small = result.verdict == "no practical difference" and better.mean < result.margin
-    other = {"other": _decisive(better, result, say, place)}
+    other = {"other": _decisive(better, result, say)}
     return say(f"sure.{kind}.small" if small else f"sure.{kind}", other)
 
 
