@@ -147,11 +147,13 @@ def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Que
     if isinstance(X, TaskData):
         if X.groupings is not None and not schema.groupings:
             refuse_groupings(X.groupings.codes, None, schema.owner)
-        return _finish(schema, X, X, unseen, None)
+        return _finish(schema, _encoded(schema, X), X, unseen, None)
     if is_task_mapping(X):
         refuse_extra(schema.owner, "task_mapping", task=task)
         return _from_mapping(schema, X, unseen)
-    check_columns(schema, X, task)
+    # A table is opened once.
+    rows = tables.open_frame(X) if tables.is_table(X) else X
+    check_columns(schema, rows, task)
     if schema.task_column is not None:
         if task is not None:
             raise DataError(
@@ -164,20 +166,35 @@ def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Que
     if task is None and len(schema.index.labels) > 1 and schema.form is not Form.TARGETS:
         fields = {"owner": schema.owner, "n": len(schema.index.labels)}
         raise DataError(LazyMessage("estimator.refusal.which_task", fields))
-    if task is None:
-        nominal = TaskData.from_long(X)
-        codes = None if schema.form is Form.TARGETS else np.zeros(1, dtype=np.intp)
-        return Query(_encoded(schema, nominal), codes, _template(X), None)
     refuse_groupings(task, None, schema.owner)
-    data = TaskData.from_long(X, None, task)
-    _name_unseen(schema, X, task, unseen)
+    tables.warn_of_other_order(X, task=task)
+    data = _encoded_rows(schema, rows, task, unseen)
+    if task is None:
+        codes = None if schema.form is Form.TARGETS else np.zeros(1, dtype=np.intp)
+        return Query(data, codes, _template(X), None)
     return _finish(schema, data, X, unseen, None)
+
+
+def _encoded_rows(schema: InputSchema, X: Any, task: Any, unseen: str) -> TaskData:  # noqa: ANN401
+    """Return rows with their tasks; those of a table are encoded before they are sorted."""
+    encoder = schema.encoder
+    if encoder is None or schema.present is not None or not tables.is_table(X):
+        data = TaskData.from_long(X, None, task)
+        if task is not None:
+            _name_unseen(schema, X, task, unseen)
+        return _encoded(schema, data)
+    if isinstance(task, str | int):
+        task = tables.get_column(X, task)
+    if task is not None:
+        schema.index.encode(task, unseen, "task", schema.owner)
+    data = TaskData.from_long(encoder.encode(X).X, None, task)
+    return data.with_X(data.X, encoder.labels())
 
 
 def _from_mapping(schema: InputSchema, X: Mapping[Hashable, Any], unseen: str) -> Query:
     schema.index.encode(list(X), unseen, "task", schema.owner)
     designs = {name: v[0] if isinstance(v, tuple) else v for name, v in X.items()}
-    data = TaskData.from_tasks(designs)
+    data = _encoded(schema, TaskData.from_tasks(designs))
     rows = dict(zip(data.tasks, data.task_rows().tolist(), strict=True))
     ends = np.cumsum([rows[name] for name in designs])
     parts = tuple(
@@ -196,13 +213,14 @@ def _finish(
 ) -> Query:
     if data.form is Form.TARGETS:
         # One task that holds all rows.
-        return Query(_encoded(schema, TaskData.from_long(data.X)), None, None, parts)
+        every = TaskData.from_long(data.X).with_X(data.X, data.feature_names)
+        return Query(every, None, None, parts)
     codes = schema.index.encode(list(data.tasks), "shared", "task", schema.owner)
     if unseen == "error" and bool((codes < 0).any()):
         # Refused with the numbers of the rows.
         rows = data.row_tasks()[np.argsort(data.order, kind="stable")]
         schema.index.encode([data.tasks[t] for t in rows], unseen, "task", schema.owner)
-    return Query(_encoded(schema, data), codes, _template(X), parts)
+    return Query(data, codes, _template(X), parts)
 
 
 def _name_unseen(schema: InputSchema, X: object, task: object, unseen: str) -> None:

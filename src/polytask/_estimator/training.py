@@ -291,13 +291,12 @@ def encode(data: TaskData, encoder: TableEncoder) -> TaskData:
     """Apply a fitted encoder to raw data."""
     with rows_as_given(data):
         encoded = encoder.encode(data.X, present=cell_mask(data))
-    names = tuple(str(name) for name in encoder.get_feature_names_out())
     present = data.present
     if present is not None:
         position = {name: j for j, name in enumerate(tables.column_names(data.X))}
         sources = encoder.feature_names_in_[encoder.source_columns()]
         present = present[:, [position[name] for name in sources]]
-    return dataclasses.replace(data, X=encoded.X, feature_names=names, present=present)
+    return dataclasses.replace(data, X=encoded.X, feature_names=encoder.labels(), present=present)
 
 
 def cell_mask(data: TaskData) -> NDArray[np.bool_] | None:
@@ -309,7 +308,8 @@ def cell_mask(data: TaskData) -> NDArray[np.bool_] | None:
 
 def check_names(given: tuple[str, ...], known: tuple[str, ...], owner: str) -> None:
     """Refuse columns that were renamed since training, naming the nearest."""
-    absent = [name for name in known if name not in set(given)]
+    there = set(given)
+    absent = [name for name in known if name not in there]
     if absent:
         hint = nearest(absent[0], [name for name in given if name not in set(known)])
         fields = {"owner": owner, "n": len(absent), "names": _shown(list(absent)), "hint": hint}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
@@ -12,16 +13,15 @@ import numpy.typing as npt
 
 from polytask.data import text_hints as hints
 from polytask.data._cells import (
+    Column,
     Kind,
     Levels,
     Mask,
     Reals,
-    Series,
     as_levels,
     as_numbers,
     date_refusal,
     kind_of,
-    missing_cells,
 )
 from polytask.data._encoding_report import (
     N_EXAMPLES,
@@ -60,12 +60,17 @@ class ColumnCode(Protocol):
         """Whether the feature is a measured number, which decides the float type."""
         ...
 
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        ...
+
     def features(self) -> tuple[str, ...]:
         """Return the labels of the features."""
         ...
 
     def encode(
-        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+        self, column: Column, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
     ) -> None:
         """Write the features into `out`, and what was met in the counted rows into a report."""
         # Shapes: out (n, number of features), zeros.
@@ -133,14 +138,19 @@ class NumericCode:
         """Whether the column held numbers rather than true and false."""
         return not self.boolean
 
+    @property
+    def width(self) -> int:
+        """One, or two with the flag."""
+        return 1 + self.flag
+
     def features(self) -> tuple[str, ...]:
         """Return the column's name, and that of its flag."""
         return (self.name, f"{self.name}=missing") if self.flag else (self.name,)
 
     @classmethod
-    def learn(cls, series: Series, name: str, weight: Weight, kind: Kind) -> Learned:
+    def learn(cls, column: Column, name: str, weight: Weight, kind: Kind) -> Learned:
         """Return how a column of numbers is encoded, and what was found in it."""
-        values = as_numbers(series)
+        values = as_numbers(column)
         cls(name, 0.0, flag=False).check(values)
         missing = np.isnan(values)
         counts = _counts(weight, len(values))
@@ -158,19 +168,20 @@ class NumericCode:
         )
 
     def encode(
-        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+        self, column: Column, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
     ) -> None:
         """Write the numbers, and the flag if there is one."""
-        kind = kind_of(series, self.name)
+        kind = kind_of(column, self.name)
         if kind.is_numeric:
-            values = as_numbers(series)
+            values = as_numbers(column)
         # A reader cannot know that a column of nothing but "NA" would have been numbers.
-        elif kind is Kind.EMPTY or {label.strip() for label in as_levels(series).labels} <= set(
+        elif kind is Kind.EMPTY or {label.strip() for label in as_levels(column).labels} <= set(
             MISSING_MARKERS
         ):
-            values = np.full(len(series), np.nan)
+            # In the precision of the column, whether other cells are missing or not.
+            values = np.full(len(column.missing), np.nan, column.precision)
         else:
-            raise self._refusal(series)
+            raise self._refusal(column)
         if self._is_plain(values):
             out[:, 0] = values
             return
@@ -238,12 +249,12 @@ class NumericCode:
             if len(bad):
                 raise self._unlike("truth", values[bad[0]], int(bad[0]))
 
-    def _refusal(self, series: Series) -> DataError:
-        levels = as_levels(series)
+    def _refusal(self, column: Column) -> DataError:
+        levels = as_levels(column)
         number = [_is_number(label) for label in levels.labels]
         row = np.flatnonzero(~np.append(number, True).astype(bool)[levels.codes])
-        at = int(row[0] if len(row) else np.flatnonzero(~missing_cells(series))[0])
-        return self._unlike("truth" if self.boolean else "number", series[at], at)
+        at = int(row[0] if len(row) else np.flatnonzero(~column.missing)[0])
+        return self._unlike("truth" if self.boolean else "number", column.cells[at], at)
 
     def _unlike(self, was: str, value: object, row: int) -> DataError:
         shown = repr(value) if isinstance(value, str) else str(value)
@@ -300,6 +311,19 @@ class CategoryCode:
         """Never: indicators have no float type of their own."""
         return False
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The feature of each level; -1 is none."""
+        other = len(self.levels) if self.joined else -1
+        return {level: place for place, level in enumerate(self.levels)} | dict.fromkeys(
+            self.joined, other
+        )
+
+    @property
+    def width(self) -> int:
+        """One for each level, and those of the others and of missing cells."""
+        return len(self.levels) + bool(self.joined) + self.missing
+
     def features(self) -> tuple[str, ...]:
         """Return the labels: levels in sorted order, then other, then missing."""
         known = (*self.levels, *self.joined)
@@ -309,17 +333,17 @@ class CategoryCode:
 
     @classmethod
     def learn(
-        cls, series: Series, name: str, weight: Weight, kind: Kind, max_levels: int
+        cls, column: Column, name: str, weight: Weight, kind: Kind, max_levels: int
     ) -> Learned:
         """Return how a column of labels is encoded, and what was found in it."""
-        cells = as_levels(series)
+        cells = as_levels(column)
         counts = _counts(weight, len(cells.codes))
         used = (cells.codes >= 0) & counts
         if not used.any():
             return nothing(name)
         if looks_like_dates(cells.labels):
             row = int(np.flatnonzero(cells.codes >= 0)[0])
-            raise date_refusal(name, series[row], row)
+            raise date_refusal(name, column.cells[row], row)
         shares = _shares(cells, weight, used)
         present = [label for label, part in zip(cells.labels, shares, strict=True) if part > 0]
         # Categories were declared by the user: what their labels look like is no surprise.
@@ -365,17 +389,19 @@ class CategoryCode:
         return CategoryCode(self.name, levels, self.joined, missing, kept)
 
     def encode(
-        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+        self, column: Column, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
     ) -> None:
         """Write the indicators."""
-        kind = kind_of(series, self.name)
-        cells = Levels(np.full(len(series), -1), ()) if kind is Kind.EMPTY else as_levels(series)
+        kind = kind_of(column, self.name)
+        cells = (
+            Levels(np.full(len(column.missing), -1), ())
+            if kind is Kind.EMPTY
+            else as_levels(column)
+        )
         if kind.is_numeric:
             cells = self._spelled(cells)
-        places = {label: place for place, label in enumerate(self.levels)}
-        other = len(self.levels) if self.joined else -1
-        places.update(dict.fromkeys(self.joined, other))
-        last = len(self.levels) + bool(self.joined) if self.missing else -1
+        places, other = self._places, len(self.levels) if self.joined else -1
+        last = self.width - 1 if self.missing else -1
         place = np.array([*(places.get(label, other) for label in cells.labels), last])
         position = place[cells.codes]
         rows = np.flatnonzero(position >= 0)

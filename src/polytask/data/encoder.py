@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 from polytask._checks import is_whole, nearest, sentence
 from polytask._registry import saveable
-from polytask.data._cells import Kind, Mask, kind_of
+from polytask.data._cells import Frame, Kind, Mask, columns_of, kind_of
 from polytask.data._column_codes import CategoryCode, ColumnCode, NumericCode, nothing
 from polytask.data._encoding_report import (
     ColumnReport,
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[Any]
-Frame = nw.DataFrame[Any]
 
 _CODES: dict[str, type[NumericCode] | type[CategoryCode]] = {
     code.tag: code for code in (NumericCode, CategoryCode)
@@ -164,16 +163,16 @@ class TableEncoder(BaseEstimator):
             allowed = LazyMessage("allowed.from_two")
             raise ParameterError(sentence("max_levels", "TableEncoder", allowed, repr(most)))
         codes, reports = [], []
-        for j, name in enumerate(names):
-            if name in left_out:
-                continue
-            kind = kind_of(frame[:, j], name)
+        columns = columns_of(frame, [j for j, name in enumerate(names) if name not in left_out])
+        for j in sorted(columns):
+            name, column = names[j], columns.pop(j)
+            kind = kind_of(column, name)
             if kind is Kind.EMPTY:
                 code, report = nothing(name)
             elif kind.is_numeric:
-                code, report = NumericCode.learn(frame[:, j], name, weights[j], kind)
+                code, report = NumericCode.learn(column, name, weights[j], kind)
             else:
-                code, report = CategoryCode.learn(frame[:, j], name, weights[j], kind, int(most))
+                code, report = CategoryCode.learn(column, name, weights[j], kind, int(most))
             reports.append(report)
             codes += [code] if code is not None else []
         if not codes:
@@ -202,6 +201,14 @@ class TableEncoder(BaseEstimator):
 
     def _set_codes(self, names: tuple[str, ...], codes: tuple[ColumnCode, ...]) -> None:
         self._codes = codes
+        labels: dict[str, None] = {}
+        for label in (label for code in codes for label in code.features()):
+            unique, count = label, 1
+            while unique in labels:
+                count += 1
+                unique = f"{label} ({count})"
+            labels[unique] = None
+        self._labels = tuple(labels)
         self.feature_names_in_ = np.array(names, dtype=object)
         self.n_features_in_ = len(names)
 
@@ -266,19 +273,19 @@ class TableEncoder(BaseEstimator):
         place = {name: j for j, name in enumerate(_names_of(frame))}
         self._check_names(codes, place)
         exists = _presence(present, len(frame), len(place))
-        dtypes = list(frame.schema.values())
-        real = [dtypes[place[code.name]] == nw.Float32 for code in codes if code.is_real]
-        width = sum(len(code.features()) for code in codes)
-        X = np.zeros((len(frame), width), np.float32 if real and all(real) else np.float64)
+        columns = columns_of(frame, {place[code.name] for code in codes})
+        real = [columns[place[code.name]].precision for code in codes if code.is_real]
+        width = sum(code.width for code in codes)
+        X = np.zeros((len(frame), width), np.float32 if {*real} == {np.float32} else np.float64)
         report, start = TransformReport(len(frame)), 0
         for code in codes:
             j = place[code.name]
-            block = X[:, start : start + len(code.features())]
+            block = X[:, start : start + code.width]
             counted = None if exists is None else exists[:, j]
-            code.encode(frame[:, j], block, counted, report)
+            code.encode(columns.pop(j), block, counted, report)
             if counted is not None:
                 block[~counted] = 0
-            start += block.shape[1]
+            start += code.width
         return Encoded(X, report)
 
     def transform_report(self, table: object) -> TransformReport:
@@ -356,16 +363,12 @@ class TableEncoder(BaseEstimator):
             Such as ``age``, ``age=missing``, ``colour=red``; a label that would occur twice
             (a level or a name with an equals sign) gets `` (2)`` behind it.
         """
-        labels: list[str] = []
-        seen: set[str] = set()
-        for label in (label for code in self._fitted() for label in code.features()):
-            unique, count = label, 1
-            while unique in seen:
-                count += 1
-                unique = f"{label} ({count})"
-            labels.append(unique)
-            seen.add(unique)
-        return np.array(labels, dtype=object)
+        return np.array(self.labels(), dtype=object)
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of :meth:`get_feature_names_out` as text."""
+        self._fitted()
+        return self._labels
 
     def source_columns(self) -> npt.NDArray[np.intp]:
         """Return, for each feature, the position in `feature_names_in_` that it comes from."""

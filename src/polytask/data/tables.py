@@ -24,9 +24,11 @@ Rows = NDArray[np.intp] | slice
 
 def is_table(X: object) -> TypeGuard[IntoDataFrame]:
     """Say whether `X` is an eager data frame (pandas, polars or pyarrow)."""
-    # Arrays first: asking every library takes a while, which adds up over many tasks.
-    plain = isinstance(X, np.ndarray | list | str | None)
-    return not plain and nw.dependencies.is_into_dataframe(X)
+    # Arrays and pandas first: asking every library takes a while, which adds up over many tasks.
+    if isinstance(X, np.ndarray | list | str | nw.DataFrame | None):
+        return isinstance(X, nw.DataFrame)
+    asked = nw.dependencies
+    return asked.is_pandas_dataframe(X) or asked.is_into_dataframe(X)
 
 
 def is_column(y: object) -> bool:
@@ -37,7 +39,7 @@ def is_column(y: object) -> bool:
 
 def refuse_lazy(X: object, parameter: Text, owner: Text) -> None:
     """Refuse a lazy frame or a collection of Dask, whose rows are not there yet."""
-    if isinstance(X, np.ndarray | list | tuple):
+    if isinstance(X, np.ndarray | list | tuple) or nw.dependencies.is_pandas_dataframe(X):
         return
     kind: Any = X
     dask = type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
@@ -127,14 +129,15 @@ def name_at(X: object, column: str | int | None) -> str | int | None:
 def column_values(column: object) -> NDArray[Any]:
     """Return a column as an array. Shapes: result (n,)."""
     series = nw.from_native(column, series_only=True, allow_series=True)  # type: ignore[call-overload]
-    if series.dtype.is_numeric() or series.dtype.is_temporal():
+    dtype = series.dtype
+    if dtype.is_numeric() or dtype.is_temporal():
         return np.asarray(series.to_numpy())
-    if series.dtype == nw.Boolean and series.null_count() == 0:
+    if dtype == nw.Boolean and series.null_count() == 0:
         return np.asarray(series.to_numpy(), dtype=np.bool_)
     # By way of a list: the arrays of categories of some backends lose their gaps.
     values = np.empty(len(series), dtype=object)
     values[:] = series.to_list()
-    if series.null_count() or series.dtype in (nw.Categorical, nw.Object):
+    if series.null_count() or dtype in (nw.Categorical, nw.Object):
         values[[is_missing(value) for value in values]] = None
     return values
 

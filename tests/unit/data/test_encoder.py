@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -142,6 +142,45 @@ def test_a_median_has_half_of_the_weight_on_either_side(make):
     assert weighted.report_.columns[0].fill == 6.5
     heavier = TableEncoder().fit(table, sample_weight=[1, 1, 1, 4, 5])
     assert heavier.report_.columns[0].fill == 10.0
+
+
+CELLS: dict[str, st.SearchStrategy[Any]] = {
+    "float64": st.floats(-9, 9) | st.none(),
+    "float32": st.floats(-9, 9, width=32) | st.none(),
+    "int16": st.integers(-9, 9),
+    "bool": st.booleans(),
+    "Int64": st.integers(-9, 9) | st.none(),
+    "boolean": st.booleans() | st.none(),
+    "str": st.sampled_from(["a", "b", "", "1", None]),
+    "string": st.sampled_from(["a", "b", " ", None]),
+    "category": st.sampled_from(["a", "b", None]),
+    "object": st.sampled_from(["a", "b", "NA", None]),
+    "double[pyarrow]": st.floats(-9, 9) | st.none(),
+}
+
+
+@given(st.data(), st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_rows_one_at_a_time_are_those_of_all_at_once(data, kinds):
+    def drawn(n: int) -> pd.DataFrame:
+        rows = {
+            f"{kind} {j}": pd.Series(
+                data.draw(st.lists(CELLS[kind], min_size=n, max_size=n)), dtype=kind
+            )
+            for j, kind in enumerate(kinds)
+        }
+        return pd.DataFrame(rows)
+
+    known, new = drawn(8), drawn(5)
+    try:
+        encoder = quiet(TableEncoder(max_levels=2), known)
+    except DataError:  # nothing but gaps, or hardly a level twice
+        reject()
+    every = encoder.encode(new).X
+    single = [encoder.encode(new.iloc[i : i + 1]).X for i in range(len(new))]
+    assert np.array_equal(np.concatenate(single), every)
+    assert {one.dtype for one in single} == {every.dtype}
+    assert np.array_equal(encoder.encode(pl.from_pandas(new)).X, every)
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=12), st.randoms(use_true_random=False))
