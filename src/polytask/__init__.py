@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         MultiTaskModel,
         MultiTaskRegressor,
     )
+    from polytask.monitoring import Monitoring, monitor
     from polytask.reporting import write_report
     from polytask.selection import (
         MultiTaskClassifierCV,
@@ -64,6 +65,7 @@ _HOMES = {
     "Comparison": "comparison",
     "Explanation": "explanation",
     "MissingBlocks": "baselines",
+    "Monitoring": "monitoring",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
     "MultiTaskClassifierIC": "selection",
@@ -82,6 +84,7 @@ _HOMES = {
     "compare": "comparison",
     "explain": "explanation",
     "load": "io",
+    "monitor": "monitoring",
     "relatedness": "task_relations",
     "save": "io",
     "write_report": "reporting",
@@ -102,6 +105,7 @@ __all__ = [
     "Explanation",
     "IncompatibleError",
     "MissingBlocks",
+    "Monitoring",
     "MultiTaskClassifier",
     "MultiTaskClassifierCV",
     "MultiTaskClassifierIC",
@@ -123,6 +127,7 @@ __all__ = [
     "compare",
     "explain",
     "load",
+    "monitor",
     "relatedness",
     "save",
     "write_report",

@@ -55,6 +55,8 @@ PUBLIC = {
         "adapt",
         "Explanation",
         "explain",
+        "Monitoring",
+        "monitor",
         "calibrate",
         "write_report",
         "save",

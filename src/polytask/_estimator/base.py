@@ -44,6 +44,7 @@ from polytask._estimator.training import (
     refused_statistics,
     warn_of_key,
 )
+from polytask._estimator.training_summary import TrainingSummary
 from polytask._registry import State
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.data.labels import in_order
@@ -151,6 +152,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         if found is not None:
             n, per_task = found.n_rows, found.rows_per_task
             self.data_card_ = replace(self.data_card_, n_rows=n, rows_per_task=per_task)
+            kept = TrainingSummary.of_moments(read.data, found)
+        else:
+            kept = TrainingSummary.of(read.data, read.raw, read.encoder)
+        self.data_card_ = replace(self.data_card_, training=kept)
 
     def _check_reading(self) -> None:
         """Refuse parameters that say how rows are read and are none."""

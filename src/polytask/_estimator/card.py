@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
+from polytask._estimator.training_summary import TrainingSummary
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, TaskData
@@ -50,6 +51,8 @@ class DataCard:
     # Of the encoded features, shape (n_features,): what contributions are counted from. Models of
     # earlier versions, and those of features that are no numbers, have none.
     means: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    # How the columns are distributed in every task, which `monitor` compares new rows with.
+    training: TrainingSummary | None = field(default=None, compare=False, repr=False)
 
     def to_state(self) -> State:
         """Return the fields."""

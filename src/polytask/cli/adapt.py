@@ -8,14 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import argument, option
-from polytask.cli.columns import (
-    AUTO,
-    CLASSES,
-    TargetTypeOverride,
-    as_column,
-    known_labels,
-    require,
-)
+from polytask.cli.columns import as_column, known_labels, require
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary, spoken_flags
@@ -231,17 +224,10 @@ def _labelled(
     asked: Adapting,
 ) -> pd.DataFrame:
     """Return the rows that have a target, which is read as what the model has learned."""
-    from polytask.cli.targets import TargetOptions, labelled_rows, target_of
+    from polytask.cli.targets import TargetOptions, labelled_rows, target_of, type_of_model
 
-    classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
-    if classes is None:
-        override = TargetTypeOverride("squared", LazyMessage("cli.what.model_of_numbers"))
-    elif isinstance(classes, dict) and any(own is None for own in classes.values()):
-        override = TargetTypeOverride.of_loss(AUTO)
-    else:
-        override = TargetTypeOverride(CLASSES, LazyMessage("cli.what.model_of_classes"))
     options = TargetOptions(source.text.decimal, asked.drop_missing_target)
-    found = target_of(table[name], name, source.name, override, options)
+    found = target_of(table[name], name, source.name, type_of_model(model), options)
     if found.kind.written:
         how = found.kind.written.node
         note(LazyMessage("cli.note.written", {"name": name, "how": how}))

@@ -34,6 +34,7 @@ COMMANDS = {
     "models": "learn",
     "predict": "use",
     "explain": "use",
+    "monitor": "use",
     "export": "use",
     "adapt": "use",
     "rerun": "use",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from polytask.cli.columns import TargetTypeOverride
+from polytask.cli.columns import AUTO, CLASSES, TargetTypeOverride
 from polytask.cli.console import FILE_ROWS, note
 from polytask.data.missing import row_of_table
 from polytask.data.target_kinds import TargetWords, read_target
@@ -61,6 +61,16 @@ class ReadTarget:
 
     kind: TargetKind
     column: pd.Series[Any]
+
+
+def type_of_model(model: Any) -> TargetTypeOverride:  # noqa: ANN401 - any estimator
+    """Return what targets are read as that are to be those of a model."""
+    classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
+    if classes is None:
+        return TargetTypeOverride("squared", LazyMessage("cli.what.model_of_numbers"))
+    if isinstance(classes, dict) and any(own is None for own in classes.values()):
+        return TargetTypeOverride.of_loss(AUTO)
+    return TargetTypeOverride(CLASSES, LazyMessage("cli.what.model_of_classes"))
 
 
 def target_of(

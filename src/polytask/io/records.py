@@ -27,6 +27,7 @@ R = TypeVar("R")
 # Name of the format by class, and its version.
 FORMATS: Mapping[str, str] = {
     "Comparison": "polytask.comparison",
+    "Monitoring": "polytask.monitoring",
     "Relatedness": "polytask.relatedness",
 }
 VERSION = 1

@@ -112,7 +112,7 @@ def errors_by_group(
         found.append((int(mine.sum()), own.value, low, high, *apart))
     columns = ["rows", "error", "low", "high", "difference", "difference_low", "difference_high"]
     table = pd.DataFrame(found, index=index, columns=[*columns, "p_value"])
-    return table.assign(p_value=_holm(table["p_value"].to_numpy()))
+    return table.assign(p_value=holm(table["p_value"].to_numpy()))
 
 
 def _usual_loss(y: NDArray[Any], prediction: NDArray[Any]) -> Array:
@@ -191,7 +191,7 @@ class _Mean:
         return apart, float(apart - away), float(apart + away), float(p)
 
 
-def _holm(p: Array) -> Array:
+def holm(p: Array) -> Array:
     """Return p-values that hold for all of them together."""
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known])]

@@ -48,6 +48,7 @@ COMMANDS = {
     "inspect related model": ("inspect", "m.polytask", "--related"),
     "predict": ("predict", "l.polytask", "new.csv", "--out", "n.csv"),
     "explain": ("explain", "l.polytask", "new.csv", "--out", "e.csv"),
+    "monitor": ("monitor", "l.polytask", "dirty.csv", "--target", "sold", "--out", "e.html"),
     "explain by sampling": (
         *("explain", "c.polytask", "dirty.csv", "--label", "red", "--out", "e.png"),
         *("--background", "dirty.csv", "--permutations", "8"),

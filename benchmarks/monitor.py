@@ -1,0 +1,194 @@
+"""False alarms and power of ``polytask.monitor``: ``python benchmarks/monitor.py PART``.
+
+PART is ``alarms`` or ``power`` (simulated), ``heart`` or ``wages`` (real rows, which need
+POLYTASK_DATA). Simulated tasks have six features: a normal one of which every task has its own
+level, a lognormal one, a rare and a frequent yes or no, counts that are mostly 0, and a normal
+one with 10% missing cells; targets have noise of Student's t with 5 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _sets import load_set
+
+import polytask
+from polytask import MultiTaskRegressor, calibrate, monitor
+from polytask.datasets import load_wages
+from polytask.penalties import L2, toward_mean
+
+# Tasks, training rows and new rows of each.
+DESIGNS = ((100, 10, 5), (100, 10, 20), (20, 50, 50), (5, 400, 400), (2, 50, 1000))
+SEEDS = 200
+
+
+@dataclass
+class Tasks:
+    """Tasks that rows are drawn from; the first `moved` change in what new rows show."""
+
+    rng: np.random.Generator
+    n: int
+
+    def __post_init__(self) -> None:
+        """Draw levels and coefficients."""
+        self.level = self.rng.normal(size=self.n)
+        self.coef = self.rng.normal(size=6) + 0.3 * self.rng.normal(size=(self.n, 6))
+
+    def rows(self, each: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+        """Return features, targets and tasks."""
+        rng, task = self.rng, np.repeat(np.arange(self.n), each)
+        size = len(task)
+        X = np.column_stack([
+            rng.normal(size=size) + self.level[task], rng.lognormal(size=size),
+            rng.binomial(1, 0.03, size), rng.binomial(1, 0.4, size),
+            rng.poisson(0.3, size), rng.normal(size=size),
+        ])  # fmt: skip
+        y = (X * self.coef[task]).sum(axis=1) + rng.standard_t(5, size=size)
+        table = pd.DataFrame(X, columns=[f"x{j}" for j in range(6)])
+        table.loc[rng.random(size) < 0.1, "x5"] = np.nan
+        return table, y, task
+
+
+Change = Callable[[pd.DataFrame, np.ndarray, np.ndarray], None]
+
+
+def change(kind: str) -> Change:
+    """Return what changes the new rows of the tasks that a mask marks."""
+
+    def apply(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> None:
+        if kind == "mean + 1 sd":
+            X.loc[rows, "x0"] += 1.0
+        elif kind == "spread times 2":
+            level = X.loc[rows, "x0"].mean()
+            X.loc[rows, "x0"] = level + 2 * (X.loc[rows, "x0"] - level)
+        elif kind == "40% missing":
+            X.loc[rows & (np.arange(len(X)) % 5 < 2), "x1"] = np.nan
+        elif kind == "share .4 to .7":
+            X.loc[rows & (np.arange(len(X)) % 2 == 0), "x3"] = 1.0
+        elif kind == "target + 1.5 sd of noise":
+            y[rows] += 1.5 * np.sqrt(5 / 3)
+        elif kind == "noise times 2":
+            y[rows] += np.random.default_rng(0).standard_t(5, rows.sum()) * np.sqrt(3)
+
+    return apply
+
+
+def once(design: tuple[int, int, int], seed: int, targets: bool, kind: str, share: float) -> Any:
+    """Fit, draw new rows, and return what is found, and the tasks that have changed."""
+    n_tasks, old, new = design
+    tasks = Tasks(np.random.default_rng(seed), n_tasks)
+    X, y, task = tasks.rows(old)
+    model = MultiTaskRegressor(toward_mean(0.1) + L2(0.01)).fit(X, y, task=task)
+    model = calibrate(model, X, y, task=task) if targets else model
+    X, y, task = tasks.rows(new)
+    moved = task < (1 if share == 0 else np.ceil(share * n_tasks))
+    if kind:
+        change(kind)(X, y, moved)
+    return monitor(model, X, y if targets else None, task=task), set(task[moved].tolist())
+
+
+def alarms(seeds: int) -> None:
+    """Print how often anything is found in unchanged rows."""
+    print("| tasks | old rows of each | new | targets | called | columns | errors | worse rival |")
+    print("|---|---|---|---|---|---|---|---|")
+    for design in DESIGNS:
+        for targets in (False, True):
+            seen: Counter[str] = Counter()
+            for seed in range(seeds if design[0] < 100 or not targets else seeds // 4):
+                found, _ = once(design, seed, targets, "", 0.0)
+                seen["all"] += 1
+                seen["called"] += found.status in (3, 4)
+                seen["columns"] += bool(found.shifts)
+                seen["errors"] += found.refit_all or any(t.action == "refit" for t in found.tasks)
+                seen["rival"] += any(gain.high < 0 for gain in found.gains)
+            names = ("called", "columns", "errors", "rival")
+            cells = " | ".join(f"{seen[name]} of {seen['all']}" for name in names)
+            print(f"| {' | '.join(map(str, design))} | {targets} | {cells} |", flush=True)
+
+
+def power(seeds: int) -> None:
+    """Print how often a change is found, in how many of its tasks, and in how many others."""
+    print("| change | of | tasks | old | new | found | tasks that changed | other tasks |")
+    print("|---|---|---|---|---|---|---|---|")
+    kinds = ("mean + 1 sd", "spread times 2", "share .4 to .7", "40% missing",
+             "target + 1.5 sd of noise", "noise times 2")  # fmt: skip
+    for kind in kinds:
+        targets = kind.startswith(("target", "noise"))
+        for share, words in ((1.0, "all tasks"), (0.0, "one task")):
+            for design in ((100, 10, 20), (20, 50, 50), (5, 400, 400)):
+                right, wrong, hit = [], [], []
+                for seed in range(seeds // 4 if targets and design[0] == 100 else seeds):
+                    found, moved = once(design, seed, targets, kind, share)
+                    named = {t.task for t in found.tasks if t.action == "refit"}
+                    named = named if targets else {s.task for s in found.shifts}
+                    right.append(len(named & moved) / len(moved))
+                    others = set(range(design[0])) - moved
+                    wrong.append(len(named & others) / max(len(others), 1))
+                    hit.append(found.status in (3, 4))
+                cells = " | ".join(f"{np.mean(part):.1%}" for part in (hit, right, wrong))
+                print(f"| {kind} | {words} | {' | '.join(map(str, design))} | {cells} |",
+                      flush=True)  # fmt: skip
+
+
+def heart() -> None:
+    """Print what is said of each hospital as a new one, of the other three and of its own."""
+    data = load_set("heart4")
+    print(f"heart4: {data.X.shape}, hospitals {Counter(np.asarray(data.task).tolist())}\n")
+    X = data.X if isinstance(data.X, pd.DataFrame) else pd.DataFrame(data.X).add_prefix("x")
+    for left in np.unique(data.task):
+        own = data.task == left
+        # The other hospitals: half of the rows to learn from, half as new ones.
+        half = np.random.default_rng(0).random(len(own)) < 0.5
+        train, new = ~own & half, own | ~half
+        rows = X[train], data.y[train], data.task[train]
+        model = calibrate(polytask.BayesianMultiTaskClassifier().fit(*rows), *rows)
+        found = monitor(model, X[new], data.y[new], data.task[new])
+        print(found.tasks_frame().round(3).to_string(), "\n")
+        said = found.summary().replace("\n", "\n    ")
+        print(f"Hospital {left} left out: status {found.status}\n\n    {said}\n")
+
+
+def wages() -> None:
+    """Print what is said of later years of women, of whom a model knows the first years."""
+    table = load_wages().frame()
+    old = table["year"] < 1979
+    for title, first in (("years from 1979", old), ("a random half", None)):
+        train = np.random.default_rng(0).random(len(table)) < 0.5 if first is None else first
+        X, y = table.drop(columns=["log_wage", "year"]), table["log_wage"]
+        model = polytask.BayesianMultiTaskRegressor("scalar", task_column="woman")
+        model = calibrate(model.fit(X[train], y[train]), X[train], y[train])
+        found = monitor(model, X[~train], y[~train])
+        said = found.summary().replace("\n", "\n    ")
+        print(f"New rows: {title}: status {found.status}\n\n    {said}\n")
+        shown = found.shifts_frame().head(12).drop(columns="is_target")
+        print(shown.to_string(float_format="{:.3g}".format), "\n")
+        print(found.tasks_frame().groupby("action").size().to_string(), "\n")
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("alarms", "power", "heart", "wages"))
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(f"polytask {polytask.__version__}, numpy {np.__version__}, ", end="")
+    print(f"Python {platform.python_version()}\n")
+    start = time.process_time()
+    run = {"alarms": lambda: alarms(given.seeds), "power": lambda: power(given.seeds)}
+    run |= {"heart": heart, "wages": wages}
+    run[given.part]()
+    print(f"\n{time.process_time() - start:.0f} s of CPU time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What :func:`polytask.monitor` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polytask.messages import Translator, distinct_names, marked, plain_number
+from polytask.monitoring.records import Gain, NewLevels, Shift, TaskState
+from polytask.reporting import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Document,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    own,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTHING, FOUND, REFIT, INCONCLUSIVE = 0, 3, 4, 5
+_HEADLINES = {NOTHING: "nothing", FOUND: "found", REFIT: "refit", INCONCLUSIVE: "inconclusive"}
+# Names in a sentence, rows of a table on a page.
+_NAMED, _ROWS = 5, 500
+# What is most urgent stands first.
+_ORDER = ("refit", "adapt", "label", "watch", "too_few", "none")
+
+
+@dataclass(frozen=True, repr=False)
+class Monitoring(Report):
+    """The answer of :func:`polytask.monitor`.
+
+    Attributes
+    ----------
+    model : str
+        The class of the model.
+    rate, level : float
+        As given.
+    n_rows : int
+        The new rows.
+    tasks : tuple of TaskState
+        Every task that has new rows.
+    shifts : tuple of Shift
+        Columns that are distributed otherwise than in training, beyond chance.
+    new_levels : tuple of NewLevels
+        Levels that were not in training. They are facts that do not change `status`: a rare
+        level is new now and then.
+    gains : tuple of Gain
+        Whether the model still predicts better than what the new rows alone tell of a task;
+        empty where no known task has five targets.
+    refit_all : bool
+        Whether the errors of all tasks together have grown beyond chance.
+    unchecked : tuple of {"columns", "spread", "errors", "targets"}
+        What could not be checked, as the model keeps too little of its training rows, or as no
+        target was given.
+    conclusive : bool
+        Whether a change could have been found at all.
+    """
+
+    model: str
+    rate: float
+    level: float
+    n_rows: int
+    tasks: tuple[TaskState, ...]
+    shifts: tuple[Shift, ...]
+    new_levels: tuple[NewLevels, ...]
+    gains: tuple[Gain, ...]
+    refit_all: bool
+    unchecked: tuple[str, ...]
+    conclusive: bool
+
+    @property
+    def status(self) -> int:
+        """The exit status of ``polytask monitor``.
+
+        0: no change was found; 3: the rows have changed or there are new tasks; 4: the model or a
+        task should be refitted; 5: inconclusive, as no change could have been found. That a
+        separate model of many new rows is better does not change it: it may always have been.
+        """
+        worse = any(gain.high < 0 for gain in self.gains if gain.rival == "mean")
+        if self.refit_all or worse or self._acted("refit"):
+            return REFIT
+        if self.shifts or self._acted("adapt"):
+            return FOUND
+        return NOTHING if self.conclusive else INCONCLUSIVE
+
+    def _acted(self, action: str) -> list[TaskState]:
+        return [one for one in self.tasks if one.action == action]
+
+    def tasks_frame(self) -> pd.DataFrame:
+        """Return a row per task, with the fields of :class:`TaskState` as columns."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [vars(one) for one in self.tasks], columns=[*TaskState.__annotations__]
+        )
+
+    def shifts_frame(self) -> pd.DataFrame:
+        """Return a row per shift, with the fields of :class:`Shift` as columns."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.shifts], columns=[*Shift.__annotations__])
+
+    def document(self, lang: str = "en") -> Document:
+        """Return the whole report as a plain document, as :class:`polytask.reporting.Report`."""
+        say = Translator(lang, marked)
+        headline = say(f"monitor.headline.{_HEADLINES[self.status]}")
+        steps, notes = tuple(self._steps(say)), tuple(self._notes(say))
+        fields = {"rate": f"{self.rate:.0%}", "level": f"{self.level:.0%}"}
+        tasks = self._task_table(say)
+        tables: dict[str, list[Block]] = {
+            "tasks": [tasks],
+            "shifts": [self._shift_table(say)] if self.shifts else [],
+            "method": [Paragraph(say("monitor.method", fields))],
+        }
+        counts = {"tasks": len(self.tasks), "rows": self.n_rows}
+        return Document(
+            lang=lang,
+            title=say("monitor.title", {"headline": headline}),
+            headline=headline,
+            tone="none",
+            facts=tuple(say(f"count.{name}", {"n": n}) for name, n in counts.items()),
+            lead=(Paragraph(headline, "lead"), *([Bullets(steps)] if steps else []),
+                  *([Bullets(notes)] if notes else [])),
+            warnings=(),
+            brief=tasks,
+            sections=tuple(
+                Section(key, say(f"monitor.section.{key}"), tuple(blocks))
+                for key, blocks in tables.items() if blocks
+            ),
+        )  # fmt: skip
+
+    def _steps(self, say: Translator) -> list[str]:
+        """Say what to do first."""
+        said = []
+        if self.refit_all:
+            said.append(say("monitor.step.refit_all"))
+        said += [
+            say(f"monitor.step.worse_{gain.rival}", _of_gain(gain, say))
+            for gain in self.gains if gain.high < 0
+        ]  # fmt: skip
+        for action in ("refit", "adapt", "label"):
+            told = self._acted(action)
+            if told:
+                said.append(_counted(f"monitor.step.{action}", [one.task for one in told], say))
+        return said
+
+    def _notes(self, say: Translator) -> list[str]:
+        """Say what else was found, and what could not be checked."""
+        said = []
+        every = [one.column for one in self.shifts if one.task is None]
+        if every:
+            said.append(_counted("monitor.note.all", every, say))
+        alone = [one for one in self.shifts if one.task is not None]
+        if alone:
+            said.append(_counted("monitor.note.alone", [one.task for one in alone], say))
+        for gain in self.gains:
+            if gain.high >= 0:
+                key = "better" if gain.low > 0 else "unclear"
+                said.append(say(f"monitor.note.{key}_{gain.rival}", _of_gain(gain, say)))
+        if not self.gains and "targets" not in self.unchecked:
+            said.append(say("monitor.note.no_gain"))
+        for one in self.new_levels:
+            names = say.listed(map(say.name, one.levels))
+            column = say.name(one.column)
+            fields: dict[str, str | int] = {"column": column, "n": one.rows, "levels": names}
+            said.append(say("monitor.note.levels", fields))
+        outside = sum(one.outside for one in self.tasks)
+        if outside:
+            said.append(say("monitor.note.outside", {"n": outside}))
+        few = self._acted("too_few")
+        if few:
+            said.append(say("monitor.note.too_few", {"n": len(few)}))
+        return [*said, *(say(f"monitor.unchecked.{name}") for name in self.unchecked)]
+
+    def _task_table(self, say: Translator) -> Table:
+        names = distinct_names([one.task for one in self.tasks])
+        pairs = sorted(zip(self.tasks, names, strict=True),
+                       key=lambda pair: (_ORDER.index(pair[0].action), pair[1]))  # fmt: skip
+        moved: dict[object, list[str]] = {}
+        for shift in self.shifts:
+            moved.setdefault(shift.task, []).append(shift.column)
+        heads = ("rows", "labelled", "error", "usual_error", "growth", "coverage")
+        columns = [
+            Column("task", say("column.task")),
+            Column("action", say("monitor.column.action")),
+        ]
+        columns += [Column(name, say(f"monitor.column.{name}"), numeric=True) for name in heads]
+        columns.append(Column("shifts", say("monitor.column.shifts")))
+        rows = []
+        for one, name in pairs[:_ROWS]:
+            numbers = [
+                Cell(_number(getattr(one, head), say), getattr(one, head)) for head in heads
+            ]
+            columns_moved = list(dict.fromkeys(moved.get(one.task, [])))[:_NAMED]
+            shown = own(say.listed(columns_moved)) if columns_moved else Cell("")
+            rows.append((own(name), Cell(say(f"monitor.action.{one.action}"), one.action),
+                         *numbers, shown))  # fmt: skip
+        return Table("tasks", say("monitor.tasks.caption"), tuple(columns), tuple(rows))
+
+    def _shift_table(self, say: Translator) -> Table:
+        heads = {"task": False, "column": False, "kind": False}
+        heads |= dict.fromkeys(("before", "after", "chance", "p_value"), True)
+        columns = tuple(Column(name, say(f"monitor.column.{name}"), numeric=numeric)
+                        for name, numeric in heads.items())  # fmt: skip
+        rows = tuple(
+            (own(say("monitor.all_tasks") if one.task is None else one.task),
+             own(one.column), Cell(say(f"monitor.kind.{one.kind}"), one.kind),
+             *(Cell(_number(getattr(one, n), say), getattr(one, n))
+               for n in ("before", "after", "chance", "p_value")))
+            for one in self.shifts[:_ROWS]
+        )  # fmt: skip
+        return Table("shifts", say("monitor.shifts.caption"), columns, rows)
+
+
+def _number(value: float, say: Translator) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return plain_number(value) if abs(value) < float("inf") else say("number.missing")
+
+
+def _counted(key: str, names: Sequence[object], say: Translator) -> str:
+    """Return a sentence about some names, the first of them named."""
+    told = [say.task(name) for name in dict.fromkeys(names)]
+    listed, more = say.listed(told[:_NAMED]), len(told) - _NAMED
+    listed = say("list.more", {"names": listed, "n": more}) if more > 0 else listed
+    return say(key, {"n": len(told), "names": listed})
+
+
+def _of_gain(gain: Gain, say: Translator) -> dict[str, str | int]:
+    """Return by how much less, or more, the model errs as fields of a sentence."""
+    ends = (
+        (gain.gain, gain.low, gain.high) if gain.high >= 0 else (-gain.gain, -gain.high, -gain.low)
+    )
+    said = {n: f"{100 * v:.1f}" for n, v in zip(("gain", "low", "high"), ends, strict=True)}
+    level = f"{100 * gain.level:.3g}%"
+    return {**said, "level": level, "rows": say("count.rows", {"n": gain.rows})}
