@@ -134,7 +134,7 @@ def _read(
     """Return rows with their targets, and which have one; None if no target was given."""
     schema = model._schema
     tables.refuse_lazy(X, "X", OWNER)
-    X = dates_again(named_columns(schema, X), schema.dates)
+    X = dates_again(named_columns(schema, X), schema.dates, schema.encoder)
     given = y is not None
     if is_task_mapping(X):
         given = all(isinstance(part, tuple) for part in X.values())
