@@ -231,7 +231,10 @@ def shrunk_values(W: Array, amount: float) -> tuple[Array, float] | None:
         return None
     gram = _short_gram(W)
     square = float(np.trace(gram))
-    if not np.finfo(W.dtype).eps * square <= _EXACT * amount**2:
+    # Squares below these bounds have lost digits, or all of them.
+    precision = np.finfo(W.dtype)
+    exact = float(np.sqrt(precision.eps / _EXACT * square)) <= amount
+    if not exact or square < precision.tiny / precision.eps:
         return None
     values, vectors = np.linalg.eigh(gram)
     roots = np.sqrt(np.maximum(values, 0.0))

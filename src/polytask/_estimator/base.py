@@ -49,7 +49,7 @@ from polytask._registry import State
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.data.labels import in_order
 from polytask.data.missing import missing_mask
-from polytask.exceptions import DataWarning, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
@@ -131,7 +131,13 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         else:
             read = self._read_rows(X, y, task, sample_weight)
         self._keep_columns(read)
-        self._fit_data(read.data, read.raw)
+        # What overflows on the way is judged by the answer: it has a certificate, or is refused.
+        with np.errstate(all="ignore"):
+            try:
+                self._fit_data(read.data, read.raw)
+            except (np.linalg.LinAlgError, OverflowError) as error:
+                fields = {"owner": type(self).__name__, "reason": str(error)}
+                raise DataError(LazyMessage("estimator.refusal.digits", fields)) from error
         self._keep_training(read, X if collected else None)
         if not collected:
             # What is refused says so itself.

@@ -69,12 +69,7 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
 
 def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
     try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise ParameterError(
-            sentence("encoding", "read_table", LazyMessage("allowed.encoding"), repr(encoding))
-        ) from None
-    try:
+        codecs.lookup(encoding)  # bytes that are empty decode as anything
         text = data.decode(encoding)
     except UnicodeError as error:
         start = getattr(error, "start", 0)
@@ -84,6 +79,11 @@ def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
                 "read.refusal.not_in_encoding",
                 {"source": source, "encoding": encoding, "line": str(line)},
             )
+        ) from None
+    except (LookupError, ValueError):
+        # Such as base64, which is no encoding of text.
+        raise ParameterError(
+            sentence("encoding", "read_table", LazyMessage("allowed.encoding"), repr(encoding))
         ) from None
     return Decoded(text.removeprefix("\ufeff"), encoding)
 
@@ -111,7 +111,7 @@ def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: 
     """Return the separator: as given, a tab for .tsv, else the one that fits the first rows."""
     if sep is not None:
         sep = SPOKEN.get(sep, sep)
-        if len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127:
+        if len(sep) != 1 or sep in '"\r\n\0' or ord(sep) > 127:
             allowed = LazyMessage("allowed.separator")
             raise ParameterError(sentence("sep", "read_table", allowed, repr(sep), source))
         return sep

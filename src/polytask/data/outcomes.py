@@ -28,6 +28,8 @@ from polytask.messages import LazyMessage, Text
 
 Values = NDArray[Any]
 _LARGEST = sys.float_info.max
+# Weights whose squares, and whose products with squares of features, neither overflow nor vanish.
+_WEIGHTS = 1e-50, 1e50
 
 
 def check_target(y: object, n: int, parameter: str = "y", owner: Text = "TaskData") -> Values:
@@ -101,11 +103,12 @@ def weight_values(sample_weight: object, n: int, owner: Text) -> NDArray[np.floa
         got = got_shape(weights.shape)
         raise DataError(sentence(name, owner, LazyMessage("allowed.weight_per_row"), got))
     check_length(len(weights), n, name, owner)
-    bad = ~(np.isfinite(weights) & (weights >= 0))
+    low, high = _WEIGHTS
+    bad = ~((weights == 0) | ((weights >= low) & (weights <= high)))
     if bad.any():
         value = {"value": str(weights[bad][0]), "rows": rows_text(bad)}
         got = LazyMessage("got.value_in", value)
-        raise DataError(sentence(name, owner, LazyMessage("allowed.weights"), got))
+        raise DataError(sentence(name, owner, LazyMessage("allowed.row_weights"), got))
     return weights
 
 

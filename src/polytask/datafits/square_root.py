@@ -54,18 +54,18 @@ def _by_newton(
     push = intercepts.gradient(np.zeros_like(mean))
 
     def squared(b: Array) -> Array:
-        factor = weight / np.sqrt(variance + (mean - b) ** 2)
+        factor = weight / _size(mean - b, variance)
         return intercepts.solve(factor, factor * mean - push)
 
     def value(b: Array) -> float:
-        return float(weight @ np.sqrt(variance + (mean - b) ** 2)) + intercepts.penalty(b)
+        return float(weight @ _size(mean - b, variance)) + intercepts.penalty(b)
 
     b = squared(intercepts.project(mean))
     lowest = value(b)
     for _ in range(_QUICK_STEPS):
         force, curvature = _force(b, mean, variance, weight)
         step = intercepts.solve(curvature, -(force + intercepts.gradient(b)))
-        if np.all(np.abs(step) <= _SETTLED * np.sqrt(variance + (mean - b) ** 2)):
+        if np.all(np.abs(step) <= _SETTLED * _size(mean - b, variance)):
             return b + step
         found = value(b + step)
         b = b + step if found < lowest else squared(b)
@@ -104,11 +104,16 @@ def _root(function: Increasing, low: Array, high: Array) -> Array:
     return at
 
 
+def _size(away: Array, variance: Array) -> Array:
+    # Squares of small numbers vanish, and what is zero divides.
+    return np.maximum(np.hypot(np.sqrt(variance), away), np.finfo(float).tiny)
+
+
 def _force(b: Array, mean: Array, variance: Array, weight: Array) -> tuple[Array, Array]:
     """Return the first and the second derivative of the roots."""
     away = b - mean
-    size = np.sqrt(variance + away * away)
-    return weight * away / size, weight * variance / size**3
+    size = _size(away, variance)
+    return weight * away / size, weight * (variance / size / size) / size
 
 
 def _range(values: Array, known: Known, groups: Groups, size: int) -> tuple[Array, Array]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import io
 import itertools
 import json
 import math
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,9 @@ def from_node(node: Node, readers: Mapping[str, Callable[[Node], Any]]) -> Any: 
     return dict(items) if tag == "$map" else tuple(items) if tag == "$tuple" else items
 
 
+# Bytes of an array of text, whose width is that of the longest: a short file could ask for any.
+_MOST_TEXT = 2**30
+
 # Objects with this loader are plain values; whether two of them are one object is chance.
 _PLAIN = "JsonNode"
 # The earliest moment that the format of zip archives knows.
@@ -90,7 +93,7 @@ _UNIX = 3
 
 def reproducible(content: bytes) -> bytes:
     """Give objects and files of a skops archive numbers in the order in which they appear."""
-    with zipfile.ZipFile(io.BytesIO(content)) as source:
+    with zipfile.ZipFile(BytesIO(content)) as source:
         members = {name: source.read(name) for name in source.namelist()}
     schema = json.loads(members.pop("schema.json"))
     numbers: dict[int, int] = {}
@@ -106,7 +109,7 @@ def reproducible(content: bytes) -> bytes:
         old = node.get("file")
         if isinstance(old, str) and old in members:
             node["file"] = names.setdefault(old, f"{len(names)}.{old.rpartition('.')[2]}")
-    out = io.BytesIO()
+    out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         parts = {new: members[old] for old, new in names.items()}
         for name, part in (parts | {"schema.json": json.dumps(schema).encode()}).items():
@@ -249,6 +252,9 @@ def from_skops(content: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - any estimat
     io = _skops()
 
     data = content.tobytes()
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed parts, which may be of any size")
     strange = _untrusted(data)
     if strange:
         raise DataError(LazyMessage("io.refusal.untrusted", {"names": ", ".join(strange)}))
@@ -401,7 +407,10 @@ class Decoder:
 
     def _values(self, node: Node) -> NDArray[Any]:
         items = [self.decode(item) for item in node["$values"]]
+        dtype = np.dtype(node["dtype"])
+        if dtype.kind not in "OU" or dtype.itemsize * len(items) > _MOST_TEXT:
+            raise ValueError(f"{len(items)} values of type {str(dtype)[:40]}")
         flat = np.empty(len(items), dtype=object)
         for place, item in enumerate(items):  # one by one: a tuple is one value
             flat[place] = item
-        return flat.astype(np.dtype(node["dtype"])).reshape(node["shape"])
+        return flat.astype(dtype).reshape(node["shape"])

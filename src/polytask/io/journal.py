@@ -39,6 +39,9 @@ CREATE TABLE pieces (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NO
 # Damaged text need not be UTF-8.
 _SUM = "checksum_of(CAST(key AS BLOB), CAST(value AS BLOB))"
 
+# What values raise that a program has written which knows the checksums, but not the kinds.
+_NOT_OURS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 _ARRAYS = frozenset("?bhilqBHILQefdFD")
 
 
@@ -157,7 +160,10 @@ class Journal:
         if found and not found[0][1]:
             fields = {"path": self._path, "owner": self._owner, "key": repr(key)}
             raise DataError(LazyMessage("journal.refusal.changed", fields))
-        return from_text(found[0][0]) if found else None
+        try:
+            return from_text(found[0][0]) if found else None
+        except _NOT_OURS as error:
+            raise self._damaged() from error
 
     def put(self, key: str, value: object) -> None:
         """Store a finished piece and wait until it is on the disk."""
@@ -196,8 +202,9 @@ class Journal:
         database.create_function("checksum_of", 2, _checksum, deterministic=True)
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application != _APPLICATION:
+        tables = dict(database.execute("SELECT name, type FROM sqlite_master").fetchall())
+        # What is no table computes what it holds, which need not end.
+        if tables and (application != _APPLICATION or tables.get("run") != "table"):
             raise self._foreign()
         if version > VERSION:
             (reader,) = database.execute("SELECT readable_from FROM run").fetchone()
@@ -213,19 +220,20 @@ class Journal:
             database.execute("COMMIT")
             return
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        (held, checksum) = database.execute(
-            "SELECT CAST(header AS BLOB), checksum FROM run"
-        ).fetchone()
-        if found != "ok" or checksum != _checksum(held):
+        runs = database.execute("SELECT CAST(header AS BLOB), checksum FROM run").fetchall()
+        if found != "ok" or len(runs) != 1 or runs[0][1] != _checksum(runs[0][0]):
             raise self._damaged()
-        self._refuse_another_run(json.loads(held), json.loads(header))
+        self._refuse_another_run(runs[0][0], header)
         query = f"DELETE FROM pieces WHERE checksum IS NOT {_SUM}"
         if lost := database.execute(query).rowcount:
             fields = {"n": lost, "path": str(self._path), "owner": self._owner}
             warnings.warn(DataWarning(LazyMessage("warn.damaged", fields)), stacklevel=2)
 
-    def _refuse_another_run(self, held: object, wanted: object) -> None:
-        there, here = dict(_leaves(held)), dict(_leaves(wanted))
+    def _refuse_another_run(self, held: bytes, wanted: str) -> None:
+        try:
+            there, here = (dict(_leaves(json.loads(text))) for text in (held, wanted))
+        except _NOT_OURS as error:
+            raise self._damaged() from error
         names = [name for name in here | there if there.get(name) != here.get(name)]
         if not names:
             return

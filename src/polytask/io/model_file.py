@@ -9,6 +9,7 @@ import os
 import platform
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy
@@ -59,6 +60,7 @@ def pack(content: Document, tensors: Tensors) -> bytes:
 
 def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
     """Check the bytes of a file and take it apart."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     header = _header(data, name)
@@ -74,7 +76,11 @@ def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
     whole = len(data) == _length(header, data) and _checksum(data) == data[_SUM]
     if not whole or document is None:
         raise DataError(LazyMessage("io.refusal.altered", {"file": name}))
-    return document, {key: np.array(value) for key, value in load(data).items()}
+    try:
+        return document, {key: np.array(value) for key, value in load(data).items()}
+    except (SafetensorError, LookupError) as error:
+        # The header was made by another program: shapes that do not fit, or unknown kinds.
+        raise DataError(LazyMessage("io.refusal.altered", {"file": name})) from error
 
 
 def _checksum(data: bytes | bytearray) -> bytes:
@@ -130,8 +136,11 @@ def _what(data: bytes) -> Text:
     return ""
 
 
-# What building objects from values of wrong kinds raises.
-_WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# What building objects from values of wrong kinds raises, or of sizes that no memory holds.
+_WRONG = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(MemoryError, BadZipFile),
+)
 
 
 def load(path: str | os.PathLike[str], *, trunk: object = None) -> Any:  # noqa: ANN401 - whatever estimator was saved

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.outcomes import Layout
 from polytask._estimator.scaling import (
@@ -28,7 +30,7 @@ from polytask._estimator.scaling import (
 )
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import count_labels, label_weights, sum_by_task
-from polytask._linalg import is_sparse
+from polytask._linalg import is_sparse, largest
 from polytask.data import Form, TaskData
 from polytask.datafits import (
     Block,
@@ -56,7 +58,7 @@ from polytask.datafits import (
     weights_of,
 )
 from polytask.exceptions import DataError
-from polytask.losses import LogLink, Loss, Multinomial, Squared
+from polytask.losses import Huber, LogLink, Loss, Multinomial, Squared
 from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
@@ -67,6 +69,8 @@ PULLED = ("auto", "toward_mean")
 # The modes that make up for any shift of the features: one that tasks share does not, where
 # their coefficients differ.
 FREE = ("task",)
+# So many deltas away sums of the Huber loss lose the rows that are near.
+_FAR = 1e12
 
 
 def effective_mode(mode: str | None, kappa: float) -> str | None:
@@ -376,9 +380,19 @@ class RowTerm:
     def _parts(self, scaled: Scaled) -> RowParts:
         y = scaled.targets.apply(self.outcomes.y, self.data)
         y = without_gaps(y, self.outcomes, self.data)
+        self._refuse_far(y)
         rows = scaled.features.features(wide_enough(self.data.X), cell_mask(self.data))
         given = self.data, self.outcomes, scaled.layout, rows, y, self.weight
         return RowParts(*given, scaled.scale, self.counts)
+
+    def _refuse_far(self, y: Array) -> None:
+        """Refuse targets beside which the bend of the Huber loss has no digits."""
+        delta = min((f.delta for f in self.outcomes.losses if isinstance(f, Huber)), default=inf)
+        found = largest(y)
+        if found > _FAR * delta:
+            fields = {"limit": f"{_FAR * delta:.0e}", "delta": f"{delta:g}"}
+            allowed = LazyMessage("allowed.near_delta", fields)
+            raise DataError(sentence("y", self.owner, allowed, format(found, ".3g")))
 
     def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples if it is not."""

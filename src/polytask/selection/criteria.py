@@ -113,7 +113,8 @@ def aicc(fit: Fit, noise: Noise) -> float:
         if n > 0 and spare <= 0:
             return float("inf")
         if n > 0 and group >= 0:
-            total += n * np.log(2.0 * np.pi * deviance / n) + n * (n + df) / spare
+            mean = np.log(deviance) - np.log(n)  # the quotient underflows
+            total += n * (np.log(2.0 * np.pi) + mean) + n * (n + df) / spare
         elif n > 0:
             total += deviance + 2.0 * df * n / spare
     return float(total)

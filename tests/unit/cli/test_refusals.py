@@ -114,7 +114,9 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--loss", "multinomial"), "needs classes; target 'y'"),
         (("a.csv", *FIT, "--loss", "hinge"), "--loss must be one of 'auto'"),
         (("a.csv", *FIT, "--encoding", "nope"), "--encoding must be the name of an encoding"),
+        (("a.csv", *FIT, "--encoding", "base64"), "--encoding must be the name of an encoding"),
         (("a.csv", *FIT, "--sep", "##"), "--sep must be one character"),
+        (("a.csv", *FIT, "--sep", "\0"), "--sep must be one character"),
         (
             ("a.csv", *FIT[:6], "--penalty", "L21", "--folds", "500"),
             "Holding rows out 500 times needs as many rows, and there are 120",

@@ -16,6 +16,7 @@ import pytest
 
 from polytask.exceptions import DataError, DataWarning
 from polytask.io import Journal, move_journal
+from polytask.io import journal as journal_module
 
 HEADER = {"data": {"hash": "abc", "rows": 12}, "settings": {"models": ["a", "b"], "cv": 5}}
 PIECES = {"1": {"score": 0.5}, "2": np.arange(4.0), "任务 3": [None, float("inf")]}
@@ -268,6 +269,47 @@ def test_a_piece_that_changes_under_the_journal_is_noticed(written):
         assert journal.get("任务 3") == PIECES["任务 3"]
         with pytest.raises(DataError, match="piece '1' is damaged"):
             journal.get("1")
+
+
+def _altered(path, *statements) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.create_function("checksum_of", -1, journal_module._checksum)
+        for statement in statements:
+            database.execute(statement)
+
+
+_ANY = ["{", "[" * 5000, '{"$map":3}', '{"$array":["O","C",[1],"AAAA"]}', '{"$array":[1]}']
+
+
+@pytest.mark.parametrize("value", _ANY)
+def test_a_piece_of_a_wrong_kind_with_a_right_checksum(written, value):
+    _altered(
+        written,
+        f"UPDATE pieces SET value = '{value}'",
+        f"UPDATE pieces SET checksum = {journal_module._SUM}",
+    )
+    with _open(written) as journal, pytest.raises(DataError, match="damaged"):
+        journal.get("1")
+
+
+_ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("DELETE FROM run",), "damaged"),
+        (("INSERT INTO run SELECT * FROM run",), "damaged"),
+        (("UPDATE run SET header = '[]', checksum = checksum_of(CAST('[]' AS BLOB))",), "damaged"),
+        (("DROP TABLE pieces",), "no such table"),
+        (("DROP TABLE run", f"CREATE VIEW run AS {_ENDLESS}"), "not a journal"),
+        (("DROP TABLE pieces", f"CREATE VIEW pieces AS {_ENDLESS}"), "is a view"),
+    ],
+)
+def test_a_database_that_was_made_for_it(written, statements, said):
+    _altered(written, *statements)
+    with pytest.raises(DataError, match=said):
+        _open(written)
 
 
 def test_a_file_that_may_not_be_written_is_named(written):

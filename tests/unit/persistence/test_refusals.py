@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import skops.io
 from sklearn.linear_model import Ridge
 from unit.persistence.cases import CASES, long, rows, tasks
 
@@ -20,6 +23,7 @@ import polytask
 from polytask import DataError, MultiTaskRegressor, ParameterError, _registry, load, save
 from polytask.io import model_file as _container
 from polytask.io import saveable
+from polytask.io.codec import reproducible
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,7 @@ def test_cut_short_anywhere(tmp_path, saved):
 
 
 def test_one_changed_byte_anywhere(tmp_path, saved):
-    for place in range(0, len(saved), 11):
+    for place in range(len(saved)):
         changed = bytearray(saved)
         changed[place] ^= 1 << (place % 8)
         (tmp_path / "f").write_bytes(changed)
@@ -126,6 +130,13 @@ def _set(path, value):
         (
             _set(
                 ["model", "state", "params", "penalty"],
+                {"$values": ["a"], "dtype": "<U400000000", "shape": [1]},
+            ),
+            "1 values of type <U400000000",
+        ),
+        (
+            _set(
+                ["model", "state", "params", "penalty"],
                 {"$linear": "Lars", "state": {"fitted": {}}},
             ),
             "linear model 'Lars' that cannot",
@@ -144,16 +155,54 @@ def test_wrong_content_with_a_right_checksum(tmp_path, saved, change, match):
     refused(tmp_path / "f", match)
 
 
-def test_skops_content_that_is_not_trusted_is_not_loaded(tmp_path, saved):
-    from skops import io
+def zipped(kind):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        archive.writestr("schema.json", " " * 2**24)
+    return file.getvalue()
 
-    content = np.frombuffer(io.dumps(Path), dtype=np.uint8)
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (reproducible(skops.io.dumps(Path)), "not on the list of types that load trusts"),
+        (zipped(zipfile.ZIP_DEFLATED), "compressed parts, which may be of any size"),
+        (bytes(40), "not a zip file"),
+    ],
+    ids=["type", "bomb", "junk"],
+)
+def test_skops_content_that_is_not_trusted_is_not_loaded(tmp_path, saved, content, match):
     document, tensors = _container.unpack(saved, "file")
     document["model"]["state"]["params"]["penalty"] = {"$skops": {"$tensor": "evil"}}
     body = {k: v for k, v in document.items() if k not in ("format", "sha256")}
-    (tmp_path / "f").write_bytes(_container.pack(body, tensors | {"evil": content}))
-    refused(tmp_path / "f", "not on the list of types that load trusts")
+    evil = {"evil": np.frombuffer(content, dtype=np.uint8)}
+    (tmp_path / "f").write_bytes(_container.pack(body, tensors | evil))
+    refused(tmp_path / "f", match)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"shape": [10**12]}, "altered"),
+        ({"shape": [10**12], "data_offsets": [0, 8 * 10**12]}, "cut short"),
+        ({"shape": [2**62, 2**62]}, "altered"),
+        ({"shape": [-1]}, "altered"),
+        ({"dtype": "F8_E4M3"}, "altered"),
+        ({"data_offsets": [5, 1]}, "altered"),
+    ],
+    ids=str,
+)
+def test_a_header_that_claims_what_is_not_there(tmp_path, saved, change, match):
+    size = int.from_bytes(saved[:8], "little")
+    header = json.loads(
+        saved[8 : 8 + size].decode().replace(saved[_container._SUM].decode(), "0" * 64)
+    )
+    header[next(name for name in header if name != "__metadata__")] |= change
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    data = bytearray(len(text).to_bytes(8, "little") + text + saved[8 + size :])
+    data[_container._SUM] = _container._checksum(data)
+    (tmp_path / "f").write_bytes(data)
+    refused(tmp_path / "f", match)
 
 
 def test_the_document_can_be_read_without_polytask(tmp_path, saved):

@@ -68,15 +68,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, known = (document["format"], document["version"]), (FORMAT, VERSION)
         content = document["content"] if found == known else None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        decoded: dict[str, Any] | None = from_node(
+            content, {"$tensor": lambda node: tensors[node["$tensor"]]}
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         fields = {"path": file_name, "error": str(error)}
         raise DataError(LazyMessage("deep.refusal.no_checkpoint", fields)) from error
-    if content is None:
+    if decoded is None:
         told = {"found": "{} {}".format(*found), "known": "{} {}".format(*known)}
         raise DataError(LazyMessage("deep.refusal.checkpoint_version", told | {"path": file_name}))
-    decoded: dict[str, Any] = from_node(
-        content, {"$tensor": lambda node: tensors[node["$tensor"]]}
-    )
     return decoded
 
 
