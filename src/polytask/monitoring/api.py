@@ -18,7 +18,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.conformal import checked_level, number_tasks
 from polytask._estimator.dates import dates_again
 from polytask._estimator.query import Query, named_columns
-from polytask._estimator.training import is_task_mapping, is_wide
+from polytask._estimator.training import is_task_mapping, is_wide, names_targets
 from polytask._estimator.training_summary import MissingCells, TrainingSummary, row_groups
 from polytask.data import Form, TaskData, tables
 from polytask.data.missing import missing_mask
@@ -146,7 +146,7 @@ def _read(
     elif y is None:
         several = schema.form is Form.TARGETS
         y = np.zeros((_length(X), len(schema.index.labels))) if several else np.zeros(_length(X))
-    elif not isinstance(y, str | list | tuple) and not is_wide(y):
+    elif not isinstance(y, str) and not names_targets(X, y) and not is_wide(y):
         values = outcome_values(y, "y", OWNER)
         check_length(len(values), _length(X), "y", OWNER)
         gaps = missing_mask(values)
@@ -193,6 +193,10 @@ class _Rows:
             unchecked += [] if getattr(self.model, "_held_out", None) is not None else ["errors"]
         unchecked += ["columns"] if summary is None else []
         unchecked += ["spread"] if summary is not None and summary.cuts is None else []
+        if summary is not None and summary.tasks:
+            codes = np.asarray(self.query.codes).tolist()
+            known = [t for t, c in zip(self.raw.tasks, codes, strict=True) if c >= 0]
+            unchecked += [] if {*known} <= {*summary.tasks} else ["later_tasks"]
         tested = errors is not None and bool(np.isfinite(errors.larger).any())
         groups = {} if summary is None else self._groups(summary)
         families = (len(groups) and (2 if len(groups) > 1 else 1)) + (2 if tested else 0)
@@ -267,14 +271,11 @@ class _Rows:
         p = np.full(len(self.labels), np.nan)
         if errors is not None:
             p = np.fmin(*holm(np.concatenate([errors.larger, errors.uncovered])).reshape(2, -1))
-        if self.targets:
-            tasks = [(k, t, k, self.raw.n_rows) for k, t in enumerate(self.labels)]
-        else:
-            sizes = self.raw.task_rows().tolist()
-            listed = zip(self.raw.tasks, np.asarray(self.query.codes).tolist(), sizes, strict=True)
-            tasks = [(k, *one) for k, one in enumerate(listed)]
+        labels = self.labels if self.targets else self.raw.tasks
+        codes = range(len(labels)) if self.targets else np.asarray(self.query.codes).tolist()
         found = []
-        for k, label, code, n in tasks:
+        for k, (label, code) in enumerate(zip(labels, codes, strict=True)):
+            n, labelled = self._sizes(k)
             held: dict[str, float] = {}
             if errors is not None and code >= 0 and errors.rows[code] > 0:
                 held = {name: float(getattr(errors, name)[code]) for name in _OF_ERRORS}
@@ -287,12 +288,19 @@ class _Rows:
                 action = "refit"
             elif not self._moved(label, shifts):
                 action = "too_few" if label in few and not judged else "none"
-            labelled = int(errors.rows[code]) if errors is not None and held else 0
             if n:
                 found.append(
                     TaskState(label, code >= 0, n, labelled, action, int(outside[k]), **held)
                 )
         return tuple(found)
+
+    def _sizes(self, k: int) -> tuple[int, int]:
+        """Return the rows of a task, and those with a target."""
+        if self.targets:
+            labelled = self.raw.labelled()[:, k] if self.known is not None else np.zeros(0)
+            return self.raw.n_rows, int(labelled.sum())
+        rows = self.raw.task_slice(k)
+        return rows.stop - rows.start, 0 if self.known is None else int(self.known[rows].sum())
 
     def _moved(self, label: Hashable, shifts: Shifts) -> bool:
         """Say whether columns have moved in a task; several targets have all features."""

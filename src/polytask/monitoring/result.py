@@ -56,7 +56,7 @@ class Monitoring(Report):
         empty where no known task has five targets.
     refit_all : bool
         Whether the errors of all tasks together have grown beyond chance.
-    unchecked : tuple of {"columns", "spread", "errors", "targets"}
+    unchecked : tuple of {"columns", "spread", "later_tasks", "errors", "targets"}
         What could not be checked, as the model keeps too little of its training rows, or as no
         target was given.
     conclusive : bool
@@ -80,10 +80,12 @@ class Monitoring(Report):
         """The exit status of ``polytask monitor``.
 
         0: no change was found; 3: the rows have changed or there are new tasks; 4: the model or a
-        task should be refitted; 5: inconclusive, as no change could have been found. That a
-        separate model of many new rows is better does not change it: it may always have been.
+        task should be refitted; 5: inconclusive, as no change could have been found. That a rival
+        predicts better is no change, as it may always have; it is 4 only where the mean of the
+        task does and the model keeps no errors to compare with.
         """
         worse = any(gain.high < 0 for gain in self.gains if gain.rival == "mean")
+        worse = worse and "errors" in self.unchecked
         if self.refit_all or worse or self._acted("refit"):
             return REFIT
         if self.shifts or self._acted("adapt"):
@@ -149,6 +151,8 @@ class Monitoring(Report):
             told = self._acted(action)
             if told:
                 said.append(_counted(f"monitor.step.{action}", [one.task for one in told], say))
+        if "targets" in self.unchecked and self.shifts and not self._acted("label"):
+            said.append(say("monitor.step.label_all"))
         return said
 
     def _notes(self, say: Translator) -> list[str]:
