@@ -23,8 +23,8 @@ LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 # Columns times tasks of which something is kept, so that files stay small, and the cells that
 # are looked at, so that a fit stays fast; rows of a task are then taken evenly.
 _MOST_KEPT = 2**17
-_MOST_CELLS = 2**23
-_MOST_ROWS = 4000
+_MOST_CELLS = 2**19
+_MOST_ROWS = 1000
 _MOST_CLASSES = 30
 _BY_GROUP = ("counts", "missing", "cuts", "below", "above", "mean", "variance")
 
@@ -62,16 +62,20 @@ class TrainingSummary:
         if len(groups) * width > _MOST_KEPT or data.y is None:
             return None
         most = int(np.clip(_MOST_CELLS // (len(groups) * width), 20, _MOST_ROWS))
-        found: list[tuple[Any, ...]] = []
-        binary = np.ones(width, dtype=bool)
-        lacking = MissingCells(raw, encoder)
-        for rows in groups:
-            n = rows.stop - rows.start
-            chosen = rows.start + np.arange(min(n, most)) * n // max(min(n, most), 1)
-            cells = all_cells(data, raw, lacking, classes, chosen)
-            binary &= ((cells == 0) | (cells == 1) | np.isnan(cells)).all(axis=0)
-            found.append(_quantiles(cells))
-        cuts, below, above, counts, missing = (np.stack(part) for part in zip(*found, strict=True))
+        sizes = np.array([rows.stop - rows.start for rows in groups])
+        taken = np.minimum(sizes, most)
+        group = np.repeat(np.arange(len(groups)), taken)
+        place = np.arange(len(group)) - np.repeat(np.cumsum(taken) - taken, taken)
+        first = np.array([rows.start for rows in groups])
+        chosen = first[group] + place * sizes[group] // taken[group]
+        flat = all_cells(data, raw, TableGaps(raw, encoder), classes, chosen)
+        binary = ((flat == 0) | (flat == 1) | np.isnan(flat)).all(axis=0)
+        cells = np.full((len(groups), max(int(taken.max()), 1), width), np.nan)
+        cells[group, place] = flat
+        counts = np.isfinite(cells).sum(axis=1)
+        cuts = _quantiles(cells, counts)
+        below, above = counted(cells, cuts)
+        missing = taken[:, None] - counts
         return cls(
             () if data.form is Form.TARGETS else data.tasks,
             data.n_features,
@@ -127,11 +131,11 @@ class TrainingSummary:
         return [f"{t}{v}" for t, c in pairs for v in ([""] if c is None else [f"={k}" for k in c])]
 
 
-class MissingCells:
+class TableGaps:
     """Which cells of the columns of a table are missing, by the features made of them."""
 
     def __init__(self, raw: TaskData, encoder: TableEncoder | None) -> None:
-        self._masks: dict[int, NDArray[np.bool_]] = {}
+        self._columns: dict[int, NDArray[Any]] = {}
         # The feature of each column whose gaps are counted.
         self.first: Index | None = None
         if encoder is None:
@@ -141,18 +145,21 @@ class MissingCells:
         have = set(tables.column_names(raw.X))
         for j in np.unique(self._sources).tolist():
             name = str(encoder.feature_names_in_[j])
-            values = tables.get_column(raw.X, name) if name in have else np.full(raw.n_rows, None)
-            mask = missing_mask(values)
-            if values.dtype == object:
-                blank = [isinstance(v, str) and not v.strip() for v in values.tolist()]
-                mask |= np.array(blank, dtype=bool)
-            if mask.any():
-                self._masks[j] = mask
+            if name in have:
+                self._columns[j] = tables.get_column(raw.X, name)
+            else:
+                self._columns[j] = np.full(raw.n_rows, None)
 
     def fill(self, cells: Array, rows: Any) -> None:  # noqa: ANN401 - numbers of rows
         """Put NaN where cells are missing. Shapes: cells (n, n_features)."""
-        for j, mask in self._masks.items():
-            cells[np.ix_(np.flatnonzero(mask[rows]), np.flatnonzero(self._sources == j))] = np.nan
+        for j, column in self._columns.items():
+            values = column[rows]
+            mask = missing_mask(values)
+            if values.dtype == object:
+                blank = [isinstance(v, str) and not v.strip() for v in values.tolist()]
+                mask = mask | np.array(blank, dtype=bool)
+            if mask.any():
+                cells[np.ix_(np.flatnonzero(mask), np.flatnonzero(self._sources == j))] = np.nan
 
 
 def row_groups(data: TaskData) -> list[slice]:
@@ -165,7 +172,7 @@ def row_groups(data: TaskData) -> list[slice]:
 def all_cells(
     data: TaskData,
     raw: TaskData,
-    lacking: MissingCells,
+    lacking: TableGaps,
     classes: tuple[tuple[Hashable, ...] | None, ...],
     rows: Any,  # noqa: ANN401 - numbers of rows
 ) -> Array:
@@ -187,21 +194,20 @@ def all_cells(
 
 
 def counted(cells: Array, cuts: NDArray[Any]) -> tuple[Index, Index]:
-    """Count cells below and above each number. Shapes: cells (n, C), cuts, results (C, K)."""
-    below = [(cells < cuts[:, k]).sum(axis=0) for k in range(cuts.shape[1])]
-    above = [(cells > cuts[:, k]).sum(axis=0) for k in range(cuts.shape[1])]
-    return np.stack(below, axis=1), np.stack(above, axis=1)
+    """Count cells below and above each number. Shapes: cells (..., n, C), others (..., C, K)."""
+    wide = [cuts[..., None, :, k] for k in range(cuts.shape[-1])]
+    below = [(cells < cut).sum(axis=-2) for cut in wide]
+    above = [(cells > cut).sum(axis=-2) for cut in wide]
+    return np.stack(below, axis=-1), np.stack(above, axis=-1)
 
 
-def _quantiles(cells: Array) -> tuple[NDArray[Any], ...]:
-    """Return cuts, counts below and above, cells and missing cells of a task's rows."""
-    n = np.isfinite(cells).sum(axis=0)
-    last = np.maximum(n - 1, 0)
-    places = np.rint(np.outer(LEVELS, last)).astype(np.intp)
-    ordered = np.sort(cells, axis=0) if len(cells) else np.full((1, cells.shape[1]), np.nan)
+def _quantiles(cells: Array, n: Index) -> NDArray[np.float32]:
+    """Return the cuts of each group. Shapes: cells (G, n, C), n (G, C), result (G, C, K)."""
+    places = np.rint(np.multiply.outer(LEVELS, np.maximum(n - 1, 0))).astype(np.intp)
+    ordered = np.sort(cells, axis=1)
     with np.errstate(over="ignore"):
-        cuts = np.take_along_axis(ordered, places, axis=0).T.astype(np.float32)
-    return cuts, *counted(cells, cuts), n, len(cells) - n
+        found = np.take_along_axis(ordered, places.transpose(1, 0, 2), axis=1)
+        return found.transpose(0, 2, 1).astype(np.float32)
 
 
 def _is_plain(X: Any) -> bool:  # noqa: ANN401 - any design

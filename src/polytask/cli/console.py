@@ -306,8 +306,9 @@ def _is_unread(output: TextIO) -> bool:
     return broken
 
 
-# Parameters of these functions have options of the same name.
-_FUNCTIONS = frozenset({"read_table", "read_tables", "adapt", "compare"})
+# Parameters of these functions have options of the same name; an owner that is none of them may
+# be a message, which has no hash.
+_FUNCTIONS = ("read_table", "read_tables", "adapt", "compare")
 
 
 def in_options(told: str | LazyMessage) -> str:

@@ -44,7 +44,7 @@ class Options:
         and the separate models are; all models but "learned prior of all groupings", which is
         for the squared loss, read the levels of the others as categories.
     loss : name of a loss, Loss, or mapping of task to these, default="auto"
-        "auto": text, booleans and numbers with exactly two distinct values are classes; text
+        "auto": text, booleans and whole numbers with exactly two distinct values are classes; text
         that is numbers but for a few cells is refused, and so are more than 20 classes with
         fewer than ten rows each on average unless "multinomial" asks for them.
         A mapping gives each task its own.

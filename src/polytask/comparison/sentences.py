@@ -334,12 +334,12 @@ def _decisive_splits(result: Findings) -> list[float]:
 
 
 def _late_mean(result: Findings) -> float | None:
-    """Return the mean gain of the later half of the splits, if it is too small to matter."""
+    """Return the mean gain of the later half of the splits, if the gain comes from the others."""
     gains = _decisive_splits(result)
     if len(gains) < 2 or result.verdict not in _ACTIONS:
         return None
-    late = float(np.mean(gains[len(gains) // 2 :]))
-    return late if late < result.margin else None
+    early, late = (float(np.mean(part)) for part in np.split(np.array(gains), [len(gains) // 2]))
+    return late if late < min(result.margin, early / 2) else None
 
 
 def _same_difference(gain: Interval, result: Findings) -> ModelRow | None:
@@ -441,6 +441,10 @@ def _to_decide(result: Findings, say: Translator) -> str:
     towards = ruled(wide, narrow, pooled, result.margin, result.plain)
     if towards == "inconclusive":
         return say("sure.more", {"more": more})
+    if towards == "share" and setup.splits != "unseen":
+        # The differences do not stay as they are: what tasks learn from others is worth less,
+        # the more rows they have.
+        return say("sure.more.fewer")
     return say("sure.more.towards", {"more": more, "verdict": say(f"towards.{towards}")})
 
 

@@ -122,7 +122,7 @@ class WithinTasks(_RowSplitter):
         The fraction to hold out in each of `n_splits` random splits; None means folds.
     stratify : bool, default=None
         Whether to spread classes evenly too; None means if y holds classes (text,
-        booleans, or numbers with two distinct values).
+        booleans, or whole numbers with two distinct values).
     random_state : int, default=0
         The seed; None draws a new one at every call of ``split``.
     task_column : str or int, default=None

@@ -72,9 +72,9 @@ def read_target(
 ) -> TargetReading:
     """Tell whether a target is a number or a class, and read numbers that are written as text."""
     # Shapes: values (n,).
-    # Text, true/false, categories and numbers with exactly two distinct values are classes; all
-    # other numbers are numbers, also those written with signs of money, percent signs, marks
-    # between thousands, or brackets around negative ones.
+    # Text, true/false, categories and whole numbers with exactly two distinct values are
+    # classes; all other numbers are numbers, also those written with signs of money, percent
+    # signs, marks between thousands, or brackets around negative ones.
     seen = values[~missing_mask(values)]
     if seen.dtype.kind in "iuf":
         return _of_numbers(values, np.unique(seen), wanted)
@@ -111,14 +111,16 @@ def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
 
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
-    few = {1: "cli.reason.one", 2: "cli.reason.two"}.get(len(distinct))
+    # Labels of classes have no fractions.
+    two = len(distinct) == 2 and not np.any(distinct % 1)
+    few = "cli.reason.one" if len(distinct) == 1 else "cli.reason.two" if two else None
     counts = len(distinct) > 2 and distinct[0] == 0 and not np.any(distinct % 1)
     if counts:
         counts = float(np.nanmean(np.asarray(values, dtype=np.float64))) < _MEAN_OF_COUNTS
     reason = LazyMessage("cli.reason.counts" if counts else "cli.reason.numbers")
     if few is not None:
         reason = LazyMessage(few, {"values": shown(distinct.tolist())})
-    is_class = wanted == "classes" or (wanted == "auto" and len(distinct) == 2)
+    is_class = wanted == "classes" or (wanted == "auto" and two)
     return TargetReading(is_class, reason, len(distinct), values)
 
 

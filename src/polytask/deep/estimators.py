@@ -528,8 +528,8 @@ class DeepMultiTaskModel(DeepEstimator, ProbabilityMixin):
     Parameters
     ----------
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
-        The loss of each task. "auto": text, booleans and numbers with two distinct values are
-        classes, all other numbers are numbers.
+        The loss of each task. "auto": text, booleans and whole numbers with two distinct values
+        are classes, all other numbers are numbers.
 
     Attributes
     ----------

@@ -362,7 +362,7 @@ class MultiTaskModel(PenalisedEstimator, LinearMixed):
     Parameters
     ----------
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
-        The loss of each task. "auto": text, booleans and numbers with two distinct values
+        The loss of each task. "auto": text, booleans and whole numbers with two distinct values
         are classes, all other numbers are numbers.
     intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         "auto": pulled, at the mean of the features, among the classification tasks of one

@@ -19,7 +19,7 @@ from polytask._estimator.conformal import checked_level, number_tasks
 from polytask._estimator.dates import dates_again
 from polytask._estimator.query import Query, named_columns
 from polytask._estimator.training import is_task_mapping, is_wide, names_targets
-from polytask._estimator.training_summary import MissingCells, TrainingSummary, row_groups
+from polytask._estimator.training_summary import TableGaps, TrainingSummary, row_groups
 from polytask.data import Form, TaskData, tables
 from polytask.data.missing import missing_mask
 from polytask.data.outcomes import check_length, outcome_values
@@ -240,7 +240,7 @@ class _Rows:
 
     def _shifts(self, summary: TrainingSummary, groups: list[slice], rate: float) -> Shifts:
         encoder = self.model._schema.encoder
-        lacking = MissingCells(self.raw, encoder)
+        lacking = TableGaps(self.raw, encoder)
         raw = dataclasses.replace(self.raw, y=self._targets_as_given())
         new = NewRows.of(summary, self.query.data, raw, groups, lacking)
         features = [str(name) for name in self.model.coef_feature_names_]

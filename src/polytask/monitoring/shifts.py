@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator.training_summary import (
     LEVELS,
-    MissingCells,
+    TableGaps,
     TrainingSummary,
     all_cells,
     counted,
@@ -66,7 +66,7 @@ class NewRows:
     @classmethod
     def of(
         cls, summary: TrainingSummary, data: TaskData, raw: TaskData, groups: list[slice],
-        lacking: MissingCells,
+        lacking: TableGaps,
     ) -> NewRows:  # fmt: skip
         """Count the rows of each group; `data` are encoded, `raw` the same rows before."""
         shape = summary.counts.shape

@@ -360,7 +360,7 @@ def test_a_quick_comparison_does_not_say_what_more_data_would_do() -> None:
     whole, quick = (compare(X, y, task=task, models=FEW, quick=short) for short in (False, True))
     assert (whole.verdict, quick.verdict) == ("inconclusive",) * 2
     assert whole.times_more is not None
-    assert "would decide" in whole.summary()
+    assert "More rows may decide it" in whole.summary()
     assert any(one.more_rows for one in whole.tasks)
     assert quick.times_more is None
     assert "more" not in " ".join(_sentences.certainty(quick, Translator("en")).split(". ")[1:])

@@ -190,6 +190,16 @@ def test_renamed_column_at_prediction(run, model, plain, change, words):
         assert _refused(run, *asked, "--task", "gg") == said
 
 
+def test_a_cell_that_is_no_date_is_named(run, plain):
+    days = plain.assign(day=pd.date_range("2024-01-01", periods=len(plain)).strftime("%Y-%m-%d"))
+    days.to_csv("a.csv", index=False)
+    assert run("fit", "a.csv", *FIT, "--date-features").status == 0
+    _missing(days, "day", 5, "2024-13-45").to_csv("b.csv", index=False)
+    error = _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")
+    assert "column 'day' of the table must be dates such as" in error
+    assert "got '2024-13-45' in row 7, counting the header as row 1." in error
+
+
 def test_text_where_numbers_were_at_prediction(run, model, plain):
     _missing(plain, "x", 5, "many").to_csv("b.csv", index=False)
     error = _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")

@@ -31,6 +31,7 @@ def _read(cells, **options):
         ([0, 1, 2.5], False, "holds numbers"),
         ([0, 1, 90], False, "holds numbers"),
         ([1, 2, 5], False, "holds numbers"),
+        ([1.5, 2.5, None, 1.5], False, "holds numbers"),
         ([0, 1, 0], True, "has two distinct values (0.0, 1.0)"),
         ([7.0, None, 7.0], False, "holds one value only (7.0)"),
         ([True, False, None], True, "holds true/false"),

@@ -41,8 +41,8 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
         As in :class:`AutoMultiTaskRegressor`; estimators have to take targets of several kinds.
     loss : "auto" or mapping of task to str or Loss, default="auto"
         The loss of each task: "squared", "poisson", "gamma", "logistic" or "multinomial". "auto":
-        text, booleans and numbers with two distinct values are classes, all other numbers are
-        numbers.
+        text, booleans and whole numbers with two distinct values are classes, all other numbers
+        are numbers.
 
     Attributes
     ----------
