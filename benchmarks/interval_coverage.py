@@ -1,11 +1,12 @@
 """90% intervals and sets on real sets: ``python benchmarks/interval_coverage.py SET``.
 
-SET is one of the sets below, read from the folder POLYTASK_DATA. Half of the rows of every task
-are held out, ``--splits`` times. Of all held-out rows: the share inside the interval; of the tasks
-with at least 20 held-out rows the share of which fewer than 80% are inside, beside what chance
-alone gives where each row is inside with probability 0.9; and the mean width over the standard
-deviation of the target (for several targets the mean of that), infinite ones left out. Of classes
-the share of sets that hold the true one, and their mean size. ``--peers`` adds MAPIE and crepes,
+SET is one of the sets below, read from the folder POLYTASK_DATA, wages from the library. Half of
+the rows of every task are held out, ``--splits`` times. Of all held-out rows: the share inside the
+interval; of the tasks with at least 20 held-out rows the share of which fewer than 80% are inside,
+beside what chance alone gives where each row is inside with probability 0.9; and the mean width
+over the standard deviation of the target (for several targets the mean of that), infinite ones
+left out. Of classes the share of sets that hold the true one, and their mean size.
+``--peers`` adds MAPIE and crepes,
 in environments of their own, on the ridge regression of features and a column per task; it has no
 CPU seconds. ``--keep FILE`` continues a run.
 """
@@ -45,12 +46,23 @@ from polytask import (
 )
 from polytask.baselines import TunedRidge
 from polytask.data import TaskData, WithinTasks
+from polytask.datasets import load_wages
 from polytask.penalties import L2, toward_mean
 
 sys.path.append(str(Path(__file__).parent / "speed"))
 from environments import Environment, python_of
 
-SETS = ("school", "computer", "exam65", "radon", "mtr_enb", "mtr_scpf", "landmine", "heart4")
+SETS = (
+    "school",
+    "computer",
+    "exam65",
+    "radon",
+    "wages",
+    "mtr_enb",
+    "mtr_scpf",
+    "landmine",
+    "heart4",
+)
 LEVEL, ENOUGH, LEAST = 0.9, 20, 0.8
 STRENGTHS = tuple(10.0 ** (k / 3) for k in range(-9, 16))
 AUTO = ("separate", "pooled + intercepts", "near the mean", "learned prior")
@@ -60,6 +72,12 @@ PEERS = {
 }
 _CACHE = Path.home() / ".cache" / "polytask-peers"
 _WORKER = Path(__file__).with_name("_interval_peer_worker.py")
+
+
+def wages() -> RealSet:
+    """Return the wages of women over the years, a task for each woman."""
+    data = load_wages()
+    return RealSet("wages", data.X, np.asarray(data.y), np.asarray(data.task), classes=False)
 
 
 def calibrated(make: Callable[[], Any], by_task: bool = False) -> Callable[..., Any]:
@@ -214,7 +232,7 @@ def main() -> None:
     parser.add_argument("--keep", default=None)
     parser.add_argument("--models", nargs="*", default=None, help="beginnings of names")
     given = parser.parse_args()
-    data = load_set(given.set)
+    data = load_set(given.set) if given.set != "wages" else wages()
     kept = Kept(given.keep, given.set)
     made = contenders(data)
     if given.peers and not data.classes and data.task is not None:

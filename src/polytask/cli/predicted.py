@@ -218,7 +218,8 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
     words += [word for name in targets for word in ("--target", name)]
     words += ["--model", "learned-prior", "--out", "NEW.polytask"]
     fields = {"path": path, "command": command_line("fit", "TABLE.csv", *words)}
-    raise IncompatibleError(LazyMessage("cli.refusal.no_interval", fields))
+    key = "cli.refusal.no_interval" + (".network" if hasattr(model, "trunk") else "")
+    raise IncompatibleError(LazyMessage(key, fields))
 
 
 def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401

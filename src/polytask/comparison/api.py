@@ -26,7 +26,7 @@ from polytask._estimator.groupings import is_category, of_first_grouping
 from polytask._estimator.problem import check_metric, read_outcomes, read_problem
 from polytask._estimator.repeated_rows import repeats_of
 from polytask._estimator.scaling import refuse_huge_values
-from polytask._estimator.training import encode_training, is_task_mapping
+from polytask._estimator.training import TaskColumns, encode_training, is_task_mapping
 from polytask._options import with_options
 from polytask._progress import progress
 from polytask._workers import Workers
@@ -50,6 +50,7 @@ from polytask.comparison.extras import (
     learning_points,
     warn_without_terms,
 )
+from polytask.comparison.held_out_errors import held_out_errors
 from polytask.comparison.options import DATA, HOW_IT_RUNS, MAY_CHANGE, OWNER, USUAL, Options
 from polytask.comparison.plan import (
     Plan,
@@ -276,9 +277,11 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     with _useless_if_refused(options.journal):
         result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
     given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
+    refit = _refit(plan, records, given, column)
     return dataclasses.replace(
         result,
-        _refit=Refit(given, column, {entry.name: entry.estimator for entry in plan.running}),
+        tasks=refit.with_coverage(result.recommended, result.tasks),
+        _refit=refit,
         relatedness=related,
         diagnostics=(*map(str, found), *result.diagnostics),
         doubts=found,
@@ -287,6 +290,15 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )
+
+
+def _refit(
+    plan: Plan, records: Mapping[str, Record], given: Mapping[str, Any], column: TaskColumns
+) -> Refit:
+    """Return what fits models on all rows and knows their errors on the folds."""
+    estimators = {entry.name: entry.estimator for entry in plan.running}
+    errors = partial(held_out_errors, plan.units, records, plan.study.n_rows)
+    return Refit(given, column, estimators, errors, plan.study)
 
 
 def _doubts(

@@ -199,7 +199,8 @@ def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
         table = tables.task_table(result, say, folded=folded)
         more = any(task.more_rows for task in result.tasks)
         found["tasks"] = [_tasks_figure(result, say), table]
-        found["tasks"] += [Paragraph(say("tasks.more"), "soft")] if more else []
+        notes = say("tasks.more") if more else "", extra_says.coverage(result, say)
+        found["tasks"] += [Paragraph(one, "soft") for one in filter(None, notes)]
     rows = [task.rows for task in result.tasks if math.isfinite(task.gain)]
     if len(rows) > 1 and max(rows) >= _UNEVEN * min(rows):
         found["size"] = [_sizes_figure(result, say)]

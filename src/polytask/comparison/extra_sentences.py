@@ -113,3 +113,17 @@ def _term(one: Ablated, result: Findings, say: Translator) -> str:
         "amount": amount(one.gain, result.setup, say),
     }
     return say(f"ablation.{kind}", fields)
+
+
+_COVERS = {"regression": "numbers", "classification": "sets"}
+
+
+def coverage(result: Findings, say: Translator) -> str:
+    """Return how many held-out rows lie in 90% intervals of the recommended model."""
+    known = [(t.coverage, max(t.rows, 1)) for t in result.tasks if t.coverage is not None]
+    if not known:
+        return ""
+    mean = sum(share * n for share, n in known) / sum(n for _, n in known)
+    fields: dict[str, str | int] = {"level": "90%", "mean": f"{mean:.1%}"}
+    said = say(f"cli.coverage.{_COVERS.get(result.setup.problem, 'both')}", fields)
+    return say.joined([said, say("tasks.coverage", {"model": say.quoted(result.recommended)})])

@@ -62,6 +62,7 @@ def task_frame(result: Findings) -> pd.DataFrame:
     columns["group"] = [task.group for task in tasks]
     columns["action"] = [task.action for task in tasks]
     columns["more_rows"] = pd.array([task.more_rows for task in tasks], dtype="Int64")
+    columns["coverage"] = np.array([task.coverage for task in tasks], dtype=float)
     return pd.DataFrame(columns)
 
 

@@ -142,6 +142,8 @@ class TaskGain:
     more_rows: int | None = None
     #: What the gain is shrunk to: the mean gain of tasks with as many rows.
     centre: float | None = None
+    #: Which share of its held-out rows lie in 90% intervals of the recommended model.
+    coverage: float | None = None
 
 
 @dataclass(frozen=True)

@@ -282,8 +282,10 @@ def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
         *columns_of(say, ("task",), ("rows", "gain", "low", "high")),
         *columns_of(say, ("group", "action"), ()),
         Column("more_rows", more, numeric=True),
-        *columns_of(say, (), ("raw",)),
+        *columns_of(say, (), ("raw", "coverage")),
     )
+    if all(task.coverage is None for task in tasks):
+        columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
     key = "tasks.caption.one" if amounts.one_denominator(result.setup) else "tasks.caption"
     caption = say(key, {"metric": amounts.metric_of_task(result.setup, say)})
     return Table("tasks", caption, columns, rows, folded)
@@ -306,6 +308,7 @@ def _task_row(
         Cell(say.word("verb", task.action), task.action),
         Cell(words, more),
         Cell(say.number(task.raw, places, signed=True), float(task.raw)),
+        Cell("" if task.coverage is None else f"{task.coverage:.0%}", task.coverage),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import tempfile
 import time
@@ -22,8 +23,10 @@ from polytask._estimator.groupings import (
     has_groupings,
     shares_of_groupings,
 )
+from polytask._estimator.held_out_errors import ErrorRows
 from polytask._estimator.training import TaskColumns, cell_mask, encode
 from polytask._linalg import is_sparse
+from polytask.comparison.held_out_errors import coverage, errors_record, with_errors
 from polytask.comparison.options import OWNER
 from polytask.comparison.records import (
     Coefficients,
@@ -32,6 +35,7 @@ from polytask.comparison.records import (
     ParameterImportance,
     SparsitySummary,
     StrengthPath,
+    TaskGain,
 )
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
@@ -58,11 +62,18 @@ class Refit:
     # A model that is fitted on X with its task column finds the tasks there when it predicts.
 
     def __init__(
-        self, given: Mapping[str, Any], column: TaskColumns, estimators: dict[str, Any]
+        self,
+        given: Mapping[str, Any],
+        column: TaskColumns,
+        estimators: dict[str, Any],
+        errors: Callable[[str], ErrorRows | None],
+        study: Study,
     ) -> None:
         self._given = given
         self._column = column
         self._estimators = estimators
+        self._errors = errors
+        self._study = study
         self._fitted: dict[str, Any] = {}
 
     def __call__(self, name: str) -> Any:  # noqa: ANN401 - a fitted estimator
@@ -80,8 +91,19 @@ class Refit:
             with threadpool_limits(1):
                 model.fit(**given)
             # Groups or times are the data of others, and of no use for predicting.
-            self._fitted[name] = without_splitters(model)
+            model = with_errors(without_splitters(model), self._errors(name), self._study)
+            self._fitted[name] = model
         return self._fitted[name]
+
+    def with_coverage(self, name: str, gains: tuple[TaskGain, ...]) -> tuple[TaskGain, ...]:
+        """Add which share of a task's held-out rows the intervals of a model hold."""
+        rows = self._errors(name)
+        if rows is None or self._estimators[name]._knows_new_targets:
+            return gains
+        shares = coverage(rows, self._study).tolist()
+        tasks = self._study.data.tasks
+        known = {t: s for t, s in zip(tasks, shares, strict=True) if not math.isnan(s)}
+        return tuple(replace(gain, coverage=known.get(gain.task)) for gain in gains)
 
 
 def coefficients(data: TaskData, model: Any, name: str) -> Coefficients | None:  # noqa: ANN401
@@ -268,9 +290,11 @@ def _run(study: Study, unit: Unit) -> Record:
         model.predict(asked)
         seconds = time.process_time() - started
     rows = row_losses(METRICS[unit.metric])
-    kept = {}
+    kept: Record = {}
     if rows and again:
         kept["inner_losses"] = np.concatenate([rows(part) for part in again])
+    if study.collected is None and not unit.variant:
+        kept |= errors_record(given, model, parts)
     return {
         "inner": [score for score, _ in inner],
         "score": value,

@@ -109,8 +109,7 @@ def calibrate(
     check_is_fitted(model)
     if isinstance(X, Collected):
         raise IncompatibleError(LazyMessage("selection.refusal.calibrate_statistics"))
-    raw = model._read_rows(X, y, task, sample_weight).raw
-    raw = raw if raw.groupings is not None else seen_tasks_only(raw)
+    raw = seen_tasks_only(model._read_rows(X, y, task, sample_weight).raw)
     folds, n = _folds(cv, raw, model), raw.n_rows
     fitted, parts = [], []
     for k, (train, test) in enumerate(folds):
@@ -163,7 +162,7 @@ def _fitted(
     with warnings.catch_warnings():
         # The fit of all rows has said so.
         warnings.simplefilter("ignore", DataWarning)
-        own.fit(raw.rows(train) if raw.groupings is not None else seen_tasks_only(raw.rows(train)))
+        own.fit(seen_tasks_only(raw.rows(train)))
         known = servable(raw, train, test)
         found = fold_errors(model, own, raw.rows(known), fold) if len(known) else []
         found += _strangers(model, own, raw, np.setdiff1d(test, known), fold)
@@ -192,7 +191,7 @@ def _strangers(
 
 def fold_errors(model: Any, fitted: Any, held: TaskData, fold: int) -> list[ErrorRows]:  # noqa: ANN401
     """Return the errors of a fold's model, of the tasks of the model of all rows."""
-    held = held if held.groupings is not None else seen_tasks_only(held)
+    held = seen_tasks_only(held)
     index = model._schema.index
     codes = np.array(index.encode(list(held.tasks), "shared", "task", _OWNER), dtype=np.intp)
     every = [

@@ -849,7 +849,7 @@ def test_task_table_keeps_labels_and_numbers(name):
     result = examples.ALL[name]()
     frame = frames.task_frame(result)
     assert list(frame.columns) == [
-        "task", "rows", "gain", "low", "high", "raw", "group", "action", "more_rows"
+        "task", "rows", "gain", "low", "high", "raw", "group", "action", "more_rows", "coverage"
     ]  # fmt: skip
     labels = frame["task"].tolist()
     assert labels == [one.task for one in result.tasks]

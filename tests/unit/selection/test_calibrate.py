@@ -267,6 +267,17 @@ class TestForms:
             ):
                 assert_array_equal(one, two)
 
+    def test_errors_of_whole_tasks_stay_apart_where_there_are_several_groupings(self):
+        X, y, task = tasks_of(12, tasks=6)
+        groupings = np.column_stack([task, np.arange(len(y)) % 3])
+        model = BayesianMultiTaskRegressor("scalar", unseen_tasks="shared")
+        found = calibrate(model.fit(X, y, groupings), X, y, groupings, cv=3)
+        assert found.coverage_frame()["rows"].tolist() == [12.0] * 6
+        assert len(found._held_out.strange) == len(y)
+        new = np.column_stack([np.full(2, 99), [0, 1]])
+        low, high = found.predict_interval(X[:2], new, level=0.5)
+        assert (high - low > 0).all()
+
     def test_rows_of_tasks_of_one_row_count(self):
         X, y, task = tasks_of(10, tasks=6)
         task = np.where(np.arange(60) < 55, task, 100 + np.arange(60))
