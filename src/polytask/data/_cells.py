@@ -117,7 +117,13 @@ def columns_of(frame: Frame, wanted: Collection[int]) -> dict[int, Column]:
                 found[j] = Column(own.to_numpy())
             elif j in wanted and isinstance(own.dtype, pd.StringDtype):
                 found[j] = Column(own.to_numpy(dtype=object), own.isna().to_numpy())
-    return found | {j: Column(frame[:, j]) for j in wanted if j not in found}
+    for j in wanted:
+        if j not in found:
+            own = frame[:, j]
+            plain = (own.dtype.is_numeric() or own.dtype == nw.Boolean) and not own.null_count()
+            cells = own.to_numpy() if plain else own
+            found[j] = Column(cells if cells.dtype in _NUMBERS else own)
+    return found
 
 
 def date_refusal(name: str, value: object, row: int) -> DataError:
