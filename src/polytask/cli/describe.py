@@ -51,6 +51,8 @@ def say_data(training: TrainingData, speech: Translator, *, error: bool = False)
     singles = [label for label, n in training.sizes.items() if n == 1]
     if singles:
         tasks += speech("cli.tasks.singles", {"n": len(singles), "name": repr(singles[0])})
+    if len(sizes) == 1:
+        tasks += speech("cli.tasks.alone")
     say_pair(speech("cli.label.rows"), f"{training.n_rows:,}", error=error)
     say_pair(speech("cli.label.tasks"), tasks, error=error)
     if training.groupings:

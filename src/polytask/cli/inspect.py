@@ -6,7 +6,7 @@ import itertools
 import os
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
@@ -248,14 +248,14 @@ def table_facts(
     chosen = matching(targets, names, path)
     unfit = {*chosen, *(name for name in names if columns[name].kind in ("dates", "lists"))}
     likely = () if task is not None else ranked_tasks(table.label_columns(unfit))
-    reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
+    reading, override = TargetOptions(source.text.decimal, False), TargetTypeOverride.of_loss(AUTO)
     found = [table.target(name, path, override, reading) for name in chosen]
     leaks: dict[str, LazyMessage] = {}
     doubts: tuple[LazyMessage, ...] = ()
     if len(found) == 1:
         rows = table.first.drop(columns=list(unfit - {task}))
         leaks, doubts = _doubts(rows, found[0][0], task)
-    described = [_column(table, name, task, speech) for name in names]
+    described = [_column(table, name, {task, *chosen}, speech) for name in names]
     for each in described:
         each["leak"] = each["name"] in leaks
         if each["leak"]:
@@ -315,7 +315,9 @@ def _doubts(
     return {}, ()
 
 
-def _column(table: TableSummary, name: str, task: str | None, speech: Translator) -> Facts:
+def _column(
+    table: TableSummary, name: str, roles: Container[str | None], speech: Translator
+) -> Facts:
     from polytask._estimator.far_cells import decisive_message
     from polytask.cli.column_facts import NUMBERS
 
@@ -329,7 +331,7 @@ def _column(table: TableSummary, name: str, task: str | None, speech: Translator
     remarks = [*_of_values(column, table.most_values, speech)]
     if name in table.twins:
         remarks.append(speech("cli.remark.twin", {"name": table.twins[name]}))
-    if name != task and kind != "dates" and column.is_identifier:
+    if name not in roles and kind != "dates" and column.is_identifier:
         remarks.append(speech("cli.remark.identifier"))
     if kind in NUMBERS and table.whole:
         cells = table.first[name].to_numpy(float, na_value=float("nan"))

@@ -624,6 +624,9 @@ def warnings(result: Findings, say: Translator) -> list[str]:
         found.insert(0, _weak(result, say))
     if n := result.repeated_rows:
         found.insert(0, say("warn.repeats", {"n": n, "rows": result.setup.n_rows}))
+    scored, rows = result.setup.n_scored, result.setup.n_rows
+    if 0 < scored < rows / 2 and result.setup.splits not in ("time", "collected"):
+        found.insert(0, say("warn.few_scored", {"n": scored, "rows": rows}))
     if result.setup.quick:
         found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]

@@ -659,6 +659,13 @@ def test_far_cells_qualify_the_verdict(lang):
     assert Translator(lang)("related.far") in text
 
 
+def test_tasks_of_which_few_rows_can_be_scored_are_doubted():
+    few = dataclasses.replace(examples.share().setup, n_rows=400, n_scored=37)
+    assert "Only 37 of 400 rows could be held out and scored" in said(setup=few)
+    assert "could be held out" not in said(setup=dataclasses.replace(few, n_scored=399))
+    assert "could be held out" not in said(setup=dataclasses.replace(few, splits="time"))
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_no_model_is_recommended_that_the_means_of_the_tasks_equal(lang):
     say, found = Translator(lang), examples.share()
