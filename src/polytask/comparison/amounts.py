@@ -1,4 +1,4 @@
-"""The words for a metric, for an amount in it with its interval, and for what has no score."""
+"""The words for a metric, an amount in it with its interval, more data, and what has no score."""
 
 from __future__ import annotations
 
@@ -108,3 +108,28 @@ def models_by_reason(reasons: Iterable[tuple[str, str]], say: Translator) -> lis
         say("left_out", {"models": say.listed(names), "why": why})
         for why, names in together.items()
     ]
+
+
+# Seconds of what durations are told in, the longest first.
+_DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days": 86_400,
+              "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
+
+
+def more_data(share: float, rows: float, setup: Setup, say: Translator) -> str:
+    """Say how much more data that is: as time where rows come one time after the other."""
+    if not setup.times:
+        return say("more.rows", {"n": about(rows)})
+    if not setup.time_gap:
+        return say("more.times", {"n": about(share * setup.times)})
+    seconds = share * setup.times * setup.time_gap
+    # In the unit of the data, as a week, unless it makes more than two years.
+    units = [u for u, s in _DURATIONS.items() if s <= 1.05 * setup.time_gap or u == "seconds"]
+    unit = "years" if seconds > 2 * _DURATIONS["years"] else units[0]
+    return say(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
+
+
+def about(number: float) -> int:
+    """Round a number to what an estimate is worth: tens, then two digits."""
+    if number < 20:
+        return max(math.ceil(number), 1)
+    return int(round(number, -max(math.floor(math.log10(number)) - 1, 1)))

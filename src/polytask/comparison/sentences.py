@@ -8,11 +8,13 @@ from collections import Counter
 import numpy as np
 
 from polytask.comparison.amounts import (
+    about,
     amount,
     interval_words,
     metric_at_first,
     metric_word,
     models_by_reason,
+    more_data,
 )
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.choices import plain_choices
@@ -99,8 +101,8 @@ def recommendation(result: Findings, say: Translator) -> str:
     pooling = result.pooling_gain
     shown = "pooled" if pooling.above else "separate" if pooling.below else ""
     why = say(f"use.shown.{shown}") if shown else _votes(row, result, say)
-    chosen = _chosen_before(row, result, say)
-    return say.joined([say("use.meanwhile", fields), say("use.not_shown"), why, chosen])
+    before = say("use.meanwhile", fields), say("use.not_shown")
+    return say.joined([*before, why, _chosen_before(row, result, say)])
 
 
 def scored(result: Findings, say: Translator) -> str:
@@ -448,31 +450,6 @@ def _to_decide(result: Findings, say: Translator) -> str:
     return say("sure.more.towards", {"more": more, "verdict": say(f"towards.{towards}")})
 
 
-# Seconds of what durations are told in, the longest first.
-_DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days": 86_400,
-              "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
-
-
-def more_data(share: float, rows: float, setup: Setup, say: Translator) -> str:
-    """Say how much more data that is: as time where rows come one time after the other."""
-    if not setup.times:
-        return say("more.rows", {"n": about(rows)})
-    if not setup.time_gap:
-        return say("more.times", {"n": about(share * setup.times)})
-    seconds = share * setup.times * setup.time_gap
-    # In the unit of the data, as a week, unless it makes more than two years.
-    units = [u for u, s in _DURATIONS.items() if s <= 1.05 * setup.time_gap or u == "seconds"]
-    unit = "years" if seconds > 2 * _DURATIONS["years"] else units[0]
-    return say(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
-
-
-def about(number: float) -> int:
-    """Round a number to what an estimate is worth: tens, then two digits."""
-    if number < 20:
-        return max(math.ceil(number), 1)
-    return int(round(number, -max(math.floor(math.log10(number)) - 1, 1)))
-
-
 def related(result: Findings, say: Translator) -> list[str]:
     """Return how related the tasks are, and why that agrees with the verdict."""
     found = result.relatedness
@@ -624,10 +601,10 @@ def warnings(result: Findings, say: Translator) -> list[str]:
         found.insert(0, _weak(result, say))
     if n := result.repeated_rows:
         found.insert(0, say("warn.repeats", {"n": n, "rows": result.setup.n_rows}))
-    scored, rows = result.setup.n_scored, result.setup.n_rows
-    if 0 < scored < rows / 2 and result.setup.splits not in ("time", "collected"):
-        found.insert(0, say("warn.few_scored", {"n": scored, "rows": rows}))
-    if result.setup.quick:
+    setup = result.setup
+    if 0 < setup.n_scored < setup.n_rows / 2 and setup.splits not in ("time", "collected"):
+        found.insert(0, say("warn.few_scored", {"n": setup.n_scored, "rows": setup.n_rows}))
+    if setup.quick:
         found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]
 

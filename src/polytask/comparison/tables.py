@@ -298,7 +298,7 @@ def _task_row(
     # Where rows come in time, nobody can collect so many at once.
     words = f"{more:,}" if more else ""
     if more and result.setup.times:
-        words = says.more_data(more / task.rows, more, result.setup, say)
+        words = amounts.more_data(more / task.rows, more, result.setup, say)
     gain = Interval(task.gain, task.low, task.high)
     return (
         own(name),
