@@ -198,20 +198,20 @@ def heart() -> None:
 
 
 def wages() -> None:
-    """Print what is said of later years of women, of whom a model knows the first years."""
+    """Print what is said of later years, and of a random half, for two kinds of tasks."""
     table = load_wages().frame()
-    old = table["year"] < 1979
-    for title, first in (("years from 1979", old), ("a random half", None)):
-        train = np.random.default_rng(0).random(len(table)) < 0.5 if first is None else first
-        X, y = table.drop(columns=["log_wage", "year"]), table["log_wage"]
-        model = polytask.BayesianMultiTaskRegressor("scalar", task_column="woman")
-        model = calibrate(model.fit(X[train], y[train]), X[train], y[train])
-        found = monitor(model, X[~train], y[~train])
-        said = found.summary().replace("\n", "\n    ")
-        print(f"New rows: {title}: status {found.status}\n\n    {said}\n")
-        shown = found.shifts_frame().head(12).drop(columns="is_target")
-        print(shown.to_string(float_format="{:.3g}".format), "\n")
-        print(found.tasks_frame().groupby("action").size().to_string(), "\n")
+    early = table["year"] < 1979
+    half = np.random.default_rng(0).random(len(table)) < 0.5
+    for task, other in (("occupation", "woman"), ("woman", "occupation")):
+        X, y = table.drop(columns=["log_wage", "year", other]), table["log_wage"]
+        for words, old in (("years from 1979", early), ("a random half", half)):
+            model = polytask.BayesianMultiTaskRegressor("scalar", task_column=task)
+            model = calibrate(model.fit(X[old], y[old]), X[old], y[old])
+            found = monitor(model, X[~old], y[~old])
+            said = found.summary().replace("\n", "\n    ")
+            print(f"Tasks by {task}, new rows: {words}: status {found.status}\n\n    {said}\n")
+            actions = found.tasks_frame().groupby("action").size().to_dict()
+            print(f"    tasks by what to do: {actions}\n", flush=True)
 
 
 def main() -> None:

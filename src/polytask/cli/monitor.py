@@ -60,9 +60,10 @@ def monitor(
     from polytask.reporting import terminal_table
 
     model = load(saved.model)
-    model.unseen_tasks = "shared"
+    unseen, model.unseen_tasks = model.unseen_tasks, "shared"
     table = source.table(set(model.feature_names_in_).__contains__)
     rows = predicted.rows_of(model, table, source, columns)
+    model.unseen_tasks = unseen
     y = _targets(model, table, checked.target, source)
     found = monitored(model, rows.X, y, rows.asked, rate=checked.rate, level=checked.level)
     if target is not None:

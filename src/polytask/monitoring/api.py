@@ -122,6 +122,9 @@ def monitor(
         warnings.simplefilter("ignore", DataWarning)
         raw, known = _read(reader, X, y, task)
         query = reader._reading.query(reader._schema, raw, None, "shared")
+        if known is not None and query.codes is not None and model.unseen_tasks != "shared":
+            # Nothing is predicted for tasks that the model refuses.
+            known &= (np.asarray(query.codes) >= 0)[raw.row_tasks()]
         return _Rows(reader, raw, query, known).monitored(share, level)
 
 
@@ -280,6 +283,8 @@ class _Rows:
             if errors is not None and code >= 0 and errors.rows[code] > 0:
                 held = {name: float(getattr(errors, name)[code]) for name in _OF_ERRORS}
                 held |= {"p_value": float(p[code])}
+            elif errors is not None and k in errors.strangers and not self.targets:
+                held = {"error": errors.strangers[k]}
             judged = math.isfinite(held.get("p_value", NAN))
             action = "watch" if held else "label"
             if code < 0:

@@ -43,6 +43,8 @@ class ErrorChecks:
     larger: Array
     uncovered: Array
     together: Array
+    # Errors of tasks that the model does not know, by their place in the data.
+    strangers: dict[int, float]
 
 
 def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorChecks:  # noqa: ANN401
@@ -53,6 +55,7 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
     rows, error, usual, ratio, spread = np.zeros(n_tasks), *(nan.copy() for _ in range(4))
     coverage, usual_coverage = nan.copy(), nan.copy()
     larger, uncovered, moments = nan.copy(), nan.copy(), []
+    strangers: dict[int, float] = {}
     radius = {}
     if held is not None:
         for kind in (True, False):
@@ -62,6 +65,7 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
     for part in errors_of(model, raw):
         t = int(part.task[0]) if codes is None else int(codes[part.task[0]])
         if t < 0:
+            strangers[int(part.task[0])] = float(part.errors.mean())
             continue
         rows[t], error[t] = len(part.errors), part.errors.mean()
         known = np.empty(0) if held is None else held.errors[held.task == t]
@@ -85,7 +89,7 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
         together = np.atleast_1d(stacked.summed().p_values(two_sided=False))
     growth = np.exp(pulled(np.log(np.maximum(ratio, 1e-9)), spread))
     return ErrorChecks(rows, error, usual, growth, coverage, usual_coverage, larger, uncovered,
-                       together)  # fmt: skip
+                       together, strangers)  # fmt: skip
 
 
 def _relative(errors: Array) -> float:

@@ -106,9 +106,9 @@ def write_report(result: Report, path: str | os.PathLike[str], lang: str = "en")
 
     Parameters
     ----------
-    result : Comparison or Relatedness
-        What :func:`polytask.compare`, also interrupted, or :func:`polytask.relatedness`
-        returned.
+    result : Comparison, Relatedness or Monitoring
+        What :func:`polytask.compare`, also interrupted, :func:`polytask.relatedness` or
+        :func:`polytask.monitor` returned.
     path : path-like
         ``.html``: one page that needs no other file and no network. ``.md``: Markdown that
         reads well in a terminal. ``.json``: all numbers, for

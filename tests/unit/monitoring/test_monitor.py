@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from sklearn.linear_model import Ridge
 
 from polytask import (
     BayesianMultiTaskClassifier,
@@ -15,6 +16,7 @@ from polytask import (
     Monitoring,
     MultiTaskRegressor,
     ParameterError,
+    SingleTask,
     calibrate,
     load,
     monitor,
@@ -225,6 +227,21 @@ def test_models_of_statistics_keep_means_and_older_ones_nothing(shops, tmp_path)
     nothing = monitor(again, X, task=task)
     assert "columns" in nothing.unchecked
     assert nothing.status == 5
+
+
+def test_new_tasks_are_judged_where_the_model_predicts_them(shops):
+    table, y = shops
+    new = table.assign(shop=np.where(np.arange(N) < 40, "new", table["shop"]))
+    for kind, labelled in (({"unseen_tasks": "shared"}, 40), ({}, 0)):
+        shared = MultiTaskRegressor(L2(0.01), task_column="shop", **kind).fit(table, y)
+        state = next(one for one in monitor(shared, new, y).tasks if one.task == "new")
+        assert (state.action, state.labelled) == ("adapt", labelled)
+        if labelled:
+            wanted = np.abs(y - shared.predict(new))[:40].mean()
+            assert state.error == pytest.approx(wanted)
+    alone = SingleTask(Ridge()).fit(table[["visits"]], y, task=table["shop"])
+    found = monitor(alone, new[["visits"]], y, new["shop"])
+    assert {one.task: one.action for one in found.tasks}["new"] == "adapt"
 
 
 def test_few_rows_are_no_answer_and_results_come_back(shops, model, tmp_path):
