@@ -196,7 +196,10 @@ def slow_estimators(kind: str) -> dict[str, Any]:
     """Return Auto with short searches and networks with few epochs."""
     regression = kind == "numbers"
     auto = pt.AutoMultiTaskRegressor if regression else pt.AutoMultiTaskClassifier
-    models = [auto(cv=2, time_budget=3.0), pt.AutoMultiTaskModel(["linear"], cv=2)]
+    models = [
+        auto(cv=2, time_budget=3.0),
+        pt.AutoMultiTaskModel(["separate", "same features"], cv=2),
+    ]
     try:
         from polytask.deep import (
             DeepMultiTaskClassifier,

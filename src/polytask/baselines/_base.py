@@ -21,6 +21,7 @@ from sklearn.utils.validation import has_fit_parameter
 from polytask._checks import sentence
 from polytask._estimator import Outcomes, Query, classification, outputs, regression
 from polytask._estimator.classes import DecisionMixin
+from polytask._estimator.scaling import refuse_huge_values
 from polytask.baselines._ridge import TunedRidge
 from polytask.data import CollectedFolds, Form, Splitter, TaskData, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
@@ -254,11 +255,13 @@ class Baseline(DecisionMixin):
             outcomes = classification(data, "auto", owner)
             targets = data.form is Form.TARGETS
             self.classes_ = list(outcomes.classes) if targets else outcomes.union
-            return outcomes
-        if is_regressor(self.estimator):
-            return regression(data, Squared(), owner)
-        allowed = LazyMessage("allowed.sklearn")
-        raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
+        elif is_regressor(self.estimator):
+            outcomes = regression(data, Squared(), owner)
+        else:
+            allowed = LazyMessage("allowed.sklearn")
+            raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
+        refuse_huge_values(outcomes.y, "y", owner, data)
+        return outcomes
 
     def _has_probabilities(self) -> bool:
         return hasattr(self.estimator, "predict_proba")
