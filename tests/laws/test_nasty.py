@@ -7,13 +7,19 @@ import warnings
 import numpy as np
 import pytest
 from laws.nasty import Nasty, estimators, slow_estimators, tried
+from sklearn.linear_model import Ridge
 
 from polytask import (
+    BayesianMultiTaskModel,
     BayesianMultiTaskRegressor,
     DataError,
+    DataWarning,
     MultiTaskClassifier,
     MultiTaskRegressor,
+    MultiTaskRegressorCV,
     MultiTaskRegressorIC,
+    Pooled,
+    SingleTask,
 )
 from polytask.penalties import L21, TraceNorm
 
@@ -95,3 +101,24 @@ def test_matrices_without_digits_are_refused(monkeypatch):
         DataError, match=r"no digits left to compute with \(Matrix is not positive"
     ):
         BayesianMultiTaskRegressor().fit(X, Y, TASK)
+
+
+def test_a_task_without_weight_is_of_the_kind_of_the_others():
+    labels, weight = np.where(Y > 0, "p", "q"), (TASK != 0) * 1.0
+    with pytest.warns(DataWarning, match="1 task has no row of positive weight"):
+        model = BayesianMultiTaskModel().fit(X, labels, TASK, weight)
+    assert set(model.predict(X, TASK)) <= {"p", "q"}
+    np.testing.assert_allclose(model.predict_proba(X, TASK).sum(axis=1), 1)
+
+
+def test_folds_without_a_label_are_refused():
+    wide = np.full((12, 3), np.nan)
+    wide[0] = 1.0, 2.0, 3.0
+    with pytest.raises(DataError, match=r"fold \d of 2 lacks one\. Ask for fewer folds"):
+        MultiTaskRegressorCV(L21(), alphas=2, cv=2).fit(X, wide)
+
+
+@pytest.mark.parametrize("model", [SingleTask(Ridge()), Pooled(Ridge())], ids=str)
+def test_targets_whose_sums_overflow_in_an_estimator_of_scikit_learn(model):
+    with pytest.raises(DataError, match=r"y of \w+ must be of size up to .*got 1e\+300"):
+        model.fit(X, np.where(TASK == 1, 1e300, Y), TASK)

@@ -194,15 +194,20 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
     for column in columns:
         plain = column.dtype.kind in "iuf"
         kinds: set[type] = set() if plain else set(map(type, column[_observed(column)].tolist()))
-        numeric.append(bool not in kinds and all(issubclass(k, numbers.Real) for k in kinds))
+        own = bool(kinds) and all(issubclass(k, numbers.Real) and k is not bool for k in kinds)
+        numeric.append(plain or own)
     if not any(numeric):
         return [_has_classes(np.asarray(data.y), data, owner, 0)] * data.n_tasks
     rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
     together = _has_classes(np.concatenate(rows), data, owner, 0)
-    return [
-        together if is_numeric else _has_classes(column, data, at, data.task_slice(t).start)
-        for t, (at, column, is_numeric) in enumerate(zip(owners, columns, numeric, strict=True))
-    ]
+    found = []
+    for t, (at, column, is_numeric) in enumerate(zip(owners, columns, numeric, strict=True)):
+        # A task without rows is of the kind of all.
+        values, start = np.asarray(data.y), 0
+        if len(column):
+            values, start = column, data.task_slice(t).start
+        found.append(together if is_numeric else _has_classes(values, data, at, start))
+    return found
 
 
 def _has_classes(values: Labels, data: TaskData, owner: Text, start: int) -> bool:
