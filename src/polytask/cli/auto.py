@@ -179,15 +179,16 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
     say()
     board = estimator.leaderboard()
     rows = [
-        (row.model, digits(row.score), f"{row.weight:.0%}", f"{row.seconds:.1f}")
+        (row.model, digits(row.score), str(row.folds), f"{row.weight:.0%}", f"{row.seconds:.1f}")
         for row in board.itertuples()
         if not math.isnan(row.score)
     ]
     # The candidates are compared by their losses, also where the score is the accuracy.
     of_classes = is_classifier(estimator)
     score = speech("cli.score.log_loss_share") if of_classes else score_name(estimator, speech)
-    header = (speech("column.model"), score, speech("cli.auto.weight"), speech("cli.auto.seconds"))
-    say_table(speech("cli.auto.title"), header, rows, (1, 2, 3))
+    names = [speech(f"cli.auto.{name}") for name in ("folds", "weight", "seconds")]
+    header = (speech("column.model"), score, *names)
+    say_table(speech("cli.auto.title"), header, rows, (1, 2, 3, 4))
     for model, stopped, note in reasons(estimator, speech):
         label = speech("cli.label.stopped" if stopped else "cli.label.left_out")
         say_pair(label, speech("models.note_of", {"model": model, "note": note}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -181,6 +182,13 @@ def test_groups_order_and_pairs_of_two_groups():
     for pair in result.least_alike:
         assert (pair.first in second) != (pair.second in second)
     assert {result.to_frame().set_index("task").group[t] for t in second} in ({0}, {1})
+
+
+def test_a_task_unlike_all_the_others_is_named():
+    W = np.outer([1, 1, 1, 1, 1, 1, 1, -1], [0.8, -0.6, 0.5, 0.0, 0.3])
+    apart = relatedness(collection(np.random.default_rng(0), W, rows=400))
+    assert re.search(r"least like the others is task 7: the mean .* is -[01]", apart.summary())
+    assert "least like the others" not in relatedness(groups_example()).summary()
 
 
 def rare_features(spread, seed=0, tasks=300, rows=9):

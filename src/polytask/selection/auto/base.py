@@ -204,7 +204,7 @@ class AutoEstimator(MultiTaskEstimator):
                 raise DataError(LazyMessage("selection.refusal.strangers", fields))
 
     def leaderboard(self) -> pd.DataFrame:
-        """Return all candidates, the best first.
+        """Return all candidates, the best first, those scored on fewer folds last.
 
         Returns
         -------
@@ -214,7 +214,8 @@ class AutoEstimator(MultiTaskEstimator):
             targets their mean), for one that was stopped that of the candidate it was behind,
             less what it was behind on the same rows; ``standard_error`` of the difference to the
             best candidate over the folds; ``weight`` in the combination; ``seconds`` of
-            processor time on the folds; ``note``, why it was not tried, was stopped or failed.
+            processor time on the folds; ``folds``, how many these are; ``note``, why it was not
+            tried, was stopped or failed.
         """
         import pandas as pd
 
@@ -225,7 +226,8 @@ class AutoEstimator(MultiTaskEstimator):
             for row in self._rows
         ]
         table = pd.DataFrame(rows, columns=columns)
-        return table.assign(note=[row.note for row in self._rows])
+        folds, notes = zip(*((row.folds, row.note) for row in self._rows), strict=True)
+        return table.assign(folds=folds, note=notes)
 
     def weights(self) -> pd.DataFrame:
         """Return the weight of every model for every task.

@@ -11,7 +11,7 @@ from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.mixing import OF_MEANS
-from polytask.selection.auto.weighing import kind_to_lean_to
+from polytask.selection.auto.weighing import TOO_LATE, kind_to_lean_to
 from polytask.selection.entries import what_is
 
 # What a task's weights must differ by to be worth a word.
@@ -22,23 +22,26 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     """Say what was chosen and why."""
     known = [row for row in found.rows if not row.note]
     stopped = [row for row in found.rows if row.stopped]
-    sentences = [
-        _best(known, len(stopped), found, speech),
-        _combined(found, known, speech),
-    ]
+    partly = [row.name for row in found.rows if row.note and row.folds and not row.stopped]
+    late = bool(partly) or any(row.said and row.said["key"] == TOO_LATE for row in found.rows)
+    sentences = [_best(known, len(stopped), found, speech, late=late)]
+    if found.unfitted:
+        names = speech.listed([speech.quoted(name) for name in found.unfitted])
+        sentences.append(speech("auto.unfitted", {"n": len(found.unfitted), "names": names}))
+    sentences.append(_combined(found, known, speech, late=late))
     if np.isfinite(found.pull) and len(found.members) > 1:
         sentences.append(_by_task(found, speech))
     sentences += [_scaled(found, speech), _kinds(known, speech)]
     if stopped:
         names = speech.listed([speech.quoted(row.name) for row in stopped])
         sentences.append(speech("auto.behind", {"n": len(stopped), "names": names}))
-    missing = len(found.rows) - len(known) - len(stopped)
+    missing = len(found.rows) - len(known) - len(stopped) - len(partly)
     if missing:
         sentences.append(speech("auto.missing", {"n": missing}))
-    if found.unfitted:
-        names = speech.listed([speech.quoted(name) for name in found.unfitted])
-        sentences.append(speech("auto.unfitted", {"names": names}))
-    elif found.stopped:
+    if partly:
+        names = speech.listed([speech.quoted(name) for name in partly])
+        sentences.append(speech("auto.partly", {"n": len(partly), "names": names}))
+    elif found.stopped and not found.unfitted:
         sentences.append(speech("auto.stopped"))
     return [sentence for sentence in sentences if sentence]
 
@@ -56,7 +59,9 @@ def reasons(model: Any, speech: Translator) -> list[tuple[str, bool, str]]:  # n
     ]
 
 
-def _best(known: list[AutoRow], stopped: int, found: Combination, speech: Translator) -> str:
+def _best(
+    known: list[AutoRow], stopped: int, found: Combination, speech: Translator, *, late: bool
+) -> str:
     best, numbers = known[0], not any(map(is_classifier, found.members.values()))
     fields: dict[str, str | int] = {
         "n": len(known) + stopped,
@@ -64,14 +69,15 @@ def _best(known: list[AutoRow], stopped: int, found: Combination, speech: Transl
         "what": what_is(best.name, best.kind, found.groupings, speech, numbers=numbers),
         "score": speech.number(best.score, 3),
     }
-    return speech("auto.best", fields)
+    return speech("auto.best_in_time" if late else "auto.best", fields)
 
 
-def _combined(found: Combination, known: list[AutoRow], speech: Translator) -> str:
+def _combined(found: Combination, known: list[AutoRow], speech: Translator, *, late: bool) -> str:
     if len(found.members) == 1:
         name = next(iter(found.members))
         means = any(row.name == name and row.family == OF_MEANS for row in known)
-        return speech("auto.means" if means else "auto.alone", {"name": speech.quoted(name)})
+        key = "auto.alone_in_time" if late else "auto.means" if means else "auto.alone"
+        return speech(key, {"name": speech.quoted(name)})
     parts = sorted(known, key=lambda row: -row.weight)
     shares = [_share(row, speech) for row in parts if row.name in found.members]
     score = speech.number(found.score, 3)

@@ -63,6 +63,8 @@ class AutoRow:
     said: dict[str, Any] | None = None
     # After how many folds it was stopped, because it was behind.
     stopped: int = 0
+    # How many folds its score is of; those of one without a score were too few to compare.
+    folds: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +249,10 @@ def _leaderboard(
                 calibration=one.calibration,
                 said=one.note.node if isinstance(one.note, LazyMessage) else None,
                 stopped=0 if one.stop is None else one.stop.folds,
+                folds=one.stop.folds if one.stop else one.folds if own is None else folds,
             )
         )
-    return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))
+    # Scores of fewer folds are not ranked among the others.
+    return tuple(
+        sorted(rows, key=lambda row: (np.isnan(row.score), row.folds < folds, -row.score))
+    )

@@ -30,7 +30,7 @@ from polytask.selection.auto.held_out_rows import HeldOutRows
 from polytask.selection.auto.mixing import as_good
 from polytask.selection.auto.pilot import in_order
 from polytask.selection.auto.race import look, losses_of
-from polytask.selection.auto.weighing import CandidateFit, Stop, judged, weigh
+from polytask.selection.auto.weighing import TOO_LATE, CandidateFit, Stop, judged, weigh
 from polytask.selection.base import SearchEstimator
 from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
@@ -317,7 +317,9 @@ class CandidateFits:
         if stop is not None:
             return CandidateFit(entry, None, seconds, stop.message, stop=stop)
         if len(records) < folds:
-            return CandidateFit(entry, None, 0.0, LazyMessage("left_out.time"))
+            had = {"folds": len(records), "n": len(self.splits)}
+            late = LazyMessage("left_out.unfinished", had) if records else LazyMessage(TOO_LATE)
+            return CandidateFit(entry, None, seconds, late, folds=len(records))
         return CandidateFit(entry, self._values(place, folds), seconds, None)
 
     def _effort(self, place: int) -> tuple[int, bool]:

@@ -16,6 +16,9 @@ from polytask.selection.entries import Entry
 
 Array = NDArray[np.float64]
 
+# The key of the note of a candidate that time left no fold for.
+TOO_LATE = "left_out.time"
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -45,6 +48,8 @@ class CandidateFit:
     calibration: Calibration = AS_GIVEN
     given: Array | None = None
     stop: Stop | None = None
+    # Folds of one that has fewer than those that are compared.
+    folds: int = 0
 
     def as_given(self) -> CandidateFit:
         """Return the candidate with its probabilities as it predicted them."""

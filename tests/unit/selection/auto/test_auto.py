@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ from polytask.exceptions import (
     ParameterError,
     TimeBudgetError,
 )
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain, reasons
@@ -310,6 +311,9 @@ def test_a_slow_candidate_is_given_up_and_a_quick_one_behind_it_tried(hours, tmp
     # 8.25 seconds of 18 are over: one more of the second are 5, and 6.25 on all rows.
     assert folds_in(path, asked) == [5, 1, 5]
     assert set(model.members_) <= {"separate", "pooled + intercepts"}
+    board = model.leaderboard().set_index("model")
+    assert board["folds"].to_dict() == {"separate": 5, "pooled + intercepts": 5, asked[1]: 1}
+    assert board.loc[asked[1], "note"] == "not finished in time (scored on 1 of 5 folds)"
 
 
 def test_a_first_fold_takes_no_more_than_half_of_the_time_from_the_others(hours, tmp_path):
@@ -520,8 +524,28 @@ def test_the_best_of_each_kind_is_said():
     assert "separate: “separate” (0.300)" in best
     assert "pooled:" not in best
     first = explain(found, Translator("en"))[0]
-    assert first.startswith("Of 4 candidates, “boosting, corrected” predicts best: boosted trees")
+    assert first.startswith(
+        "Of 4 candidates, “boosting, corrected” predicts best on its own: boosted"
+    )
     assert "树：“boosting, corrected”（0.610）" in explain(found, Translator("zh"))[-1]
+
+
+def test_what_time_left_unfinished_is_not_said_to_have_been_compared():
+    few = LazyMessage("left_out.unfinished", {"folds": 2, "n": 5})
+    rows = (
+        AutoRow("separate", "separate", "linear", 0.2, 0.0, 1.0, 1.0, "", folds=5),
+        AutoRow("learned prior", "shared", "linear", np.nan, np.nan, 0.0, 1.0, str(few),
+                said=few.node, folds=2),
+    )  # fmt: skip
+    members = {"separate": BayesianMultiTaskRegressor()}
+    found = Combination(members, np.ones(1), np.ones((2, 1)), rows, 0.2, np.inf, True)
+    best, used, partly = explain(found, Translator("en"))
+    assert best.startswith("There was time to try one candidate: “separate”")
+    assert "nothing that there was time to compare with it predicts clearly better" in used
+    assert partly.startswith("1 candidate is not compared")
+    # A chosen model that is not used is named before what takes its place.
+    unfitted = explain(replace(found, unfitted=("boosted",)), Translator("en"))
+    assert "no time to fit “boosted” on all rows, so it is not used" in unfitted[1]
 
 
 def test_a_member_with_little_weight_is_not_said_to_have_none():

@@ -48,7 +48,10 @@ def test_the_prior_of_all_groupings_is_tried_and_used_as_it_is(model, tmp_path):
     X, y = sales(30)
     assert list(model.members_) == [ALL]
     assert set(model.leaderboard()["model"]) == {*FEW[:2], ALL}
-    assert f"“{ALL}” predicts best: a linear model whose coefficients are" in model.explain()
+    assert (
+        f"“{ALL}” predicts best on its own: a linear model whose coefficients are"
+        in model.explain()
+    )
     alone = BayesianMultiTaskRegressor(task_column=NAMES).fit(X, y)
     assert_allclose(model.predict(X), alone.predict(X), rtol=1e-12)
     assert model.score(X, y) == pytest.approx(alone.score(X, y))

@@ -138,6 +138,8 @@ def test_a_choice_stops_what_is_behind_and_says_so(tmp_path):
     assert board.loc["blind", "note"].startswith("stopped after 1 of 5 folds: it explains")
     assert "less of the loss than 'pooled + intercepts'" in board.loc["blind", "note"]
     assert board.loc["blind", "score"] < board.loc["pooled + intercepts", "score"]
+    # It is better than 'pooled' on one fold, which is no rank among those of five.
+    assert board["folds"].tolist() == [5, 5, 1]
     said = "1 candidate was stopped before all folds were fitted"
     assert f"{said}, because it was behind the best" in model.explain()
     assert "Of 3 candidates" in model.explain()
