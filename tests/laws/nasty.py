@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn import exceptions
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -258,8 +259,9 @@ def tried(problem: Nasty, estimator: Any, seconds: float = 30.0) -> str:
 
 
 def _of_wrapped(warning: warnings.WarningMessage) -> bool:
-    """Tell what an estimator of scikit-learn says that the caller has chosen."""
-    return "sklearn/linear_model" in warning.filename
+    """Tell what scikit-learn says of an estimator of its own, which is passed on."""
+    own = issubclass(warning.category, exceptions.ConvergenceWarning)
+    return own or "sklearn/linear_model" in warning.filename
 
 
 def _spoken(sentence: str) -> str:

@@ -194,8 +194,8 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
     for column in columns:
         plain = column.dtype.kind in "iuf"
         kinds: set[type] = set() if plain else set(map(type, column[_observed(column)].tolist()))
-        own = bool(kinds) and all(issubclass(k, numbers.Real) and k is not bool for k in kinds)
-        numeric.append(plain or own)
+        real = bool not in kinds and all(issubclass(k, numbers.Real) for k in kinds)
+        numeric.append(plain or (bool(kinds) and real))
     if not any(numeric):
         return [_has_classes(np.asarray(data.y), data, owner, 0)] * data.n_tasks
     rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import is_whole, sentence
 from polytask.data import designs, tables
+from polytask.data.forms import Form
 from polytask.data.splitters import (
     CollectedFolds,
     GroupedRows,
@@ -66,9 +67,19 @@ def as_splits(
     ParameterError
         If `cv` is none of these.
     DataError
-        If a side of a split is empty, or a row is on both.
+        If a side of a split is empty or has no label, or a row is on both.
     """
-    told = parameter, owner
+    splits = _splits(cv, data, (parameter, owner))
+    if data.form is Form.TARGETS:
+        known = np.asarray(data.labelled().any(axis=1))
+        lacking = [k for k, pair in enumerate(splits) if not all(known[s].any() for s in pair)]
+        if lacking:
+            fields = {"fold": str(lacking[0] + 1), "n": len(splits)}
+            raise DataError(LazyMessage("data.refusal.unlabelled_fold", fields))
+    return splits
+
+
+def _splits(cv: Any, data: TaskData, told: tuple[Text, Text]) -> list[Split]:  # noqa: ANN401
     if data.fold is not None and not isinstance(cv, CollectedFolds):
         return _tagged(data.fold, cv, told)
     if is_whole(cv):

@@ -15,7 +15,7 @@ from polytask._checks import is_whole, sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
 from polytask._estimator.weights import label_weights
-from polytask.data import Form, TaskData, WithinTasks, as_splits, tables
+from polytask.data import TaskData, WithinTasks, as_splits, tables
 from polytask.datafits import Counted, all_but_one
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.linear.datafit import (
@@ -124,12 +124,6 @@ def make_folds(
         classes = all(c is not None for c in outcomes.classes)
         cv = WithinTasks(int(cv), stratify=True if classes else None, random_state=random_state)
     splits = [(_sorted(a), _sorted(b)) for a, b in given_splits(cv, raw, owner)]
-    if data.form is Form.TARGETS:
-        known = data.labelled().any(axis=1)
-        lacking = [k for k, pair in enumerate(splits) if not all(known[s].any() for s in pair)]
-        if lacking:
-            fields = {"fold": str(lacking[0] + 1), "n": len(splits)}
-            raise DataError(LazyMessage("selection.refusal.unlabelled_fold", fields))
     if tables.is_table(raw.X):
         parts = [_light(_row_fold(raw, outcomes, a, b), len(splits), owner) for a, b in splits]
         return Folds(tuple(parts), _whole(data, outcomes, owner))
