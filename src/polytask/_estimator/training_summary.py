@@ -91,11 +91,11 @@ class TrainingSummary:
     @classmethod
     def of_moments(cls, data: TaskData, found: Collected) -> TrainingSummary | None:
         """Summarise statistics by means and variances; `data` are rows that have the same."""
-        groups = row_groups(data)
-        targets = _target_columns(data)
-        if len(groups) * (data.n_features + len(targets)) > _MOST_KEPT:
+        groups, d = row_groups(data), data.n_features
+        classes = tuple(map(_classes_of, _target_columns(data)))
+        if len(groups) * (d + len(classes)) > _MOST_KEPT:
             return None
-        cells = np.column_stack([np.asarray(data.X, dtype=float), *targets])
+        cells = all_cells(data, data, TableGaps(data, None), classes, slice(None))
         weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
         means, variances = [], []
         for rows in groups:
@@ -112,9 +112,13 @@ class TrainingSummary:
         n = np.array([found.n_rows] if targets_form else found.rows_per_task)
         counts = np.repeat(n[:, None], mean.shape[1], axis=1)
         if data.present is not None and not targets_form:
-            counts[:, : data.n_features] *= np.asarray(data.present, dtype=counts.dtype)
+            counts[:, :d] *= np.asarray(data.present, dtype=counts.dtype)
+        if found.in_parts:
+            # Of the targets of rows in parts only shares of classes and means are known.
+            numbers = [c is None for c in classes for _ in ((None,) if c is None else c)]
+            counts[:, d + np.flatnonzero(numbers)] = 0
         return cls(
-            () if targets_form else data.tasks, data.n_features, (None,) * len(targets), binary,
+            () if targets_form else data.tasks, d, classes, binary,
             counts, np.zeros_like(counts), mean=mean, variance=variance,
         )  # fmt: skip
 

@@ -167,7 +167,7 @@ OPTION_NAMES = {
     *("majority", "pinball", "logloss", "log", "loss", "GB", "task", "school", "zh", "en", "or"),
     *("min", "resume", "prune", "exams", "score", "no", "json", "JSON", "csv", "svg"),
     *("feather", "arrow", "calibration", "brier", "install", "pip", "list", "SCHEMA", "STATS"),
-    *("SIZE", "stats", "ADDRESS", "Dask", "tcp", "host", "Arrow", "Parquet"),
+    *("SIZE", "SHARE", "stats", "ADDRESS", "Dask", "tcp", "host", "Arrow", "Parquet"),
     # As older versions of typer show arguments and kinds of values.
     *(
         "CLASS",

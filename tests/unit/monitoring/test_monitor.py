@@ -14,6 +14,7 @@ from polytask import (
     BayesianMultiTaskClassifier,
     DataError,
     Monitoring,
+    MultiTaskClassifier,
     MultiTaskRegressor,
     ParameterError,
     SingleTask,
@@ -30,6 +31,7 @@ from polytask.monitoring.tests import (
     share_p_values,
 )
 from polytask.penalties import L2
+from polytask.statistics import fit_parts
 
 N = 300
 
@@ -227,6 +229,24 @@ def test_models_of_statistics_keep_means_and_older_ones_nothing(shops, tmp_path)
     nothing = monitor(again, X, task=task)
     assert "columns" in nothing.unchecked
     assert nothing.status == 5
+
+
+def test_rows_in_parts_keep_means_and_shares(shops):
+    table, y = shops
+    classes = np.where(y > y.median(), "high", "low")
+    rows = table.drop(columns="age").assign(kind=classes)
+    read = lambda: (rows[k : k + 100] for k in (0, 100, 200))  # noqa: E731
+    parts = fit_parts(MultiTaskClassifier(L2(0.01)), read, "kind", task_column="shop")
+    kept = parts.data_card_.training
+    own = rows[rows["shop"] == kept.tasks[0]]
+    at = parts.coef_feature_names_.tolist().index("visits")
+    assert kept.mean[0, at] == pytest.approx(own["visits"].mean())
+    assert kept.variance[0, at] == pytest.approx(own["visits"].var(ddof=0))
+    assert kept.mean[0, -1] == pytest.approx((own["kind"] == kept.classes[0][0]).mean())
+    X = rows.drop(columns="kind")
+    assert monitor(parts, X, classes).status == 0
+    moved = monitor(parts, X.assign(visits=X["visits"] + 3))
+    assert {one.column for one in moved.shifts} == {"visits"}
 
 
 def test_new_tasks_are_judged_where_the_model_predicts_them(shops):
