@@ -341,7 +341,7 @@ _CANDIDATES = (
         of_groupings=True,
     ),
     CandidateModel(
-        "near the mean", "shared", "linear", _searched(_near_mean), _always, True, cost=3
+        "near the mean", "shared", "linear", _searched(_near_mean), _always, True, cost=2
     ),
     CandidateModel("same features", "shared", "linear", _searched(L21), _always, cost=3),
     CandidateModel("common subspace", "shared", "linear", _searched(TraceNorm), _always, cost=3),
@@ -358,7 +358,7 @@ _CANDIDATES = (
         _mixed_boosting,
         _needs_rows_of_one_kind,
         compared=False,
-        cost=2,
+        cost=3,
     ),
     CandidateModel(
         "joint forest", "shared", "trees", _joint(forest), _needs_matrix, compared=False, cost=1

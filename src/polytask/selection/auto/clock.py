@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median_low
 
 from polytask.selection.entries import Entry
 
@@ -26,6 +26,8 @@ class Clock:
     begun: bool = False
     reserved: dict[str, float] = field(default_factory=dict)
     spent: dict[str, list[float]] = field(default_factory=dict)
+    # What share of its first fold a search takes on the others, where it tries less.
+    less: dict[str, float] = field(default_factory=dict)
     quickest: dict[int, float] = field(default_factory=dict)
     given_up: dict[int, float] = field(default_factory=dict)
 
@@ -56,18 +58,20 @@ class Clock:
         """Return the seconds that one candidate takes, at least, whose fold takes so many."""
         return fold + self._on_all_rows(fold)
 
-    def allows(self, entry: Entry, fitted: bool) -> bool:
-        """Return whether one more fold of a candidate is expected to be finished in time."""
+    def allows(self, entry: Entry, fitted: bool, folds: int = 1, before: float = 0.0) -> bool:
+        """Return whether so many folds are expected to be finished in time, after others."""
         # A run that goes on from a journal gets further by one fold at least.
         if self.deadline is None or not self.begun:
             return True
         fold = self.of(entry.name) or self._expected(entry.cost)
-        kept = self.reserved if fitted else {entry.name: self._on_all_rows(fold)} | self.reserved
-        return time.monotonic() + fold + sum(kept.values()) <= self.deadline
+        whole = self._whole(entry.name) or self._on_all_rows(fold)
+        kept = self.reserved if fitted else {entry.name: whole} | self.reserved
+        return time.monotonic() + folds * fold + before + sum(kept.values()) <= self.deadline
 
-    def note(self, entry: Entry, seconds: float) -> None:
+    def note(self, entry: Entry, seconds: float, less: float) -> None:
         """Remember what a fold of a candidate took."""
         self.spent.setdefault(entry.name, []).append(seconds)
+        self.less.setdefault(entry.name, less)
         self.quickest[entry.cost] = min(seconds, self.quickest.get(entry.cost, seconds))
 
     def give_up(self, cost: int, seconds: float) -> None:
@@ -75,13 +79,19 @@ class Clock:
         self.given_up[cost] = max(seconds, self.given_up.get(cost, 0.0))
 
     def of(self, name: str) -> float:
-        """Return the seconds that a fold of a candidate takes, 0 where it is not known."""
-        # The median, because the first fold of all may compile.
-        return median(self.spent[name]) if name in self.spent else 0.0
+        """Return the seconds that one more fold of a candidate takes, 0 where it is not known."""
+        # Not the first where there are others, because that may compile, and searches everything.
+        first, *others = self.spent.get(name, [0.0])
+        return median_low(others) if others else first * self.less.get(name, 1.0)
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keep the time that these candidates take on all rows, and no other's."""
-        self.reserved = {name: self._on_all_rows(self.of(name)) for name in names}
+        self.reserved = {name: self._whole(name) for name in names}
+
+    def _whole(self, name: str) -> float:
+        """Return the seconds that a candidate takes on all rows: a search tries all again."""
+        searches = self.less.get(name, 1.0) < 1.0
+        return self._on_all_rows(self.spent[name][0] if searches else self.of(name))
 
     def _expected(self, cost: int) -> float:
         if cost in self.quickest:

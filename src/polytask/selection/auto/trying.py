@@ -130,6 +130,11 @@ class CandidateFits:
                 running = [place for place in running if self._usable(place, fold + 1)]
                 if len(running) > 1 and fold + 1 < len(self.splits):
                     running = self._race(running, fold + 1, comparisons)
+            # Those that all folds seemed to take too long for, as far as time is left after all.
+            for fold in range(1, len(self.splits) if self.clock.deadline is not None else 0):
+                left = [k for k in self._in_question() if self._finished(k) == fold]
+                if left:
+                    self._round(self._race(left, fold, comparisons), fold, bar)
         late = [place for place in places if (place, 0) not in self.records]
         if late and not self._in_question():
             raise self._too_late(late[0])
@@ -198,13 +203,18 @@ class CandidateFits:
         self, places: Sequence[int], fold: int, end: float | None, bar: Progress
     ) -> None:
         started: dict[int, float] = {}
+        # Once all have a fold, a worse one has another only where time is left for all of them,
+        # and for those of the better ones: what is compared on all folds are the best.
+        after = len(self.splits) - fold - 1 if fold else 0
 
         def in_time() -> Iterator[Piece]:
+            before = 0.0
             for place in places:
                 entry = self.entries[place]
-                fitted = entry.name in self.members
-                if not self.members or self.clock.allows(entry, fitted):
+                fitted, folds = entry.name in self.members, 1 + after if started else 1
+                if not self.members or self.clock.allows(entry, fitted, folds, before):
                     started[place], self.clock.begun = time.monotonic(), True
+                    before += after * self.clock.of(entry.name) / self.workers.count
                     yield place, fold, self.records.get((place, 0), {}).get("place")
 
         for (place, *_), record in self.workers.results(in_time(), end):
@@ -219,7 +229,7 @@ class CandidateFits:
     def _keep(self, place: int, fold: int, record: Record) -> None:
         self.records[place, fold] = record
         if "clock" in record:
-            self.clock.note(self.entries[place], record["clock"])
+            self.clock.note(self.entries[place], record["clock"], record.get("less", 1.0))
 
     def _race(self, running: Sequence[int], folds: int, comparisons: int) -> list[int]:
         """Return the candidates that are not behind, the best first."""
@@ -378,8 +388,11 @@ def _fold(
     if not all(np.isfinite(own).all() for own in values):
         return {"failed": LazyMessage("left_out.not_finite").node}
     seconds, clock = time.process_time() - started, time.monotonic() - begun
-    place = {"place": model._place()} if isinstance(model, SearchEstimator) else {}
-    return {"values": _stacked(values), "seconds": seconds, "clock": clock} | place
+    found = {"values": _stacked(values), "seconds": seconds, "clock": clock}
+    if not isinstance(model, SearchEstimator):
+        return found
+    place = model._place()
+    return found | {"place": place, "less": len(place["alphas"]) / len(model.alphas_)}
 
 
 def _values(held: HeldOut) -> Array:

@@ -288,6 +288,8 @@ def hours(monkeypatch):
         (4.6, [2, 1, 0]),
         (5.6, [1, 1, 1]),
         (6.6, [1, 1, 2]),
+        # The best has all folds before others have a second.
+        (11.4, [2, 1, 5]),
         (18.9, [5, 5, 5]),
     ],
 )
@@ -332,9 +334,21 @@ def test_what_cannot_end_in_time_is_not_begun(hours, tmp_path):
     asked = ["separate", "near the mean", "same features"]
     hours.lengths = {1: 6.0}
     model = AutoMultiTaskRegressor(asked, journal=path, time_budget=20.0).fit(X, y, task=task)
-    # One like the second takes 13.5 seconds, of 12 that are left.
-    assert folds_in(path, asked) == [5, 1, 0]
+    # One like the second takes 13.5 seconds, of 12 that are left; and the second, which is better
+    # than the first, has its folds and 7.5 seconds on all rows.
+    assert folds_in(path, asked) == [1, 5, 0]
     assert model.stopped_
+
+
+def test_a_search_takes_less_on_further_folds_and_tries_all_again_on_all_rows():
+    kept = clock.Clock(100.0, 115.0, n_folds=5)
+    search = SimpleNamespace(name="near the mean", cost=2)
+    kept.note(search, 8.0, less=0.25)
+    assert kept.of(search.name) == 2.0
+    kept.note(search, 3.0, less=1.0)
+    assert kept.of(search.name) == 3.0
+    kept.reserve([search.name])
+    assert kept.reserved == {search.name: 10.0}
 
 
 def test_one_slow_fold_leaves_time_for_others(hours):
