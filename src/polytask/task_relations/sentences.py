@@ -183,12 +183,12 @@ def pairs(result: RelatednessFindings, say: Translator) -> list[str]:
             shown.append(say("related.pair", names | {"value": f"{one.similarity:.2f}"}))
         said += [say(key, {"pairs": say.listed(shown)})] if shown else []
     # A task in all the pairs that are least alike is apart from the others.
-    least = [{one.first, one.second} for one in result.least_alike]
+    least = [{pair.first, pair.second} for pair in result.least_alike]
     apart = set.intersection(*least) if len(least) > 1 else set()
-    for one in result.tasks:
-        if one.task in apart and not kind:
-            value = f"{one.closeness:.2f}"
-            said.append(say("related.apart", {"name": say.task(one.task), "value": value}))
+    for own in result.tasks:
+        if own.task in apart and not kind:
+            value = f"{own.closeness:.2f}"
+            said.append(say("related.apart", {"name": say.task(own.task), "value": value}))
     return said
 
 
