@@ -200,9 +200,11 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     """Return the scale of every task's errors, and for each error that without itself."""
     # Shapes: errors, task, weight (N,), unit (T,), result (T,), (N,).
     # Logs of the tasks' mean absolute errors are normal around what they are, with a variance
-    # of c / n_t that the errors themselves tell, and these around a common one (empirical
+    # of c / (n_t - 1) that the errors themselves tell, and these around a common one (empirical
     # Bayes, with the moment estimator of DerSimonian and Laird). An error must not be measured
-    # by itself, or few errors would never seem large.
+    # by itself, or few errors would never seem large. Nor do n errors of a task tell its scale n
+    # times: each row was predicted with the help of the others, and of two rows the errors from
+    # one another are the same number. One degree of freedom is the level of the task.
     n: Array = np.bincount(task, weight, len(unit)).astype(float)
     sums = np.bincount(task, weight * errors, len(unit))
     seen = n > 0
@@ -214,13 +216,16 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     level = np.maximum(np.divide(sums, n, out=least.copy(), where=seen), least)
     around = weight * (errors / level[task] - 1.0) ** 2
     noise = max(float(around.sum() / max(n[seen].sum() - seen.sum(), 1.0)), _ROUNDING)
-    logs = np.log(level / unit)[seen] + 0.5 * noise / n[seen]
-    spread, common = between(logs, noise / n[seen])
+    told = n > 1 if np.any(n > 1) else seen
+    free = np.where(n > 1, n - 1, 1.0)[told]
+    logs = np.log(level / unit)[told] + 0.5 * noise / free
+    spread, common = between(logs, noise / free)
 
     def pulled(value: Array, rows: Array, own: Array) -> Array:
-        share = spread / (spread + noise / np.maximum(rows, _TINY))
-        log = np.log(np.maximum(value / own, 1e-6 * overall)) + 0.5 * noise / np.maximum(rows, 1.0)
-        return np.asarray(own * np.exp(common + np.where(rows > 0, share * (log - common), 0.0)))
+        free = np.maximum(rows - 1.0, 0.0)
+        share = spread / (spread + noise / np.maximum(free, _TINY))
+        log = np.log(np.maximum(value / own, 1e-6 * overall)) + 0.5 * noise / np.maximum(free, 1.0)
+        return np.asarray(own * np.exp(common + np.where(free > 0, share * (log - common), 0.0)))
 
     rest = n[task] - weight
     alone = rest <= _ROUNDING * n[task]

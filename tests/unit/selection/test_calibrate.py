@@ -118,6 +118,12 @@ class TestByHand:
         )
         assert alike.max() / alike.min() < 1.2
 
+    def test_two_rows_that_predict_each_other_tell_no_scale_of_one_another(self):
+        # Each is predicted by the other, so that both err by the same number.
+        pairs = np.repeat(np.abs(np.random.default_rng(0).standard_normal(50)), 2)
+        _, each = task_scales(pairs, np.repeat(np.arange(50), 2), np.ones(100), np.ones(50))
+        assert_allclose(each, each[0])
+
     def test_tasks_without_errors_have_the_common_scale(self):
         scale, _ = task_scales(np.ones(3), np.array([0, 0, 2]), np.ones(3), np.ones(3))
         assert_allclose(scale, scale[0])
