@@ -179,6 +179,7 @@ def _encoded_rows(schema: InputSchema, X: Any, task: Any, unseen: str) -> TaskDa
     """Return rows with their tasks; those of a table are encoded before they are sorted."""
     encoder = schema.encoder
     if encoder is None or schema.present is not None or not tables.is_table(X):
+        X = nw.to_native(X, pass_through=True)
         data = TaskData.from_long(X, None, task)
         if task is not None:
             _name_unseen(schema, X, task, unseen)
