@@ -255,7 +255,7 @@ def test_one_row_for_the_batch_norm_of_an_encoder_is_refused() -> None:
         trunk.input_layers()
 
 
-@pytest.mark.parametrize("unit", [1e-46, 1e-300, 1e39, 1e300])
+@pytest.mark.parametrize("unit", [1e-46, 1e-49, 1e39, 1e49])
 @pytest.mark.parametrize("form", ["long", "targets"])
 def test_weights_may_have_any_unit(unit: float, form: str) -> None:
     rng = np.random.default_rng(3)
