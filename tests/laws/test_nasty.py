@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from laws.nasty import Nasty, estimators, slow_estimators, tried
 from sklearn.linear_model import Ridge
@@ -15,6 +16,7 @@ from polytask import (
     DataError,
     DataWarning,
     MultiTaskClassifier,
+    MultiTaskModel,
     MultiTaskRegressor,
     MultiTaskRegressorCV,
     MultiTaskRegressorIC,
@@ -90,6 +92,9 @@ def test_huber_loss_far_from_its_bend():
     scaled = MultiTaskRegressor(loss="huber", scale_targets="common").fit(X, Y * 1e105, TASK)
     plain = MultiTaskRegressor(loss="huber", scale_targets="common").fit(X, Y, TASK)
     np.testing.assert_allclose(scaled.coef_ / 1e105, plain.coef_, rtol=1e-5)
+    # Large targets of a task with another loss are far from no bend.
+    both = MultiTaskModel(loss={"a": "huber", "b": "squared"})
+    assert both.fit(X, pd.DataFrame({"a": Y, "b": Y * 1e14})).solution_.status.ok
 
 
 def test_matrices_without_digits_are_refused(monkeypatch):

@@ -283,6 +283,7 @@ def _limits(
     if model._schema.form is not Form.TARGETS:
         keys.append(f"unseen_{model.unseen_tasks}")
     keys += ["beyond", "cause"]
+    keys += ["values"] if data.training is not None and data.training.cuts is not None else []
     return [say(f"model_card.limit.{key}", fields) for key in keys]
 
 

@@ -205,6 +205,9 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     # by itself, or few errors would never seem large. Nor do n errors of a task tell its scale n
     # times: each row was predicted with the help of the others, and of two rows the errors from
     # one another are the same number. One degree of freedom is the level of the task.
+    # Weights sum to the rows of equal weight that a task's are worth (Kish), whatever their unit.
+    total, squares = (np.bincount(task, part, len(unit)) for part in (weight, weight**2))
+    weight = weight * (total / np.where(squares > 0, squares, 1.0))[task]
     n: Array = np.bincount(task, weight, len(unit)).astype(float)
     sums = np.bincount(task, weight * errors, len(unit))
     seen = n > 0
@@ -216,9 +219,10 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     level = np.maximum(np.divide(sums, n, out=least.copy(), where=seen), least)
     around = weight * (errors / level[task] - 1.0) ** 2
     noise = max(float(around.sum() / max(n[seen].sum() - seen.sum(), 1.0)), _ROUNDING)
-    told = n > 1 if np.any(n > 1) else seen
-    free = np.where(n > 1, n - 1, 1.0)[told]
-    logs = np.log(level / unit)[told] + 0.5 * noise / free
+    several = n > 1 + _ROUNDING
+    told = several if several.any() else seen
+    free = np.where(several, n - 1, 1.0)[told]
+    logs = np.log(level / unit)[told] + 0.5 * noise / np.maximum(free, 1.0)
     spread, common = between(logs, noise / free)
 
     def pulled(value: Array, rows: Array, own: Array) -> Array:

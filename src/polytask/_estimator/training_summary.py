@@ -62,12 +62,18 @@ class TrainingSummary:
         if len(groups) * width > _MOST_KEPT or data.y is None:
             return None
         most = int(np.clip(_MOST_CELLS // (len(groups) * width), 20, _MOST_ROWS))
-        sizes = np.array([rows.stop - rows.start for rows in groups])
+        # Rows without weight are as if they were not there; other weights do not count.
+        weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+        kept = np.flatnonzero(weight > 0)
+        first, end = (
+            np.searchsorted(kept, [getattr(rows, side) for rows in groups])
+            for side in ("start", "stop")
+        )
+        sizes = end - first
         taken = np.minimum(sizes, most)
         group = np.repeat(np.arange(len(groups)), taken)
         place = np.arange(len(group)) - np.repeat(np.cumsum(taken) - taken, taken)
-        first = np.array([rows.start for rows in groups])
-        chosen = first[group] + place * sizes[group] // taken[group]
+        chosen = kept[first[group] + place * sizes[group] // taken[group]]
         flat = all_cells(data, raw, TableGaps(raw, encoder), classes, chosen)
         binary = ((flat == 0) | (flat == 1) | np.isnan(flat)).all(axis=0)
         cells = np.full((len(groups), max(int(taken.max()), 1), width), np.nan)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -387,12 +386,15 @@ class RowTerm:
 
     def _refuse_far(self, y: Array) -> None:
         """Refuse targets beside which the bend of the Huber loss has no digits."""
-        delta = min((f.delta for f in self.outcomes.losses if isinstance(f, Huber)), default=inf)
-        found = largest(y)
-        if found > _FAR * delta:
-            fields = {"limit": f"{_FAR * delta:.0e}", "delta": f"{delta:g}"}
-            allowed = LazyMessage("allowed.near_delta", fields)
-            raise DataError(sentence("y", self.owner, allowed, format(found, ".3g")))
+        for t, loss in enumerate(self.outcomes.losses):
+            if not isinstance(loss, Huber):
+                continue
+            targets = self.data.form is Form.TARGETS
+            found = largest(y[:, t] if targets else y[self.data.task_slice(t)])
+            if found > _FAR * loss.delta:
+                fields = {"limit": f"{_FAR * loss.delta:.0e}", "delta": f"{loss.delta:g}"}
+                allowed = LazyMessage("allowed.near_delta", fields)
+                raise DataError(sentence("y", self.owner, allowed, format(found, ".3g")))
 
     def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples if it is not."""

@@ -311,7 +311,11 @@ class _Rows:
         """Say whether columns have moved in a task; several targets have all features."""
         if not self.targets:
             return any(one.task == label for one in shifts.found)
-        return any(not s.is_target or s.column.startswith(str(label)) for s in shifts.found)
+        own = f"{label}", "(target)"
+        return any(
+            not s.is_target or s.column in own or s.column.startswith(f"{label}=")
+            for s in shifts.found
+        )
 
     def _outside(self) -> NDArray[np.intp]:
         """Count the predictions of every task that lie outside of all targets of training."""

@@ -180,6 +180,11 @@ def test_gains_tell_whether_the_model_is_worth_its_place(shops, model):
     assert gains["mean"].gain == pytest.approx(1 - error / within, abs=0.02)
     opposite = monitor(model, table, 2 * y.mean() - y)
     assert {g.rival for g in opposite.gains if g.high < 0} == {"mean", "separate"}
+    # That a rival is better is no change, and no such advice stands below that none was found.
+    steady = dataclasses.replace(opposite, tasks=(), shifts=(), refit_all=False)
+    assert steady.status == 0
+    assert "Refit" not in steady.summary()
+    assert "better than the model" in steady.summary()
 
 
 def test_targets_in_columns_and_classes():
@@ -262,6 +267,27 @@ def test_new_tasks_are_judged_where_the_model_predicts_them(shops):
     alone = SingleTask(Ridge()).fit(table[["visits"]], y, task=table["shop"])
     found = monitor(alone, new[["visits"]], y, new["shop"])
     assert {one.task: one.action for one in found.tasks}["new"] == "adapt"
+
+
+def test_rows_without_weight_are_not_kept():
+    rng = np.random.default_rng(6)
+    X, task = rng.normal(size=(60, 2)), np.repeat([0, 1], 30)
+    weight = (np.arange(60) % 3 > 0) * rng.uniform(0.5, 2, 60)
+    y, used = X.sum(axis=1), weight > 0
+    kept = MultiTaskRegressor(L2(0.01)).fit(X, y, task, weight).data_card_.training
+    fewer = MultiTaskRegressor(L2(0.01)).fit(X[used], y[used], task[used]).data_card_.training
+    for name in ("counts", "cuts", "below", "above"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(fewer, name))
+
+
+def test_a_target_that_moved_is_not_one_whose_name_begins_its_name():
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(N, 2))
+    Y = pd.DataFrame({"s": X[:, 0] + rng.normal(size=N), "s2": X[:, 1] + rng.normal(size=N)})
+    model = calibrate(MultiTaskRegressor(L2(0.01)).fit(X, Y), X, Y)
+    moved = monitor(model, X, Y.assign(s2=Y["s2"] + 8))
+    assert {one.column for one in moved.shifts} == {"s2"}
+    assert {one.task: one.action for one in moved.tasks} == {"s": "none", "s2": "refit"}
 
 
 def test_few_rows_are_no_answer_and_results_come_back(shops, model, tmp_path):

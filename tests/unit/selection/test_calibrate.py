@@ -124,6 +124,17 @@ class TestByHand:
         _, each = task_scales(pairs, np.repeat(np.arange(50), 2), np.ones(100), np.ones(50))
         assert_allclose(each, each[0])
 
+    @pytest.mark.parametrize("size", [1e-50, 0.01, 0.7, 1e50])
+    def test_scales_do_not_depend_on_the_unit_of_the_weights(self, size):
+        rng = np.random.default_rng(5)
+        task, weight = np.repeat(np.arange(30), np.arange(1, 31)), 0.5 + rng.random(465)
+        errors = np.abs(rng.standard_normal(465)) * np.exp(rng.standard_normal(30))[task]
+        for own in (np.ones(465), weight):
+            pair = [task_scales(errors, task, own * c, np.ones(30)) for c in (1.0, size)]
+            assert_allclose(pair[0][0], pair[1][0], rtol=1e-9)
+            assert_allclose(pair[0][1], pair[1][1], rtol=1e-9)
+        assert pair[0][0].max() > 3 * pair[0][0].min()
+
     def test_tasks_without_errors_have_the_common_scale(self):
         scale, _ = task_scales(np.ones(3), np.array([0, 0, 2]), np.ones(3), np.ones(3))
         assert_allclose(scale, scale[0])
