@@ -40,8 +40,13 @@ def without_criteria(kind):
     return {name: model for name, model in estimators(kind).items() if "IC(" not in name}
 
 
+def test_a_few():
+    assert set().union(*(check(seed, without_criteria) for seed in range(3))) >= {"fit", "refused"}
+
+
+@pytest.mark.slow
 def test_a_sample():
-    assert set().union(*(check(seed, without_criteria) for seed in range(24))) == ENDS
+    assert set().union(*(check(seed, without_criteria) for seed in range(3, 33))) == ENDS
 
 
 @pytest.mark.exhaustive
