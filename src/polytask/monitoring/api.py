@@ -334,6 +334,9 @@ class _Rows:
             if own.shape[0] and codes[k] >= 0:
                 tasks = np.full(own.shape[0], codes[k])
                 predicted = np.asarray(self.model._predict_rows(own, tasks), dtype=float)
+                # The ends are rounded, and a prediction may be one of the targets.
+                with np.errstate(over="ignore"):
+                    predicted = predicted.astype(ends.dtype)
                 c = k if self.targets else 0
                 found[k] = int(((predicted < low[c]) | (predicted > high[c])).sum())
         return found

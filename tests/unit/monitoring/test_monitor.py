@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeRegressor
 
 from polytask import (
     BayesianMultiTaskClassifier,
@@ -288,6 +289,15 @@ def test_a_target_that_moved_is_not_one_whose_name_begins_its_name():
     moved = monitor(model, X, Y.assign(s2=Y["s2"] + 8))
     assert {one.column for one in moved.shifts} == {"s2"}
     assert {one.task: one.action for one in moved.tasks} == {"s": "none", "s2": "refit"}
+
+
+def test_a_prediction_that_is_a_target_of_training_is_not_outside_of_them():
+    X, task = np.arange(60.0)[:, None], np.repeat([0, 1], 30)
+    y = np.random.default_rng(8).normal(size=60)
+    trees = SingleTask(DecisionTreeRegressor()).fit(X, y, task)
+    assert [one.outside for one in monitor(trees, X, task=task).tasks] == [0, 0]
+    line = SingleTask(Ridge()).fit(X, X[:, 0], task)
+    assert [one.outside for one in monitor(line, X + 100, task=task).tasks] == [30, 30]
 
 
 def test_few_rows_are_no_answer_and_results_come_back(shops, model, tmp_path):
