@@ -42,7 +42,12 @@ SEARCH = LazyMessage("what.search")
 
 
 def as_splits(
-    cv: object, data: TaskData, parameter: str = "cv", owner: Text = SEARCH
+    cv: object,
+    data: TaskData,
+    parameter: str = "cv",
+    owner: Text = SEARCH,
+    *,
+    unlabelled: bool = False,
 ) -> list[Split]:
     """Turn what the user gave as `cv` into pairs of training and test rows of `data`.
 
@@ -56,6 +61,8 @@ def as_splits(
         The data.
     parameter, owner : str, default="cv" and "the search"
         What was given, and to whom, for messages.
+    unlabelled : bool, default=False
+        Whether a side of a split may be rows without any label.
 
     Returns
     -------
@@ -67,10 +74,10 @@ def as_splits(
     ParameterError
         If `cv` is none of these.
     DataError
-        If a side of a split is empty or has no label, or a row is on both.
+        If a side of a split is empty, or has no label and needs one, or a row is on both.
     """
     splits = _splits(cv, data, (parameter, owner))
-    if data.form is Form.TARGETS:
+    if data.form is Form.TARGETS and not unlabelled:
         known = np.asarray(data.labelled().any(axis=1))
         lacking = [k for k, pair in enumerate(splits) if not all(known[s].any() for s in pair)]
         if lacking:

@@ -140,14 +140,20 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
     return term_of(data, outcomes, None, owner) if numbers else None
 
 
-def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
+def given_splits(
+    cv: Any,  # noqa: ANN401 - what a user gives
+    raw: TaskData,
+    owner: str,
+    *,
+    unlabelled: bool = False,
+) -> list[tuple[Index, Index]]:
     """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out."""
     if raw.n_rows < 2:
         raise DataError(LazyMessage("selection.refusal.few_rows", {"n": raw.n_rows}))
     if isinstance(cv, list | tuple) and not cv:
         allowed = LazyMessage("allowed.some_pairs")
         raise ParameterError(sentence("cv", owner, allowed, LazyMessage("got.none")))
-    return as_splits(cv, raw, "cv", owner)
+    return as_splits(cv, raw, "cv", owner, unlabelled=unlabelled)
 
 
 def _sorted(rows: Index) -> Index:

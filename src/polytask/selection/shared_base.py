@@ -132,7 +132,7 @@ class SharedBase(ProbabilityMixin):
         tasks = np.repeat(np.arange(data.n_tasks), [len(own) for own in masks])
         width = len(np.asarray(outcomes.union)) - 1 if _classifies(self) else 1
         found = np.zeros((len(rows), width))
-        for train, test in _covering(as_splits(self.cv, data), data.n_rows):
+        for train, test in _covering(as_splits(self.cv, data, unlabelled=True), data.n_rows):
             part = data.rows(train)
             base = self._base("shared").fit(part)
             held = np.zeros(data.n_rows, dtype=bool)

@@ -242,7 +242,7 @@ def test_a_failed_prediction_on_a_cluster_leaves_no_file(
     assert predicted(address, "rows") == 2
     said = capsys.readouterr().err
     assert "rows/3.parquet: " in said
-    assert "no label in 2 rows (206, 208)." in said
+    assert "no label in 2 rows (206, 208; counting" in said
     bad.loc[:, "site"], bad.iloc[205, 0] = "a", np.inf
     bad.to_parquet("rows/3.parquet", row_group_size=70)
     assert predicted(address, "rows") == 2

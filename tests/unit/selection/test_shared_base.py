@@ -157,14 +157,11 @@ def test_a_correction_without_probabilities_gives_none():
     assert hasattr(SharedBase(base), "predict_proba")
 
 
-def test_a_fold_may_hold_out_rows_without_a_label_but_not_such_rows_alone():
+def test_a_fold_may_hold_out_rows_without_any_label():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2))
     y = X @ [[1.0, 2.0], [0.5, 1.0]] + rng.normal(size=(60, 2))
-    y[:19] = np.nan
+    y[:20] = np.nan
     folds = [(np.setdiff1d(np.arange(60), part), part) for part in np.split(np.arange(60), 3)]
     model = SharedBase(Ridge(), cv=folds).fit(X, y)
     assert np.isfinite(model.predict(X)).all()
-    y[19] = np.nan
-    with pytest.raises(DataError, match="fold 1 of 3"):
-        SharedBase(Ridge(), cv=folds).fit(X, y)

@@ -51,7 +51,8 @@ _MANY_TASKS = 200
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
     """Return training and held-out rows of every fold that is fitted."""
-    given = given_splits(cv, raw, owner)
+    # A fold that says nothing of any target does not count.
+    given = given_splits(cv, raw, owner, unlabelled=True)
     splits = given if unseen else [(a, servable(raw, a, b)) for a, b in given]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if is_whole(cv):
