@@ -72,6 +72,7 @@ def test_fit_predict_and_adapt(run, sales):
     assert "Of the variance around the common line" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classes", "counts"])
 def test_classes_and_counts(run, sales, kind):
     level = sales["sold"] > sales["sold"].median()

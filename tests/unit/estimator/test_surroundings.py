@@ -143,6 +143,7 @@ def test_a_folder_that_takes_no_file(tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_back(tmp_path, monkeypatch):
     auto = AutoMultiTaskRegressor(
         ["separate", "pooled"], cv=2, time_budget=60, journal=tmp_path / "j"
