@@ -103,9 +103,14 @@ def test_a_disk_that_is_full_at_any_write_leaves_what_was_there(tmp_path, monkey
                 self.file, self.left = file, left
 
             def __getattr__(self, name):
-                if name in ("write", "flush", "fileno") and next(self.left, self) is self:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                return getattr(self.file, name)
+                found = getattr(self.file, name)
+
+                def call(*given):
+                    if next(self.left, self) is self:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    return found(*given)
+
+                return call if name in ("write", "flush", "fileno") else found
 
             def __enter__(self):
                 return self
