@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,12 +153,17 @@ def fit_steps(steps: Pipeline, rows: TrainingRows, owner: str) -> tuple[Any, Any
 
 
 def _call(estimator: Any, method: str, rows: TrainingRows, arguments: dict[str, Weights]) -> Any:  # noqa: ANN401
-    call = getattr(estimator, method)
-    if isinstance(estimator, Pipeline) and arguments:
-        # Names of steps go where they say, whether or not the user turned routing on.
-        with config_context(enable_metadata_routing=False):
-            return call(rows.X, rows.y, **arguments)
-    return call(rows.X, rows.y, **arguments)
+    call, steps = getattr(estimator, method), isinstance(estimator, Pipeline)
+    last = estimator.steps[-1][1] if steps else estimator
+    own = type(last).__module__.startswith("polytask.")
+    with ExitStack() as settings:
+        if not own:
+            # Nothing judges what overflows there, so NumPy warns as it does without us.
+            settings.enter_context(np.errstate(divide="warn", over="warn", invalid="warn"))
+        if steps and arguments:
+            # Names of steps go where they say, whether or not the user turned routing on.
+            settings.enter_context(config_context(enable_metadata_routing=False))
+        return call(rows.X, rows.y, **arguments)
 
 
 def _takes_weights(step: Any) -> bool:  # noqa: ANN401 - an estimator or "passthrough"

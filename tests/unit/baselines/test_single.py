@@ -25,6 +25,7 @@ from polytask import (
     DataWarning,
     IncompatibleError,
     ParameterError,
+    Pooled,
     SingleTask,
     TaskData,
 )
@@ -342,3 +343,19 @@ def test_single_precision_stays():
     assert model.estimators_["a"].n_features_in_ == 3
     expected = SingleTask(LinearRegression()).fit(X, y, task).predict(X, task)
     np.testing.assert_allclose(model.predict(X.astype(np.float32), task), expected, atol=1e-4)
+
+
+class Overflowing(LinearRegression):
+    """Squares what has no square."""
+
+    def fit(self, X, y):
+        self.largest_ = np.float64(1e200) ** 2
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("wrapper", [SingleTask, Pooled])
+@pytest.mark.parametrize("steps", [Overflowing(), make_pipeline(StandardScaler(), Overflowing())])
+def test_numpy_warns_of_what_overflows_in_the_estimator_of_another(wrapper, steps):
+    X, task = np.arange(8.0).reshape(8, 1), np.repeat(["a", "b"], 4)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        wrapper(steps).fit(X, X[:, 0], task=task)
