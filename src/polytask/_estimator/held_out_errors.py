@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma, polygamma
 
 from polytask._registry import saveable
 
@@ -200,11 +201,11 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     """Return the scale of every task's errors, and for each error that without itself."""
     # Shapes: errors, task, weight (N,), unit (T,), result (T,), (N,).
     # Logs of the tasks' mean absolute errors are normal around what they are, with a variance
-    # of c / (n_t - 1) that the errors themselves tell, and these around a common one (empirical
-    # Bayes, with the moment estimator of DerSimonian and Laird). An error must not be measured
-    # by itself, or few errors would never seem large. Nor do n errors of a task tell its scale n
-    # times: each row was predicted with the help of the others, and of two rows the errors from
-    # one another are the same number. One degree of freedom is the level of the task.
+    # that the errors themselves tell, and these around a common one (empirical Bayes, with the
+    # moment estimator of DerSimonian and Laird). An error must not be measured by itself, or few
+    # errors would never seem large. Nor do n errors of a task tell its scale n times: each row
+    # was predicted with the help of the others, and of two rows the errors from one another are
+    # the same number. One degree of freedom is the level of the task.
     # Weights sum to the rows of equal weight that a task's are worth (Kish), whatever their unit.
     total, squares = (np.bincount(task, part, len(unit)) for part in (weight, weight**2))
     weight = weight * (total / np.where(squares > 0, squares, 1.0))[task]
@@ -222,20 +223,28 @@ def task_scales(errors: Array, task: Index, weight: Array, unit: Array) -> tuple
     several = n > 1 + _ROUNDING
     told = several if several.any() else seen
     free = np.where(several, n - 1, 1.0)[told]
-    logs = np.log(level / unit)[told] + 0.5 * noise / np.maximum(free, 1.0)
-    spread, common = between(logs, noise / free)
+    bias, variance = _of_log(noise, free)
+    spread, common = between(np.log(level / unit)[told] + bias, variance)
 
     def pulled(value: Array, rows: Array, own: Array) -> Array:
-        free = np.maximum(rows - 1.0, 0.0)
-        share = spread / (spread + noise / np.maximum(free, _TINY))
-        log = np.log(np.maximum(value / own, 1e-6 * overall)) + 0.5 * noise / np.maximum(free, 1.0)
-        return np.asarray(own * np.exp(common + np.where(free > 0, share * (log - common), 0.0)))
+        bias, variance = _of_log(noise, np.maximum(rows - 1.0, _ROUNDING))
+        log = np.log(np.maximum(value / own, 1e-6 * overall)) + bias
+        share = np.where(rows > 1.0 + _ROUNDING, spread / (spread + variance), 0.0)
+        return np.asarray(own * np.exp(common + share * (log - common)))
 
     rest = n[task] - weight
     alone = rest <= _ROUNDING * n[task]
     rest = np.where(alone, 0.0, rest)
     without = np.where(alone, 0.0, (sums[task] - weight * errors) / np.where(alone, 1.0, rest))
     return pulled(level, n, unit), pulled(np.maximum(without, 0.0), rest, unit[task])
+
+
+def _of_log(noise: float, free: Array) -> tuple[Array, Array]:
+    """Return by how much the log of a mean of errors is too small on average, and its variance."""
+    # For noise = 1/2 the variance is that of the log of the root of a mean of squares of normal
+    # errors; noise / free, what it tends to, would be .4 of it for one degree of freedom.
+    bias = 0.5 * noise * (np.log(0.5 * free) - digamma(0.5 * free))
+    return bias, 0.5 * noise * polygamma(1, 0.5 * free)
 
 
 def between(values: Array, variances: Array) -> tuple[float, float]:

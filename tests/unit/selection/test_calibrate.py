@@ -123,6 +123,11 @@ class TestByHand:
         pairs = np.repeat(np.abs(np.random.default_rng(0).standard_normal(50)), 2)
         _, each = task_scales(pairs, np.repeat(np.arange(50), 2), np.ones(100), np.ones(50))
         assert_allclose(each, each[0])
+        # The log of one normal error varies far more than 1 / n says.
+        n, few = np.repeat([21, 2], [100, 400]), np.random.default_rng(0)
+        errors = np.abs([*few.standard_normal(2100), *np.repeat(few.standard_normal(400), 2)])
+        scale, _ = task_scales(errors, np.repeat(np.arange(500), n), np.ones(2900), np.ones(500))
+        assert scale.max() / scale.min() < 2
 
     @pytest.mark.parametrize("size", [1e-50, 0.01, 0.7, 1e50])
     def test_scales_do_not_depend_on_the_unit_of_the_weights(self, size):
