@@ -330,6 +330,7 @@ NETWORKS = {
     "embedding": lambda d: {"trunk": d.MLP((8,), norm="layer", activation="gelu", embedding=3)},
     "soft": lambda d: {"trunk": d.MLP((6,), norm="batch"), "sharing": d.sharing.Soft()},
     "experts": lambda d: {"trunk": d.MLP((6,)), "sharing": d.sharing.MMoE(3)},
+    "selected": lambda d: {"trunk": d.MLP((6,)), "sharing": d.sharing.DSelectK(3, 2)},
     "own layers": lambda d: {"trunk": d.MLP((6,)), "heads": d.MLP((4,), norm="layer")},
 }
 

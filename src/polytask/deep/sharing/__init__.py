@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polytask.deep.sharing.base import Sharing
 from polytask.deep.sharing.experts import CGC, PLE, MMoE
+from polytask.deep.sharing.selecting import DSelectK
 from polytask.deep.sharing.trunks import CrossStitch, FiLM, Hard, Soft
 
-__all__ = ["Hard", "Soft", "CrossStitch", "MMoE", "CGC", "PLE", "FiLM", "Sharing"]
+__all__ = ["Hard", "Soft", "CrossStitch", "MMoE", "DSelectK", "CGC", "PLE", "FiLM", "Sharing"]

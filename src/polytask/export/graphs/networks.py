@@ -61,6 +61,10 @@ class _Layers:
             experts = self.copies(sharing.trunk, self._rows.X)
             gates = self.copies(sharing.gates, self._rows.X).softmax()
             found = self.own(gates.swapped(1, 0, 2) @ experts.swapped(1, 0, 2), swap=False)
+        elif name == "SelectedExperts":
+            by_row = self.copies(sharing.trunk, self._rows.X).swapped(1, 0, 2)
+            gates = by_row.graph.constant(self.array(sharing.gates()))
+            found = self.own(gates @ by_row, swap=False)
         else:
             raise refused(name)
         if network.own is None:

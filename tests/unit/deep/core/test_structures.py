@@ -24,6 +24,7 @@ WAYS = [
     sharing.CGC(2, 1),
     sharing.PLE(),
     sharing.FiLM(),
+    sharing.DSelectK(4, 2),
 ]
 
 

@@ -13,7 +13,16 @@ from unit.deep.sharing._cases import NORMS, WAYS, D, H, N, T, built, rows, trunk
 from polytask._registry import name_of, rebuild, resolve, state_of  # noqa: E402
 from polytask.deep import sharing  # noqa: E402
 from polytask.deep.regularise import Penalties  # noqa: E402
-from polytask.deep.sharing import CGC, PLE, CrossStitch, FiLM, Hard, MMoE, Soft  # noqa: E402
+from polytask.deep.sharing import (  # noqa: E402
+    CGC,
+    PLE,
+    CrossStitch,
+    DSelectK,
+    FiLM,
+    Hard,
+    MMoE,
+    Soft,
+)
 from polytask.deep.sharing.copies import LoopedCopies  # noqa: E402
 from polytask.penalties import L1, L21  # noqa: E402
 
@@ -54,7 +63,7 @@ def test_few_rows_of_some_tasks(how):
 
 
 @pytest.mark.parametrize(
-    "how", [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2)], ids=repr
+    "how", [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2)], ids=repr
 )
 def test_unseen_tasks_get_the_mean_over_tasks(how):
     module, (x, task) = built(how), rows()
@@ -101,7 +110,7 @@ def test_gradients_of_one_task_leave_what_belongs_to_others(how):
         assert not parameter.grad[[0, 2, 3]].any()
 
 
-STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2)]
+STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2)]
 
 
 def looped(monkeypatch):
@@ -151,6 +160,7 @@ def count(module):
             PLE(1, 2, 2),
             lambda p, t: (1 + 2 * t) * p + (3 * t + 1 + 2 * t) * (D + 1) + 3 * t * (7 + 1),
         ),
+        (DSelectK(3, 2), lambda p, t: 3 * p + t * 2 * (2 + 1)),
         (FiLM(3), lambda p, t: p + 3 * t + 2 * (7 + H) * (3 + 1)),
     ],
     ids=lambda value: type(value).__name__,

@@ -10,11 +10,12 @@ from unit.deep.sharing._cases import D, H, N, Own, T, rows, trunk  # noqa: E402
 
 from polytask.deep import MLP  # noqa: E402
 from polytask.deep.regularise import TaskBatchNorm1d, TaskSequential  # noqa: E402
-from polytask.deep.sharing import CGC, PLE, CrossStitch, FiLM, Hard, MMoE, Soft  # noqa: E402
+from polytask.deep.sharing import CGC, PLE, CrossStitch, DSelectK, FiLM, Hard, MMoE, Soft  # noqa: E402
 from polytask.exceptions import IncompatibleError, ParameterError  # noqa: E402
 
 ANY = [
-    Hard(), Soft(), CrossStitch(), MMoE(2, width=H), CGC(1, 1, width=H), FiLM(3, width=H)
+    Hard(), Soft(), CrossStitch(), MMoE(2, width=H), CGC(1, 1, width=H), FiLM(3, width=H),
+    DSelectK(2, 1),
 ]  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def test_one_row_of_a_task_under_batch_norm_uses_running_statistics():
     [
         (lambda: MMoE(0), "n_experts of MMoE"),
         (lambda: CGC(1, 0), "n_own of CGC"),
+        (lambda: DSelectK(2, 3), "k of DSelectK must be a number of experts from 1 to 2; got 3"),
         (lambda: PLE(n_levels=0), "n_levels of PLE"),
         (lambda: FiLM(0), "n_dimensions of FiLM"),
         (lambda: CrossStitch(1.5), "own_share of CrossStitch"),
