@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from polytask.deep.sharing.attention import MTAN
 from polytask.deep.sharing.base import Sharing
 from polytask.deep.sharing.experts import CGC, PLE, MMoE
 from polytask.deep.sharing.selecting import DSelectK
 from polytask.deep.sharing.trunks import CrossStitch, FiLM, Hard, Soft
 
-__all__ = ["Hard", "Soft", "CrossStitch", "MMoE", "DSelectK", "CGC", "PLE", "FiLM", "Sharing"]
+__all__ = [
+    "Hard",
+    "Soft",
+    "CrossStitch",
+    "MMoE",
+    "DSelectK",
+    "MTAN",
+    "CGC",
+    "PLE",
+    "FiLM",
+    "Sharing",
+]

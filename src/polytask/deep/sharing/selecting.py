@@ -65,7 +65,8 @@ class SelectionEntropy(Smooth):
     def _of(self, W: Tensor) -> Tensor:
         # Where a weight is 0 the slope of its code is 0 too, but infinity times 0 is not.
         weights = selections(W.T, self.n_experts, self.gamma).clamp_min(1e-12)
-        return self.alpha * torch.special.entr(weights).sum()
+        found: Tensor = self.alpha * torch.special.entr(weights).sum()
+        return found
 
 
 @final

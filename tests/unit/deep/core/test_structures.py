@@ -25,6 +25,7 @@ WAYS = [
     sharing.PLE(),
     sharing.FiLM(),
     sharing.DSelectK(4, 2),
+    sharing.MTAN(),
 ]
 
 

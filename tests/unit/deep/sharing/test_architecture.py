@@ -1,4 +1,4 @@
-"""What DSelect-k is: values by hand, gradients by finite differences."""
+"""What DSelect-k and MTAN are: values by hand, gradients by finite differences."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from unit.deep.sharing._cases import H, N, T, built, rows, trunk  # noqa: E402
 
 from polytask.deep import MLP, DeepMultiTaskRegressor  # noqa: E402
 from polytask.deep.regularise import Penalties  # noqa: E402
-from polytask.deep.sharing import DSelectK  # noqa: E402
+from polytask.deep.sharing import MTAN, DSelectK  # noqa: E402
 from polytask.deep.sharing.selecting import SelectionEntropy, selections  # noqa: E402
+from polytask.exceptions import IncompatibleError, ParameterError  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
 
@@ -88,7 +89,11 @@ def test_training_leaves_few_experts_to_each_task():
     assert model.solution_.penalty == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("how", "names"), [(DSelectK(3, 2), ["trunk.*"])], ids=repr)
+@pytest.mark.parametrize(
+    ("how", "names"),
+    [(DSelectK(3, 2), ["trunk.*"]), (MTAN(), ["trunk.*", "attention.*"])],
+    ids=repr,
+)
 def test_penalties_of_layers_by_name(how, names):
     net = nn.Module()
     net.sharing = how.build(trunk(), T)
@@ -98,3 +103,81 @@ def test_penalties_of_layers_by_name(how, names):
     assert all(value >= 0 for value in penalties.values().values())
     x, task = rows()
     assert net.sharing(x, task).shape == (N, H)
+
+
+def masked_by_hand(module, features, t):
+    """Return what task t attends to of features (n, h), layer by layer."""
+    before = None
+    for p, masks in zip(features, module.attention, strict=True):
+        given = p if before is None else torch.cat([p, before], 1)
+        first, _, second, _ = masks.layers
+        hidden = (given @ first.weight[t].T + first.bias[t]).clamp(min=0)
+        before = p / (1 + (-(hidden @ second.weight[t].T + second.bias[t])).exp())
+    return before
+
+
+def test_attention_masks_the_features_of_a_shared_trunk():
+    own, (x, task) = trunk(), rows()
+    module = MTAN(reduction=2).build(own, T)
+    features = [own[:3](x), own(x)]
+    known = torch.stack([masked_by_hand(module, features, t) for t in range(T)], 1)
+    torch.testing.assert_close(module(x), known)
+    torch.testing.assert_close(module(x, task), known[torch.arange(N), task])
+    assert module.trunk is own
+    parameter = module.attention[0].layers[0].weight
+    module(x, task).sum().backward()
+    with torch.no_grad():
+        values = []
+        for step in (1e-6, -2e-6):
+            parameter[1, 0, 0] += step
+            values.append(float(module(x, task).sum()))
+    slope = (values[0] - values[1]) / 2e-6
+    assert float(parameter.grad[1, 0, 0]) == pytest.approx(slope, abs=1e-5)
+
+
+class Pictures(nn.Module):
+    """A trunk that is no nn.Sequential: maps of three sizes, then a vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 4, 3, stride=2)
+        self.flat = nn.Linear(4, H)
+
+    def forward(self, x):
+        return self.flat(self.two(self.one(x).relu()).relu().mean((2, 3)))
+
+
+def test_attention_over_the_named_layers_of_any_trunk():
+    own, x = Pictures(), torch.randn(5, 1, 8, 8)
+    module = MTAN({"one": 3, "two": 4}, width=H).build(own, 2)
+    one = own.one(x)
+    two = own.two(one.relu())
+    whole = module(x)
+    for t in range(2):
+        (a, _, b, _), (c, _, d, _), (e, _, f, _) = (part.layers for part in module.attention)
+
+        def mask(first, second, given, t=t):
+            hidden = torch.einsum("oi,ni...->no...", first.weight[t], given)
+            hidden = (hidden + first.bias[t].view(-1, *[1] * (given.ndim - 2))).relu()
+            logits = torch.einsum("oi,ni...->no...", second.weight[t], hidden)
+            return (logits + second.bias[t].view(-1, *[1] * (given.ndim - 2))).sigmoid()
+
+        at_one = one * mask(a, b, one)
+        pooled = nn.functional.adaptive_avg_pool2d(at_one, two.shape[2:])
+        at_two = two * mask(c, d, torch.cat([two, pooled], 1))
+        out = own(x)
+        known = out * mask(e, f, torch.cat([out, at_two.mean((2, 3))], 1))
+        torch.testing.assert_close(whole[:, t], known)
+    task = torch.tensor([1, 0, 0, 1, 1])
+    torch.testing.assert_close(module(x, task), whole[torch.arange(5), task])
+
+
+def test_layers_to_attend_to_are_checked():
+    with pytest.raises(
+        ParameterError, match=r"layers of MTAN must be the name of a module.*'one'"
+    ):
+        MTAN({"on": 3}, width=H).build(Pictures(), 2)
+    with pytest.raises(
+        IncompatibleError, match=r"'one' gives.*\(5, 4, \.\.\.\); got \(5, 3, 6, 6"
+    ):
+        MTAN({"one": 4}, width=H).build(Pictures(), 2)(torch.randn(5, 1, 8, 8))

@@ -15,6 +15,7 @@ from polytask.deep import sharing  # noqa: E402
 from polytask.deep.regularise import Penalties  # noqa: E402
 from polytask.deep.sharing import (  # noqa: E402
     CGC,
+    MTAN,
     PLE,
     CrossStitch,
     DSelectK,
@@ -63,7 +64,9 @@ def test_few_rows_of_some_tasks(how):
 
 
 @pytest.mark.parametrize(
-    "how", [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2)], ids=repr
+    "how",
+    [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), MTAN()],
+    ids=repr,
 )
 def test_unseen_tasks_get_the_mean_over_tasks(how):
     module, (x, task) = built(how), rows()
@@ -161,6 +164,10 @@ def count(module):
             lambda p, t: (1 + 2 * t) * p + (3 * t + 1 + 2 * t) * (D + 1) + 3 * t * (7 + 1),
         ),
         (DSelectK(3, 2), lambda p, t: 3 * p + t * 2 * (2 + 1)),
+        (
+            MTAN(reduction=2),
+            lambda p, t: p + t * (8 * 3 + 4 * 7) + t * ((7 + H + 1) * 3 + 4 * H),
+        ),
         (FiLM(3), lambda p, t: p + 3 * t + 2 * (7 + H) * (3 + 1)),
     ],
     ids=lambda value: type(value).__name__,
