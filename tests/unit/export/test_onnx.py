@@ -331,6 +331,8 @@ NETWORKS = {
     "soft": lambda d: {"trunk": d.MLP((6,), norm="batch"), "sharing": d.sharing.Soft()},
     "experts": lambda d: {"trunk": d.MLP((6,)), "sharing": d.sharing.MMoE(3)},
     "selected": lambda d: {"trunk": d.MLP((6,)), "sharing": d.sharing.DSelectK(3, 2)},
+    "own experts": lambda d: {"trunk": d.MLP((6,)), "sharing": d.sharing.CGC(2, 2)},
+    "levels": lambda d: {"trunk": d.MLP((6, 5), norm="batch"), "sharing": d.sharing.PLE(2, 2)},
     "own layers": lambda d: {"trunk": d.MLP((6,)), "heads": d.MLP((4,), norm="layer")},
 }
 

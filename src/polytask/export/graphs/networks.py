@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,11 +66,40 @@ class _Layers:
             by_row = self.copies(sharing.trunk, self._rows.X).swapped(1, 0, 2)
             gates = by_row.graph.constant(self.array(sharing.gates()))
             found = self.own(gates @ by_row, swap=False)
+        elif name == "OwnExperts" and sharing._reads_input:
+            trunk = sharing.trunk
+            found = self.levels([(trunk.shared, trunk.own, sharing.gates, None)])
+        elif name == "LevelledExperts":
+            parts = [(one.shared, one.own, one.gates, one.shared_gate) for one in sharing.trunk]
+            found = self.levels(parts)
         else:
             raise refused(name)
         if network.own is None:
             return found
         return self.own(self.copies(network.own.copies, found))
+
+    def levels(self, levels: Sequence[tuple[Any, Any, Any, Any]]) -> Tensor:
+        """Return what shared experts and those of each task make of rows, level by level."""
+        common, mixed = self._rows.X, None
+        for shared, own, gates, shared_gate in levels:
+            first, tasks = shared.n_copies, gates.n_copies
+            each = own.n_copies // tasks
+            inputs = common if mixed is None else mixed.swapped(1, 0, 2)
+            by_own = inputs if mixed is None else inputs.at(np.repeat(np.arange(tasks), each))
+            experts = self.copies(shared, common).beside(
+                self.copies(own, by_own, each=mixed is not None), axis=0
+            )
+            by_row = experts.swapped(1, 0, 2)
+            # The experts of other tasks have no weight.
+            place = np.append(np.arange(first), first + np.tile(np.arange(each), tasks))
+            has = np.hstack([np.ones((tasks, first)), np.kron(np.eye(tasks), np.ones(each))])
+            weights = self.copies(gates, inputs, each=mixed is not None).softmax()
+            mixed = (weights.swapped(1, 0, 2).at(place, axis=-1) * has.astype(self._kind)) @ by_row
+            if shared_gate is not None:
+                of_all = self.copies(shared_gate, common).softmax().swapped(1, 0, 2)
+                common = (of_all @ by_row).op("Squeeze", [np.array([1])])
+        assert mixed is not None
+        return self.own(mixed, swap=False)
 
     def own(self, whole: Tensor, *, swap: bool = True) -> Tensor:
         """Return of what copies made the copy of each row's task; of unseen ones their mean."""
@@ -151,11 +181,12 @@ class _Layers:
         ]
         return x.at(layer.rest.cpu().numpy(), axis=1).beside(*parts)
 
-    def copies(self, copies: Any, x: Tensor) -> Tensor:  # noqa: ANN401
-        """Return what every copy makes of the same rows, (n_copies, N, h)."""
-        x = x.op("Unsqueeze", [np.array([0])])
+    def copies(self, copies: Any, x: Tensor, *, each: bool = False) -> Tensor:  # noqa: ANN401
+        """Return what every copy makes of the same rows, or `each` of its own, (n_copies, N, h)."""
+        x = x if each else x.op("Unsqueeze", [np.array([0])])
         if not copies.stacks:
-            parts = [self.through(one, x) for one in copies.copies]
+            given = [x.at(np.array([k])) if each else x for k in range(copies.n_copies)]
+            parts = [self.through(one, x) for one, x in zip(copies.copies, given, strict=True)]
             return parts[0].beside(*parts[1:], axis=0)
         for layer in copies.layers:
             name = type(layer).__name__
