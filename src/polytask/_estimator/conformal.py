@@ -144,6 +144,20 @@ def intervals(model: Any, X: Any, task: Any, level: float, by_task: bool) -> tup
     return outputs.split(query, low[order]), outputs.split(query, high[order])
 
 
+def half_widths(model: Any, tasks: Sequence[int], level: float) -> Array | None:  # noqa: ANN401
+    """Return by how much the ends of tasks, -1 unseen ones, differ from predictions."""
+    # Shapes: result (len(tasks),), None where it is not one number for all rows of a task.
+    losses = [_loss_of(model, t) for t in tasks]
+    uneven = any(isinstance(loss, Poisson | Gamma) for loss in losses)
+    if _fold_models(model) or uneven or not number_tasks(model).all():
+        return None
+    held: HeldOutErrors = model._held_out
+    pools = _Pools(model, held, level, False)
+    radius = np.array([pools.pool(t).radius(level) for t in tasks])
+    scale = np.array([1.0 if t < 0 else held.scale[t] for t in tasks])
+    return np.where(np.isinf(radius), np.inf, radius * scale)
+
+
 class _Pools:
     """The errors that decide about rows, and the tasks that have too few of their own."""
 

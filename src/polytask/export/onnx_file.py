@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._checks import number, sentence
+from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.conformal import checked_level, half_widths
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.export.inputs import GraphInputs, free_name
 from polytask.io.model_file import versions
@@ -43,10 +44,12 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         Penalised linear models and their searches; models with a learned prior, of one grouping;
         ``Pooled`` and ``SingleTask`` of linear models, forests, histogram boosting and LightGBM
         of scikit-learn's kind; mixed boosting; networks of ``MLP`` layers with hard or soft
-        sharing or ``MMoE``; and automatic combinations of these.
+        sharing, ``MMoE``, ``CGC`` or ``PLE``; and automatic combinations of these.
     interval : float, default=None
-        Also return the bounds between which a new target lies with this probability, in (0, 1);
-        for models of numbers with a learned prior, without ``loss`` of counts or amounts.
+        Also return the bounds between which a new target lies with this probability, in (0, 1):
+        for numbers without ``loss`` of counts or amounts, of models with a learned prior, of
+        searches and of automatic estimators. Those of ``calibrate`` need the models of all its
+        folds and are refused, unless its folds look forward only.
 
     Returns
     -------
@@ -87,33 +90,34 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         raise ImportError(LazyMessage("export.refusal.no_onnx")) from error
     from polytask.export.graphs.encoding import encoded_rows
     from polytask.export.graphs.models import answer, classes_of
+    from polytask.export.graphs.rows import no_interval
 
     if not isinstance(model, MultiTaskEstimator):
         allowed = LazyMessage("allowed.some_estimator")
         raise ParameterError(sentence("model", "to_onnx", allowed, type(model).__name__))
     check_is_fitted(model)
-    level = None if interval is None else _level(interval)
+    level = None if interval is None else checked_level(interval, "to_onnx")
+    held = level is not None and getattr(model, "_held_out", None) is not None
     inputs, graph = GraphInputs.of(model), Graph()
     rows = encoded_rows(graph, model, inputs, classes_of(model))
-    found = answer(model, rows, level is not None)
+    found = answer(model, rows, level is not None and not held)
     taken = inputs.names
     _write_predictions(graph, rows, found, model, taken)
     if level is not None:
-        assert found.deviation is not None
-        half = found.deviation * float(ndtri(0.5 + level / 2.0))
+        if held:
+            # What `calibrate` and searches held out decides, as in predict_interval.
+            widths = half_widths(model, rows.tasks, level)
+            if widths is None:
+                raise no_interval(type(model).__name__)
+            half = rows.pick(widths)
+        else:
+            assert found.deviation is not None
+            half = found.deviation * float(ndtri(0.5 + level / 2.0))
         for name, bound in (("lower", half * -1.0), ("upper", half)):
             _write(graph, rows, free_name(name, taken), found.given_numbers + bound, np.float64)
     if found.probabilities is not None and hasattr(model, "predict_proba"):
         _write_probabilities(graph, rows, found.given_probabilities, model, taken)
     return graph.model(_facts(model, inputs))
-
-
-def _level(interval: float) -> float:
-    allowed = LazyMessage("allowed.between_0_and_1")
-    value = number(interval, "interval", "to_onnx", allowed)
-    if not 0 < value < 1:
-        raise ParameterError(sentence("interval", "to_onnx", allowed, repr(interval)))
-    return value
 
 
 def _facts(model: MultiTaskEstimator, inputs: GraphInputs) -> dict[str, str]:

@@ -308,6 +308,22 @@ def test_intervals_are_those_of_the_learned_prior(made, table):
     same(run(model, frames, interval=0.9)["lower"], np.concatenate([*lower.values()]))
 
 
+@pytest.mark.parametrize("form", ["rows of tasks", "targets"])
+def test_intervals_of_searches_are_those_of_what_they_held_out(form, made):
+    X, y, task = made["X"], made["number"], made["task"]
+    if form == "targets":
+        given, rows = (X, np.column_stack([y, 50 * y**2])), (X,)
+    else:
+        given, rows = (X, y, task), (X, np.where(np.arange(N) % 7 == 0, "east", task))
+    model = pt.MultiTaskRegressorCV(alphas=3, cv=3)
+    model = fitted(model.set_params(unseen_tasks="error" if len(rows) == 1 else "shared"), *given)
+    found = run(model, *rows, interval=0.5)
+    bounds = model.predict_interval(*rows, level=0.5)
+    assert np.isfinite(bounds).all()
+    for name, bound in zip(("lower", "upper"), bounds, strict=True):
+        same(found[name], bound)
+
+
 def test_counts_and_tasks_of_several_kinds(made):
     X, task = made["X"], made["task"]
     agree(fitted(pt.MultiTaskRegressor(loss="poisson"), X, made["count"], task=task), X, task)
@@ -363,6 +379,9 @@ def test_what_cannot_be_exported_is_refused_with_what_can(made):
         to_onnx(pt.Pooled(KNeighborsRegressor()).fit(X, y, task=task))
     with pytest.raises(IncompatibleError, match="no interval that can be exported"):
         to_onnx(pt.MultiTaskRegressor().fit(X, y, task=task), interval=0.9)
+    calibrated = pt.calibrate(pt.MultiTaskRegressor().fit(X, y, task=task), X, y, task=task)
+    with pytest.raises(IncompatibleError, match="not those of calibrate"):
+        to_onnx(calibrated, interval=0.9)
     with pytest.raises(ParameterError, match="model of to_onnx must be a fitted estimator"):
         to_onnx(Ridge())
 

@@ -182,7 +182,8 @@ class _Layers:
         return x.at(layer.rest.cpu().numpy(), axis=1).beside(*parts)
 
     def copies(self, copies: Any, x: Tensor, *, each: bool = False) -> Tensor:  # noqa: ANN401
-        """Return what every copy makes of the same rows, or `each` of its own, (n_copies, N, h)."""
+        """Return what every copy makes of the same rows, or `each` of its own."""
+        # Shapes: x (N, d), with `each` (n_copies, N, d), result (n_copies, N, h).
         x = x if each else x.op("Unsqueeze", [np.array([0])])
         if not copies.stacks:
             given = [x.at(np.array([k])) if each else x for k in range(copies.n_copies)]
