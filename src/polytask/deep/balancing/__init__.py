@@ -2,9 +2,10 @@
 
 Balancers of losses: :class:`Equal` (the default), :class:`Fixed`, :class:`GeometricMean`,
 :class:`RandomWeights`, :class:`STCH`, :class:`Uncertainty`, :class:`IMTLL`, :class:`DWA`,
-:class:`FAMO`. Balancers of gradients: :class:`GradNorm`, :class:`MGDA`, :class:`PCGrad`,
-:class:`CAGrad`, :class:`IMTLG`, :class:`Nash`, :class:`Aligned`, :class:`UPGrad`, and
-:class:`TorchJD` for others. Weights are on the scale of the objective, the sum over tasks:
+:class:`FAMO`; of held-out losses too: :class:`AutoLambda`. Balancers of gradients:
+:class:`GradNorm`, :class:`MGDA`, :class:`PCGrad`, :class:`CAGrad`, :class:`IMTLG`,
+:class:`Nash`, :class:`Aligned`, :class:`UPGrad`, and :class:`TorchJD` for others.
+Weights are on the scale of the objective, the sum over tasks:
 where a method treats the tasks alike, each weighs 1.
 """
 
@@ -18,6 +19,7 @@ from polytask.deep.balancing.base import (
     Observer,
     State,
     StatefulBalancer,
+    ValidationObserver,
     balance_of,
 )
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
@@ -32,7 +34,7 @@ from polytask.deep.balancing.formulas import (
     RandomWeights,
     TorchJD,
 )
-from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, GradNorm, Uncertainty
+from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, AutoLambda, GradNorm, Uncertainty
 from polytask.deep.balancing.routes import (
     LinearHeads,
     OwnInputs,
@@ -51,6 +53,7 @@ __all__ = [
     "LossBalancer",
     "GradientBalancer",
     "Observer",
+    "ValidationObserver",
     "State",
     "Equal",
     "Fixed",
@@ -61,6 +64,7 @@ __all__ = [
     "IMTLL",
     "DWA",
     "FAMO",
+    "AutoLambda",
     "GradNorm",
     "MGDA",
     "PCGrad",

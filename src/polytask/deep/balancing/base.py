@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polytask._checks import positive_integer, sentence
 from polytask._linalg import Array
@@ -133,6 +133,27 @@ class Observer(Protocol):
         ...
 
 
+@runtime_checkable
+class ValidationObserver(Protocol):
+    """A balancer of losses that learns from a held-out loss, as seen one step ahead."""
+
+    def validation_weights(self, n_tasks: int, like: Tensor) -> Tensor:
+        """Return the weight of each task in the held-out loss, (n_tasks,)."""
+        ...
+
+    def observe_validation(self, slopes: Tensor, state: State) -> State:
+        """Return the next state of the tasks present.
+
+        Parameters
+        ----------
+        slopes : Tensor of shape (k,)
+            Derivatives in the weights of these tasks of the held-out loss after a step.
+        state : State
+            The state of these tasks.
+        """
+        ...
+
+
 class Stateless:
     """A balancer that remembers nothing."""
 
@@ -223,6 +244,11 @@ class StatefulBalancer:
         return weighs_gradients(self.balancer)
 
     @property
+    def needs_validation(self) -> bool:
+        """Whether :meth:`look_ahead` is to be called before each step."""
+        return hasattr(type(self.balancer), "observe_validation")
+
+    @property
     def remembers(self) -> bool:
         """Whether a step leaves something for the next one."""
         return self.balancer.start(self.n_tasks, torch.zeros(1)).remembers
@@ -283,15 +309,90 @@ class StatefulBalancer:
         if not isinstance(self.balancer, Observer):
             fields = {"balancer": type(self.balancer).__name__}
             raise IncompatibleError(LazyMessage("deep.refusal.no_observer", fields))
-        seen = full(losses.detach())
+        self._learn(self.balancer.observe_losses, full(losses.detach()), present)
+
+    def look_ahead(
+        self,
+        terms: Tensor,
+        parameters: Sequence[nn.Parameter],
+        held_out: Callable[[], Tensor],
+        step: float,
+        present: Tensor | None = None,
+    ) -> None:
+        """Learn from held-out losses before a step, where `needs_validation`.
+
+        A plain gradient step of the weighted terms is taken on trial. With V the held-out loss
+        after it and g_t the gradient of term t, the derivative of V in the weight of task t is
+        ``-step * <g_t, grad V>``, here exactly, by a second derivative of the terms.
+
+        Parameters
+        ----------
+        terms : Tensor of shape (k,)
+            The terms ``s_t loss_t`` of the tasks present, with their graph, which is kept.
+        parameters : sequence of nn.Parameter
+            What the step moves; they are as before afterwards.
+        held_out : callable
+            Returns the terms of held-out rows, (n_tasks,), 0 for a task without any, with
+            their graph; it is called at the parameters after the step.
+        step : float
+            Length of the step.
+        present : LongTensor of shape (k,), default=None
+            Numbers of the tasks of `terms`; None: all tasks in order.
+
+        Raises
+        ------
+        IncompatibleError
+            If the balancer does not learn from that; AutoLambda does.
+        DataError
+            If a term or a slope is not finite.
+        """
+        balancer = self.balancer
+        if not isinstance(balancer, ValidationObserver):
+            fields = {"balancer": type(balancer).__name__}
+            raise IncompatibleError(LazyMessage("deep.refusal.no_validation", fields))
+        seen = full(terms.detach())
         numbers = task_numbers(present, len(seen), self.n_tasks)
         require_finite(seen, numbers)
-        if len(seen):
-            state = self._current(seen)
+        if not len(seen):
+            return
+        state = self._current(seen)
+        known = state if numbers is None else state.of(numbers.to(seen.device))
+        weights, _ = self._weighed(seen, None, known)
+        one = weights.to(terms).requires_grad_()
+        moves: Sequence[Tensor | None] = torch.autograd.grad(
+            terms, parameters, one, create_graph=True, allow_unused=True
+        )
+        pairs = [(p, g) for p, g in zip(parameters, moves, strict=True) if g is not None]
+        source = [parameter.data for parameter, _ in pairs]
+        try:
+            for parameter, move in pairs:
+                # Through `data`, so that the graph of the terms stays valid.
+                parameter.data = parameter.data - step * move.detach()
+            losses = held_out()
+            loss = balancer.validation_weights(self.n_tasks, losses) @ losses
+            slopes: Sequence[Tensor | None] = torch.autograd.grad(
+                loss, [p for p, _ in pairs], allow_unused=True
+            )
+        finally:
+            for (parameter, _), values in zip(pairs, source, strict=True):
+                parameter.data = values
+        both = zip(pairs, slopes, strict=True)
+        common = [(move * slope).sum() for (_, move), slope in both if slope is not None]
+        if common:
+            (found,) = torch.autograd.grad(torch.stack(common).sum(), one, retain_graph=True)
+            self._learn(balancer.observe_validation, full(-step * found), present)
+
+    def _learn(
+        self, observe: Callable[[Tensor, State], State], values: Tensor, present: Tensor | None
+    ) -> None:
+        """Go on to the state after an observation. Shapes: values (k,)."""
+        numbers = task_numbers(present, len(values), self.n_tasks)
+        require_finite(values, numbers)
+        if len(values):
+            state = self._current(values)
             here = torch.arange(self.n_tasks) if numbers is None else numbers
-            here = here.to(seen.device)
-            after = self.balancer.observe_losses(seen, state.of(here))
-            self._state = state.merged(here, after)
+            here = here.to(values.device)
+            self._state = state.merged(here, observe(values, state.of(here)))
 
     def _weighed(
         self, losses: Tensor, gramian: Tensor | None, state: State

@@ -302,6 +302,69 @@ class GradNorm:
         return weights, moved.with_tasks(value=value)
 
 
+@saveable("deep.balancer.auto_lambda")
+@dataclass(frozen=True)
+class AutoLambda:
+    """Weights under which a step of training lowers the loss of held-out rows.
+
+    Before each step the weights move, by a step of Adam, against the gradient of the held-out
+    loss of the primary tasks after a trial step; they are then scaled to the sum k. A task
+    whose gradient points away from what helps the primary ones loses weight. Two more passes
+    through the training batch and two through a held-out one in every step, and the rows that
+    weights learn from no longer judge quite fairly when to stop. Where tasks are all primary
+    and alike, weights stay near 1.
+
+    Parameters
+    ----------
+    primary : sequence of int, default=None
+        Numbers of the tasks whose held-out loss counts; None: all.
+    learning_rate : float, default=0.005
+        Length of the steps.
+
+    Notes
+    -----
+    The paper finds the gradient by a difference of losses; here it is exact, so that dropout
+    does not disturb it. The paper leaves the scale of the weights free.
+
+    References
+    ----------
+    Liu, James, Davison and Johns (2022), Auto-Lambda: disentangling dynamic task relationships,
+    equations 3 to 6.
+    """
+
+    primary: Sequence[int] | None = None
+    learning_rate: float = 0.005
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate", "AutoLambda")
+        if self.primary is not None:
+            object.__setattr__(self, "primary", tuple(map(int, self.primary)))
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return weights of 1."""
+        return State(start_adam(like.new_ones(n_tasks)))
+
+    def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
+        """Return the weights."""
+        return _scaled(state.tasks["value"].to(losses)), state
+
+    def validation_weights(self, n_tasks: int, like: Tensor) -> Tensor:
+        """Return 1 for the primary tasks, 0 for others."""
+        if self.primary is None:
+            return like.new_ones(n_tasks)
+        if not self.primary or not all(0 <= task < n_tasks for task in self.primary):
+            allowed = LazyMessage("allowed.numbers_of_tasks", {"last": n_tasks - 1})
+            raise ParameterError(sentence("primary", "AutoLambda", allowed, list(self.primary)))
+        found = like.new_zeros(n_tasks)
+        found[list(self.primary)] = 1.0
+        return found
+
+    def observe_validation(self, slopes: Tensor, state: State) -> State:
+        """Move the weights against the slopes of the held-out loss."""
+        moved = adam_step(state, slopes, self.learning_rate)
+        return moved.with_tasks(value=_scaled(moved.tasks["value"].clamp_min(SMALLEST_WEIGHT)))
+
+
 def _scaled(weights: Tensor) -> Tensor:
     """Return the weights with a mean of 1."""
     return weights / weights.mean()

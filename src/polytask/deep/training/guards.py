@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from polytask._checks import sentence
+from polytask.deep.balancing import StatefulBalancer
 from polytask.deep.regularise import Penalties
 from polytask.deep.trainable import LEVELS, Trainable
 from polytask.deep.training.engine import TrainingProcesses
@@ -50,6 +51,19 @@ def refuse_unfit_steps(
         if unfit:
             fields = {"choice": choice, "what": LazyMessage(f"what.{key}")}
             raise IncompatibleError(LazyMessage("deep.refusal.parts_of_batch", fields))
+
+
+def refuse_unfit_validation(
+    balance: StatefulBalancer | None, training: Training, held_out: object
+) -> None:
+    """Refuse a balancer that learns from held-out rows where there are none, or no way to them."""
+    if balance is None or not balance.needs_validation:
+        return
+    name = type(balance.balancer).__name__
+    if held_out is None:
+        raise IncompatibleError(LazyMessage("deep.refusal.nothing_held", {"balancer": name}))
+    if training.compile:
+        raise IncompatibleError(LazyMessage("deep.refusal.compiled", {"what": name}))
 
 
 def refuse_unfit_end(training: Training, engine: TrainingProcesses, penalties: Penalties) -> None:

@@ -35,6 +35,7 @@ from polytask.deep.training.guards import (
     refuse_unfit_end,
     refuse_unfit_optimizer,
     refuse_unfit_steps,
+    refuse_unfit_validation,
     require_finite,
     require_labels,
     require_one_for_each_task,
@@ -181,6 +182,7 @@ class _TrainingRun:
         self.began = time.monotonic()
         # Before any work, what does not go together is refused.
         refuse_unfit_steps(training, network, self.engine, self.balance is not None)
+        refuse_unfit_validation(self.balance, training, self.held_out)
         refuse_unfit_end(training, self.engine, self.penalties)
         ends = training.final_phase > 0
         self.during = self.penalties.applicable(self.optimizer) if ends else self.penalties
@@ -224,6 +226,8 @@ class _TrainingRun:
 
     def _epoch(self) -> None:
         self.network.train()
+        # From the start in every epoch, so that a checkpoint need not tell how far it was.
+        self.ahead = iter(self.held_out or ())
         tally, group, batches = Tally(self.network.n_tasks), [], iter(self.batches)
         while step := list(itertools.islice(batches, self.training.accumulate)):
             group = step
@@ -305,6 +309,10 @@ class _TrainingRun:
             return
         at_features = self.training.balance_at == "representation" and sums.shared is not None
         shared = sums.shared if at_features else self.network.shared_parameters()
+        if self.balance.needs_validation:
+            rate = float(self.optimizer.param_groups[0]["lr"])
+            ahead = self.parameters, self._held_out_terms, rate, sums.present
+            self.balance.look_ahead(weights * means, *ahead)
         backward(
             means, shared=shared, balancer=self.balance, present=sums.present, weights=weights
         )
@@ -322,6 +330,21 @@ class _TrainingRun:
                 sums = self.network.sums(batch)
                 means = task_means(sums, sums.weights, self.network.sqrt_loss_mask)
                 self._require_finite(means, sums, "diverged_after")
+
+    def _held_out_terms(self) -> Tensor:
+        """Return s_t times the mean loss of every task on the next batch held out, (n_tasks,)."""
+        batch = next(self.ahead, None)
+        if batch is None:
+            self.ahead = iter(self.held_out or ())
+            batch = next(self.ahead, None)
+        found = torch.zeros_like(self.weights)
+        if batch is None:
+            return require_labels(found / found, "held_out", self.epochs + 1)
+        self.network.eval()
+        sums = self.network.sums(batch)
+        self.network.train()
+        means = task_means(sums, sums.weights, self.network.sqrt_loss_mask).to(found)
+        return found.index_add(0, sums.present, self.weights[sums.present] * means)
 
     def _judge(self) -> Tensor | None:
         """Return the mean loss of every task on the rows held out."""

@@ -15,6 +15,7 @@ from polytask.deep.balancing import (  # noqa: E402
     DWA,
     FAMO,
     MGDA,
+    AutoLambda,
     Equal,
     Fixed,
     PCGrad,
@@ -29,6 +30,7 @@ METHODS = {
     **{name: getattr(balancing, name)() for name in ("STCH", "Uncertainty", "IMTLL", "FAMO")},
     **{name: getattr(balancing, name)() for name in ("GradNorm", "MGDA", "PCGrad", "CAGrad")},
     **{name: getattr(balancing, name)() for name in ("IMTLG", "Nash", "Aligned", "UPGrad")},
+    "AutoLambda": AutoLambda(),
     "DWA": DWA(period=5),
     "Fixed": Fixed([1.0, 2.0, 0.5]),
 }
