@@ -39,6 +39,7 @@ HOMES: Mapping[str, str] = {
     "data.": "polytask.data",
     "deep.": "polytask.deep.estimators",
     "deep.balancer.": "polytask.deep.balancing",
+    "deep.meta.": "polytask.deep.meta_learner",
     "deep.sampling.": "polytask.deep.sampling",
     "deep.sharing.": "polytask.deep.sharing",
     "estimator.": "polytask._estimator",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -309,6 +309,20 @@ def added_checksum(old: str, new: str) -> str:
     import xxhash
 
     return f"xxh3_128:{xxhash.xxh3_128_hexdigest((old + new).encode())}"
+
+
+def counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
+    """Add the numbers of new rows, in all and of tasks, and their checksum."""
+    rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
+    for label, count in counts.items():
+        rows[label] = rows.get(label, 0) + count
+    return replace(
+        card,
+        n_rows=card.n_rows + n,
+        tasks=tuple(rows),
+        rows_per_task=tuple(rows.values()),
+        checksum=added_checksum(card.checksum, own),
+    )
 
 
 def _parts(data: TaskData) -> Iterator[NDArray[Any]]:

@@ -352,6 +352,18 @@ def _codes(values: Labels, classes: Labels) -> NDArray[np.float64]:
     return codes
 
 
+def codes_of(values: Labels, classes: Labels, owner: Text) -> NDArray[np.float64]:
+    """Return labels as their places among the classes of a model, refusing any other."""
+    position = {label: k for k, label in enumerate(np.asarray(classes).tolist())}
+    given = np.asarray(values).tolist()
+    unknown = [label for label in given if label not in position]
+    if unknown:
+        allowed = LazyMessage("allowed.known_classes", {"names": ", ".join(map(repr, position))})
+        told = sentence("y", owner, allowed, repr(unknown[0]))
+        raise DataError(told + nearest(unknown[0], list(position)))
+    return np.array([position[label] for label in given], dtype=float)
+
+
 def numbers_of(
     y: Any,  # noqa: ANN401 - any array of labels
     owner: Text,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         DeepMultiTaskModel,
         DeepMultiTaskRegressor,
     )
+    from polytask.deep.meta import ANIL, MAML, MetaSGD, Reptile
+    from polytask.deep.meta_learner import MetaLearner
     from polytask.deep.modalities import Modalities
     from polytask.deep.network import MLP
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "balancing": ("backward",),
     "estimators": ("DeepMultiTaskClassifier", "DeepMultiTaskModel", "DeepMultiTaskRegressor"),
+    "meta": ("ANIL", "MAML", "MetaSGD", "Reptile"),
+    "meta_learner": ("MetaLearner",),
     "modalities": ("Modalities",),
     "network": ("MLP",),
     "regularise": ("Penalties", "final_phase", "proximal_step"),
@@ -49,14 +53,19 @@ _RENAMED = {"Except": "IgnoreIndex"}
 _PACKAGES = ("adapting", "balancing", "recording", "sampling", "sharing")
 
 __all__ = [
+    "ANIL",
+    "MAML",
     "MLP",
     "DeepMultiTaskClassifier",
     "DeepMultiTaskModel",
     "DeepMultiTaskRegressor",
     "IgnoreIndex",
     "History",
+    "MetaLearner",
+    "MetaSGD",
     "Modalities",
     "Penalties",
+    "Reptile",
     "Sums",
     "Task",
     "TaskNetwork",

@@ -124,7 +124,7 @@ def fit_tables(
     if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
         fields = {"owner": type(model).__name__}
         raise IncompatibleError(LazyMessage("deep.refusal.sampling_of_matrix", fields))
-    prepared = _prepared(model, data, outcomes)
+    prepared = prepare(model, data, outcomes)
     seed = seed_of(model)
 
     def load(processes: TrainingProcesses) -> Loaders:
@@ -184,19 +184,21 @@ def fit_learned(
     return tasks, history, result
 
 
-def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> NetworkData:  # noqa: ANN401
+def prepare(model: Any, data: TaskData, outcomes: Outcomes) -> NetworkData:  # noqa: ANN401
+    """Return the rows of a deep estimator, scaled, with what they tell before training."""
     owner = type(model).__name__
     refuse_huge(data, outcomes, owner)
     weight = label_weights(data, outcomes, getattr(model, "class_weight", None), owner)
     counts = sum_by_task(weight, data)
     choice = getattr(model, "scale_targets", None)
+    by_task = getattr(model, "task_weight", "equal")
     scaling = feature_scaling(data, weight, model.standardize, centre=True)
     learned = Learned(
         data=data,
         outcomes=outcomes,
         layout=make_layout(data.tasks, outcomes),
         counts=counts,
-        task_weights=task_scales(model.task_weight, counts, data.tasks, owner),
+        task_weights=task_scales(by_task, counts, data.tasks, owner),
         features=of_numbers(scaling, model.encoder_),
         targets=target_scaling(data, outcomes, weight, choice, centre=True),
         levels=_levels(data, outcomes, weight),
@@ -324,7 +326,7 @@ def _sides(
 
 def seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
     """Return the seed; with random_state=None that of the checkpoint, if there is one."""
-    if model.random_state is None and model.checkpoint is not None:
+    if model.random_state is None and getattr(model, "checkpoint", None) is not None:
         found = read_checkpoint(model.checkpoint)
         if found is not None and "seed" in found["identity"]:
             return int(found["identity"]["seed"])

@@ -197,6 +197,12 @@ def _of_network(
 ) -> Any:  # noqa: ANN401
     from polytask.transfer._deep import deep_domain, deep_tasks
 
+    if callable(learn := getattr(model, "adapt", None)):
+        # Meta-learning has one way to learn a task.
+        if domain is not None or method is not None or given.raw is None:
+            fields = {"kind": type(model).__name__}
+            raise IncompatibleError(LazyMessage("transfer.refusal.meta", fields))
+        return learn(given.raw)
     if domain is None:
         return deep_tasks(model, given, method)
 

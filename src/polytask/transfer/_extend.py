@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from polytask._estimator.base import MultiTaskEstimator, label_array
-from polytask._estimator.card import DataCard, added_checksum, checksum
+from polytask._estimator.card import DataCard, checksum, counted_card
 from polytask._estimator.scoring import ConstantBaseline, LabelledTask
 from polytask._estimator.training import Collected
 from polytask.data import Form, LabelIndex
@@ -163,17 +163,3 @@ def collected_card(card: DataCard, found: Collected) -> DataCard:
     """Add rows that statistics were collected of."""
     counts = dict(zip(found.tasks, found.rows_per_task, strict=True))
     return counted_card(card, counts, found.n_rows, checksum(found.to_task_data()))
-
-
-def counted_card(card: DataCard, counts: Mapping[Hashable, int], n: int, own: str) -> DataCard:
-    """Add the numbers of new rows, in all and of tasks, and their checksum."""
-    rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
-    for label, count in counts.items():
-        rows[label] = rows.get(label, 0) + count
-    return dataclasses.replace(
-        card,
-        n_rows=card.n_rows + n,
-        tasks=tuple(rows),
-        rows_per_task=tuple(rows.values()),
-        checksum=added_checksum(card.checksum, own),
-    )

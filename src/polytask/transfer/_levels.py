@@ -11,7 +11,7 @@ import numpy as np
 
 from polytask._estimator import regression
 from polytask._estimator.base import label_array
-from polytask._estimator.card import checksum
+from polytask._estimator.card import checksum, counted_card
 from polytask._estimator.groupings import READING_GROUPINGS
 from polytask._estimator.scaling import refuse_huge_values
 from polytask.data import LabelIndex, TaskData
@@ -20,7 +20,6 @@ from polytask.data.missing import rows_text
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear import BayesianMultiTaskRegressor
 from polytask.messages import LazyMessage
-from polytask.transfer._extend import counted_card
 from polytask.transfer._report import Adaptation
 from polytask.transfer._rows import OWNER
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nearest, sentence
+from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator, regression
+from polytask._estimator.outcomes import codes_of
 from polytask._estimator.query import read_query
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import check_task_column, is_task_mapping, training_data
@@ -234,15 +235,4 @@ def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: i
         own = regression(raw.rows(np.arange(part.start, part.stop)), loss, OWNER)
         refuse_huge_values(own.y, "y", OWNER)
         return TaskRows(X, own.y, weight, loss)
-    return TaskRows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
-
-
-def _codes(values: Any, classes: Any) -> Any:  # noqa: ANN401 - arrays of labels
-    position = {label: k for k, label in enumerate(np.asarray(classes).tolist())}
-    given = np.asarray(values).tolist()
-    unknown = [label for label in given if label not in position]
-    if unknown:
-        allowed = LazyMessage("allowed.known_classes", {"names": ", ".join(map(repr, position))})
-        told = sentence("y", OWNER, allowed, repr(unknown[0]))
-        raise DataError(told + nearest(unknown[0], list(position)))
-    return np.array([position[label] for label in given], dtype=float)
+    return TaskRows(X, codes_of(np.asarray(raw.y)[part], classes, OWNER), weight, loss)

@@ -1,0 +1,215 @@
+"""Meta-learning beside other ways to learn a new task: ``python benchmarks/meta.py``.
+
+Some tasks are held out; each is learned from its first k rows by models that were trained on the
+others, and judged on its other rows. Every network takes the same number of steps of its
+optimiser, each on as many rows; a meta-learner takes its inner steps besides. Mean squared errors
+in units of the variance of the target, means over seeds; in brackets the paired difference to the
+new head of a network (``adapt`` of :class:`DeepMultiTaskRegressor`) with its 95% interval over
+seeds. Seconds are processor seconds of fitting, and of adapting to all held-out tasks with the
+most rows; memory is the most that fitting adds to the process.
+
+Sinusoids are those of Finn et al. (2017), section 5.1: amplitude .1 to 5, phase 0 to pi, x in
+[-5, 5], a network of 40 x 40 units, trained for one step on ten rows and adapted with ten steps
+(MetaSGD, whose rates are learned for the number of steps in training, with one). Real sets are
+read from the folder that POLYTASK_DATA names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _kept import Kept
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
+
+import polytask
+from polytask import BayesianMultiTaskRegressor, adapt
+from polytask.deep import ANIL, MAML, MLP, DeepMultiTaskRegressor, MetaLearner, MetaSGD, Reptile
+from polytask.penalties import L2
+
+REFERENCE = "network, new head"
+T_95 = {3: 4.303, 5: 2.776}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Rows of all tasks, the tasks held out, rows of each to learn from, and settings."""
+
+    X: np.ndarray
+    y: np.ndarray
+    task: np.ndarray
+    held: np.ndarray
+    shots: tuple[int, ...]
+    widths: tuple[int, ...]
+    steps: int
+    tasks_per_step: int
+    rate: float
+    inner: tuple[int, float]
+    adapt_steps: int | None = None
+
+    @property
+    def old(self) -> np.ndarray:
+        """Which rows are of tasks to train on."""
+        return ~np.isin(self.task, self.held)
+
+
+def sinusoids(seed: int) -> Problem:
+    """Return a thousand sinusoids of forty rows, of which a hundred are held out."""
+    rng = np.random.default_rng(seed)
+    amplitude, phase = rng.uniform(0.1, 5, (1000, 1)), rng.uniform(0, np.pi, (1000, 1))
+    x = rng.uniform(-5, 5, (1000, 40))
+    y, task = amplitude * np.sin(x - phase), np.repeat(np.arange(1000), 40)
+    settings = (5, 10), (40, 40), 1000, 25, 1e-2, (1, 0.1), 10
+    return Problem(x.reshape(-1, 1), y.ravel(), task, np.arange(900, 1000), *settings)
+
+
+def real(name: str, least: int, count: int, shots: tuple[int, ...]) -> Callable[[int], Problem]:
+    """Return a real set, with some tasks of so many rows held out."""
+
+    def problem(seed: int) -> Problem:
+        from _sets import load_set
+
+        data, rng = load_set(name), np.random.default_rng(seed)
+        order = rng.permutation(len(data.y))
+        X, y, task = data.X[order], data.y[order], data.task[order]
+        labels, sizes = np.unique(task, return_counts=True)
+        held = rng.choice(labels[sizes >= least], count, replace=False)
+        return Problem(X, y, task, held, shots, (32,), 400, 8, 5e-3, (3, 0.05))
+
+    return problem
+
+
+PROBLEMS = {
+    "sinusoids": sinusoids,
+    "school": real("school", 60, 20, (5, 20)),
+    "computer": real("computer", 20, 40, (5, 10)),
+}
+
+
+def models(p: Problem, seed: int) -> dict[str, Any]:
+    """Return the models by name."""
+    steps, rate = p.inner
+
+    def meta(method: Any, adapt_steps: int | None = p.adapt_steps) -> MetaLearner:
+        per_epoch = -(-(len(np.unique(p.task)) - len(p.held)) // p.tasks_per_step)
+        return MetaLearner(
+            MLP(p.widths), method, support=10, tasks_per_step=p.tasks_per_step,
+            adapt_steps=adapt_steps, learning_rate=p.rate, validation=0.0,
+            max_epochs=max(p.steps // per_epoch, 1), random_state=seed,
+        )  # fmt: skip
+
+    batch = 20 * p.tasks_per_step
+    epochs = max(p.steps // -(-int(p.old.sum()) // batch), 1)
+    network = DeepMultiTaskRegressor(
+        MLP(p.widths), batch_size=batch, max_epochs=epochs, early_stopping=False,
+        learning_rate=p.rate, random_state=seed,
+    )  # fmt: skip
+    found = {
+        "pooled network": network,
+        REFERENCE: network,
+        "MAML": meta(MAML(steps, rate)),
+        "MAML, first order": meta(MAML(steps, rate, first_order=True)),
+        "ANIL": meta(ANIL(steps, rate)),
+        "Reptile": meta(Reptile(5, rate), p.adapt_steps or 5),
+        "MetaSGD": meta(MetaSGD(steps, rate), None),
+        "learned prior": BayesianMultiTaskRegressor(),
+    }
+    if p.X.shape[1] > 1:
+        found["MAML, L2 pull"] = meta(MAML(steps, rate, proximal=L2(0.5)))
+    else:
+        found["learned prior, splines"] = BayesianMultiTaskRegressor()
+    return found
+
+
+def memory(reset: bool = False) -> float:
+    """Return the most memory of this process since it was last asked to begin anew, in MB."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
+
+
+def apart(p: Problem, name: str, seed: int) -> list[float]:
+    """Measure in a process of its own, whose memory no other run has touched."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(measured, (p, name, seed))
+
+
+def measured(p: Problem, name: str, seed: int) -> list[float]:
+    """Return errors with each number of rows, seconds of fitting and adapting, and memory."""
+    model, X = models(p, seed)[name], p.X
+    if "splines" in name:
+        X = make_pipeline(SplineTransformer(10)).fit_transform(X)
+    before, began = memory(reset=True), time.process_time()
+    labels = np.zeros(int(p.old.sum()), int) if "pooled" in name else p.task[p.old]
+    model.fit(X[p.old], p.y[p.old], task=labels)
+    fitting, most = time.process_time() - began, memory() - before
+    errors, adapting = [], 0.0
+    rows = [np.flatnonzero(p.task == t) for t in p.held.tolist()]
+    test = np.concatenate([own[max(p.shots) :] for own in rows])
+    for k in p.shots:
+        few, began = np.concatenate([own[:k] for own in rows]), time.process_time()
+        labels = np.zeros(len(test), int) if "pooled" in name else p.task[test]
+        new = model if "pooled" in name else adapt(model, X[few], p.y[few], task=p.task[few])
+        predicted = new.predict(X[test], task=labels)
+        adapting = time.process_time() - began
+        errors.append(float(np.mean((predicted - p.y[test]) ** 2) / p.y[p.old].var()))
+    return [*errors, fitting, adapting, most]
+
+
+def show(name: str, p: Problem, found: dict[str, np.ndarray]) -> None:
+    """Print the table of a problem."""
+    shots = p.shots
+    print(f"\n## {name}\n\n{p.steps} steps of {20 * p.tasks_per_step} rows.", end=" ")
+    print(f"{len(p.held)} tasks are held out.\n")
+    print(f"| | {' | '.join(f'{k} rows' for k in shots)} | s, fit | s, adapt | MB |")
+    print("|---" * (len(shots) + 4) + "|")
+    for method, lines in found.items():
+        cells = []
+        for j in range(len(shots)):
+            gap = lines[:, j] - found[REFERENCE][:, j]
+            half = T_95.get(len(gap), np.nan) * gap.std(ddof=1) / np.sqrt(len(gap))
+            told = "" if method == REFERENCE else f" ({gap.mean():+.3f} ± {half:.3f})"
+            cells.append(f"{lines[:, j].mean():.3f}{told}")
+        fit, took, most = lines[:, len(shots) :].mean(axis=0)
+        print(
+            f"| {method} | {' | '.join(cells)} | {fit:.1f} | {took:.2f} | {most:.0f} |", flush=True
+        )
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    versions = f"torch {torch.__version__}, numpy {np.__version__}"
+    print(f"polytask {polytask.__version__}, {versions}, Python {platform.python_version()}")
+    for name in given.only:
+        kept = Kept(given.keep, name)
+        problems = [PROBLEMS[name](seed) for seed in range(given.seeds)]
+        found = {
+            method: np.array([
+                kept.get(method, seed, lambda p=p, m=method, s=seed: apart(p, m, s))
+                for seed, p in enumerate(problems)
+            ])
+            for method in models(problems[0], 0)
+        }  # fmt: skip
+        show(name, problems[0], found)
+
+
+if __name__ == "__main__":
+    main()
