@@ -22,6 +22,8 @@ SPOKEN = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 Notes = list[LazyMessage]
 HEAD = 1 << 16
 SNIFFED_ROWS = 200
+# Tables pack 5 to 50 times: a file that holds more than both was made to fill the memory.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 1 << 28, 100
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class RawTable:
     encoding: str | None
     separator: str | None
     notes: Notes = field(default_factory=list)
+
+
+def most_unpacked(packed: int) -> int:
+    """Return how many bytes a packed file may hold."""
+    return max(_UNPACKED_BYTES, _UNPACKED_TIMES * packed)
+
+
+def refuse_bomb(source: str, packed: int, unpacked: int) -> None:
+    """Refuse a file that holds more bytes than it may."""
+    if unpacked > most_unpacked(packed):
+        fields = {"source": source, "times": _UNPACKED_TIMES, "mb": _UNPACKED_BYTES >> 20}
+        raise DataError(LazyMessage("read.refusal.unpacked", fields))
 
 
 def decode(data: bytes, source: str, encoding: str | None) -> Decoded:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import io
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from polytask.data._csv_text import RawTable, raw_table
+from polytask.data._csv_text import RawTable, raw_table, refuse_bomb
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
 EXCEL_SUFFIXES = (".xlsx", ".xlsm", ".xls")
+_MOST_CELLS = 20_000_000
 Sheets = Iterator[tuple[str, list[list[Any]]]]
 
 
@@ -19,7 +21,9 @@ def read_workbook(data: bytes, source: str, suffix: str, sheet: str | None, mark
     """Return a sheet as columns of text; numbers have the decimal mark `mark`."""
     reader, needed = (_xls, "xlrd") if suffix == ".xls" else (_xlsx, "openpyxl")
     try:
-        sheets = dict(reader(data))
+        sheets = dict(reader(data, source))
+    except DataError:
+        raise
     except ImportError:
         raise DataError(
             LazyMessage("read.refusal.needs_package", {"source": source, "needed": needed})
@@ -50,16 +54,22 @@ def read_workbook(data: bytes, source: str, suffix: str, sheet: str | None, mark
     return raw_table(source, text[0], text[1:], notes)
 
 
-def _xlsx(data: bytes) -> Sheets:
+def _xlsx(data: bytes, source: str) -> Sheets:
     import openpyxl
 
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        refuse_bomb(source, len(data), sum(part.file_size for part in archive.infolist()))
     # The values that Excel saved, not the formulas.
     book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
     for sheet in book.worksheets:
+        # One cell far away makes a small file a sheet of 17 thousand million cells.
+        if sheet.max_row * sheet.max_column > _MOST_CELLS:
+            fields = {"source": source, "sheet": repr(sheet.title), "most": _MOST_CELLS}
+            raise DataError(LazyMessage("read.refusal.large_sheet", fields))
         yield sheet.title, [list(row) for row in sheet.iter_rows(values_only=True)]
 
 
-def _xls(data: bytes) -> Sheets:
+def _xls(data: bytes, source: str) -> Sheets:
     import xlrd
 
     # What it finds odd about a file it would print among the results.

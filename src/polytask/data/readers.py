@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from polytask._checks import nearest, nearest_file
-from polytask.data._csv_text import RawTable, decode, parse
+from polytask.data._csv_text import RawTable, decode, most_unpacked, parse, refuse_bomb
 from polytask.data._csv_types import type_columns
 from polytask.data._excel import EXCEL_SUFFIXES, read_workbook
 from polytask.data._table_writing import arrow_of, write_parts, write_table
@@ -288,7 +288,12 @@ def _bytes(source: str) -> bytes:
     try:
         with open(source, "rb") as file:
             data = file.read()
-        return gzip.decompress(data) if source.lower().endswith(".gz") else data
+        if not source.lower().endswith(".gz"):
+            return data
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+            found = packed.read(most_unpacked(len(data)) + 1)
+        refuse_bomb(source, len(data), len(found))
+        return found
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(LazyMessage("read.refusal.gzip", {"source": source})) from None
     except OSError as error:

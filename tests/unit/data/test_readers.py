@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import datetime
 import gzip
+import io
 import os
 import struct
 import sys
+import tracemalloc
+import zipfile
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -421,6 +424,30 @@ def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", deny)
     assert refusal(read_table, path) == f"{path} cannot be read: Permission denied."
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.xlsx"])
+def test_small_files_that_unpack_to_gigabytes_are_refused(name, refused, monkeypatch):
+    monkeypatch.setattr("polytask.data._csv_text._UNPACKED_BYTES", 1 << 20)
+    rows, packed = b"a,b\n" + b"1,2\n" * (1 << 22), io.BytesIO()
+    if name.endswith("gz"):
+        packed.write(gzip.compress(rows))
+    else:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("xl/worksheets/sheet1.xml", rows)
+    tracemalloc.start()
+    said = refused(packed.getvalue(), name)
+    assert said.startswith(f"{name} unpacks to more than 100 times its size and more than 1 MB")
+    assert tracemalloc.get_traced_memory()[1] < len(rows) / 2
+    tracemalloc.stop()
+
+
+def test_a_cell_far_from_all_others_is_refused(refused):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, packed = openpyxl.Workbook(), io.BytesIO()
+    book.active["XFD1048576"] = 1
+    book.save(packed)
+    assert "reaches over more than 20,000,000 cells" in refused(packed.getvalue(), "t.xlsx")
 
 
 def test_gzip(read, refused):
