@@ -24,7 +24,7 @@ LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 # are looked at, so that a fit stays fast; rows of a task are then taken evenly.
 _MOST_KEPT = 2**17
 _MOST_CELLS = 2**19
-_MOST_ROWS = 1000
+_MOST_ROWS, _LEAST_ROWS = 1000, 3
 _MOST_CLASSES = 30
 _BY_GROUP = ("counts", "missing", "cuts", "below", "above", "mean", "variance")
 
@@ -79,9 +79,13 @@ class TrainingSummary:
         cells = np.full((len(groups), max(int(taken.max()), 1), width), np.nan)
         cells[group, place] = flat
         counts = np.isfinite(cells).sum(axis=1)
+        # Of one or two rows the quantiles would be the rows.
+        few = counts < _LEAST_ROWS
+        cells[np.broadcast_to(few[:, None], cells.shape)] = np.nan
+        missing = np.where(few, 0, taken[:, None] - counts)
+        counts = np.where(few, 0, counts)
         cuts = _quantiles(cells, counts)
         below, above = counted(cells, cuts)
-        missing = taken[:, None] - counts
         return cls(
             () if data.form is Form.TARGETS else data.tasks,
             data.n_features,

@@ -326,8 +326,7 @@ class _Rows:
             return found
         X = self.query.data.X
         ends = summary.cuts[:, summary.n_features :]
-        low = np.nanmin(ends[..., 0], axis=0)
-        high = np.nanmax(ends[..., -1], axis=0)
+        low, high = np.fmin.reduce(ends[..., 0], axis=0), np.fmax.reduce(ends[..., -1], axis=0)
         codes = np.arange(n) if self.targets else np.asarray(self.query.codes)
         for k, rows in enumerate([slice(None)] * n if self.targets else row_groups(self.raw)):
             own = X[rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from unit.cli._comparing import SAME, three_tasks
+from unit.cli._running import run_in
 
 from polytask.cli import main
 
@@ -99,12 +99,10 @@ def light():
 def _finished_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     three_tasks().to_csv(folder / "a.csv", index=False)
-    out, err = io.StringIO(), io.StringIO()
-    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-    with contextlib.chdir(folder), streams[0], streams[1], _three_strengths():
-        status = main(["compare", *SAME, "--out", "out"])
-    assert status == 0, err.getvalue()
-    return folder, out.getvalue(), err.getvalue()
+    with _three_strengths():
+        status, out, err = run_in(folder, "compare", *SAME, "--out", "out")
+    assert status == 0, err
+    return folder, out, err
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from unit.cli._running import run_in
 
 from polytask import MultiTaskRegressor, calibrate, save
-from polytask.cli import main
 from polytask.penalties import L2
 
 
@@ -32,14 +30,7 @@ def folder(tmp_path_factory):
 
 
 def _run(folder, *words):
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        status = main(["monitor", *words])
-    return status, out.getvalue(), err.getvalue()
+    return run_in(folder, "monitor", *words)
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,18 @@ def test_rows_without_weight_are_not_kept():
         np.testing.assert_array_equal(getattr(kept, name), getattr(fewer, name))
 
 
+def test_of_a_task_of_two_rows_nothing_is_kept():
+    X = np.random.default_rng(9).normal(size=(60, 2))
+    for task in (np.repeat([0, 1, 2], [1, 2, 57]), np.repeat(np.arange(30), 2)):
+        model = MultiTaskRegressor(L2(0.01)).fit(X, X[:, 0], task)
+        cuts = model.data_card_.training.cuts
+        assert np.isnan(cuts[:2]).all()
+        assert np.isfinite(cuts[2:]).all() == (len(cuts) == 3)
+        found = monitor(model, X, task=task)
+        assert not found.shifts
+        assert not any(one.outside for one in found.tasks)
+
+
 def test_a_target_that_moved_is_not_one_whose_name_begins_its_name():
     rng = np.random.default_rng(7)
     X = rng.normal(size=(N, 2))
