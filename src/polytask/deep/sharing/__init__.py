@@ -6,6 +6,7 @@ from polytask.deep.sharing.attention import MTAN
 from polytask.deep.sharing.base import Sharing
 from polytask.deep.sharing.experts import CGC, PLE, MMoE
 from polytask.deep.sharing.selecting import DSelectK
+from polytask.deep.sharing.trees import Branching, Tree, representation_similarity
 from polytask.deep.sharing.trunks import CrossStitch, FiLM, Hard, Soft
 
 __all__ = [
@@ -18,5 +19,8 @@ __all__ = [
     "CGC",
     "PLE",
     "FiLM",
+    "Tree",
+    "Branching",
+    "representation_similarity",
     "Sharing",
 ]

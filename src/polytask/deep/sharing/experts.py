@@ -25,10 +25,10 @@ from polytask.exceptions import IncompatibleError
 from polytask.messages import LazyMessage
 
 
-def draw_experts(trunk: nn.Module, count: int, first: bool = True) -> Copies:
+def draw_experts(trunk: nn.Module, count: int, first: bool = True, *, ends: bool = True) -> Copies:
     """Return experts drawn anew; the first one keeps the weights of the trunk if `first`."""
     kept = [copied(trunk)] if first else []
-    return make_copies([*kept, *(redrawn(trunk) for _ in range(count - len(kept)))])
+    return make_copies([*kept, *(redrawn(trunk) for _ in range(count - len(kept)))], ends=ends)
 
 
 def draw_gates(width: int, n_experts: int, n_gates: int) -> Copies:

@@ -26,6 +26,8 @@ WAYS = [
     sharing.FiLM(),
     sharing.DSelectK(4, 2),
     sharing.MTAN(),
+    sharing.Tree([[0, 0, 1], [0, 0, 1]]),
+    sharing.Branching(2),
 ]
 
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from polytask.deep.sharing import CGC, MTAN, PLE, CrossStitch, DSelectK, FiLM, Hard, MMoE, Soft
+from polytask.deep.sharing import (
+    CGC,
+    MTAN,
+    PLE,
+    Branching,
+    CrossStitch,
+    DSelectK,
+    FiLM,
+    Hard,
+    MMoE,
+    Soft,
+    Tree,
+)
 
 D, H, T, N = 5, 6, 4, 30
 WAYS = [Hard(), Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), FiLM(3)]
 WAYS += [DSelectK(3, 2), MTAN(reduction=2)]
+WAYS += [Tree([[0, 0, 0, 1], [0, 2, 0, 1]]), Branching(2)]
 NORMS = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 
 

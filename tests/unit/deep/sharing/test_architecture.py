@@ -1,4 +1,4 @@
-"""What DSelect-k and MTAN are: values by hand, gradients by finite differences."""
+"""What DSelect-k, MTAN and trees are: values by hand, gradients by finite differences."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from unit.deep.sharing._cases import H, N, T, built, rows, trunk  # noqa: E402
 
 from polytask.deep import MLP, DeepMultiTaskRegressor  # noqa: E402
 from polytask.deep.regularise import Penalties  # noqa: E402
-from polytask.deep.sharing import MTAN, DSelectK  # noqa: E402
+from polytask.deep.sharing import (  # noqa: E402
+    MTAN,
+    Branching,
+    DSelectK,
+    Tree,
+    representation_similarity,
+)
 from polytask.deep.sharing.selecting import SelectionEntropy, selections  # noqa: E402
-from polytask.exceptions import IncompatibleError, ParameterError  # noqa: E402
+from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
 
@@ -91,7 +97,11 @@ def test_training_leaves_few_experts_to_each_task():
 
 @pytest.mark.parametrize(
     ("how", "names"),
-    [(DSelectK(3, 2), ["trunk.*"]), (MTAN(), ["trunk.*", "attention.*"])],
+    [
+        (DSelectK(3, 2), ["trunk.*"]),
+        (MTAN(), ["trunk.*", "attention.*"]),
+        (Branching(2), ["trunk.*"]),
+    ],
     ids=repr,
 )
 def test_penalties_of_layers_by_name(how, names):
@@ -181,3 +191,105 @@ def test_layers_to_attend_to_are_checked():
         IncompatibleError, match=r"'one' gives.*\(5, 4, \.\.\.\); got \(5, 3, 6, 6"
     ):
         MTAN({"one": 4}, width=H).build(Pictures(), 2)(torch.randn(5, 1, 8, 8))
+
+
+def test_a_tree_is_the_path_of_each_task_through_its_branches():
+    module, (x, _) = built(Tree([[0, 0, 5, 5], [1, 0, 2, 2]]), "none"), rows()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    (first, *_), (second, *_) = (stage.layers for stage in module.trunk)
+    for t, (a, b) in enumerate([(0, 0), (0, 1), (1, 2), (1, 2)]):
+        hidden = (x @ first.weight[a].T + first.bias[a]).clamp(min=0)
+        known = torch.tanh(hidden @ second.weight[b].T + second.bias[b])
+        torch.testing.assert_close(module(x)[:, t], known)
+    module(x, torch.ones(N, dtype=torch.long)).sum().backward()
+    assert first.weight.grad[0].any()
+    assert not first.weight.grad[1].any()
+
+
+def test_a_tree_starts_as_hard_sharing():
+    own, (x, task) = trunk(), rows()
+    known = own(x)
+    for branches in ([[0] * T, [0] * T], [[0, 0, 1, 1], range(T)]):
+        torch.testing.assert_close(Tree(branches).build(own, T)(x, task), known)
+
+
+def test_a_tree_from_affinities():
+    affinity = np.array(
+        [[1, 0.9, 0.2, 0], [0.8, 1, 0.1, 0], [0.2, 0, 1, 0.6], [np.nan, 0, 0.5, 1]]
+    )
+    known = (0, 0, 0, 0), (0, 0, 1, 1), (0, 0, 1, 2)
+    assert Tree.of_affinity(affinity, [1, 2, 3]).branches == known
+    order = [2, 0, 3, 1]
+    assert Tree.of_affinity(affinity[order][:, order], [2]).branches == ((0, 1, 0, 1),)
+    assert Tree.of_affinity([[1.0]], [1]).branches == ((0,),)
+    with pytest.raises(DataError, match=r"affinity of Tree\.of_affinity must be a square matrix"):
+        Tree.of_affinity(affinity[:2], [1])
+
+
+def test_similarity_of_representations_is_that_of_their_distances():
+    one, other = np.random.default_rng(0).standard_normal((2, 12, 5))
+    found = representation_similarity([one, 3 * one + 1, other])
+    assert found[0, 1] == pytest.approx(1.0)
+    upper = np.triu_indices(12, 1)
+    ranks = [np.argsort(np.argsort(1 - np.corrcoef(own)[upper])) for own in (one, other)]
+    assert found[0, 2] == pytest.approx(np.corrcoef(ranks)[0, 1])
+
+
+def test_choices_in_training_are_a_gumbel_softmax_and_then_a_tree():
+    module, (x, task) = Branching(2, temperature=3.0, n_steps=10).build(trunk("none"), T), rows()
+    with torch.no_grad():
+        module.choices[0].copy_(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+        module.choices[1].copy_(torch.eye(2).repeat(2, 1))
+    first, second = module.trunk
+    state = torch.get_rng_state()
+    for step in range(2):
+        torch.set_rng_state(state)
+        found = module(x)
+        torch.set_rng_state(state)
+        heat = 3.0 * (0.1 / 3.0) ** (step / 10)
+        noise = [-torch.empty_like(c).exponential_().log() for c in module.choices]
+        pairs = zip(module.choices, noise, strict=True)
+        read = [((10 * c + own) / heat).softmax(1) for c, own in pairs]
+        hidden = torch.einsum("ba,anh->bnh", read[0], first(x))
+        known = torch.einsum("tb,bnh->nth", read[1], second.each(hidden))
+        torch.testing.assert_close(found, known)
+    module.eval()
+    assert module.tree() == Tree([[0, 0, 0, 0], [0, 1, 0, 1]])
+    plain = module.tree().build(trunk("none"), T)
+    with torch.no_grad():
+        for kept, whole, used in zip(plain.trunk, module.trunk, ([1], [0, 1]), strict=True):
+            for own, every in zip(kept.parameters(), whole.parameters(), strict=True):
+                own.copy_(every[used])
+    torch.testing.assert_close(plain(x, task), module(x, task))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Tree([[0, 1], [0, 0]]), "shared the branch of the stage before; got"),
+        (lambda: Tree([[0, 1], [0]]), "equally many tasks"),
+        (
+            lambda: Tree([[0, 0]]).build(trunk(), 2),
+            "2 stages of the trunk the branches of 2 tasks",
+        ),
+        (lambda: Branching(0), "n_branches of Branching"),
+    ],
+)
+def test_trees_are_checked(make, message):
+    with pytest.raises((ParameterError, IncompatibleError), match=message):
+        make()
+
+
+def test_what_a_graph_cannot_hold_is_refused_in_a_sentence():
+    pytest.importorskip("onnx")
+    from polytask.export import to_onnx
+
+    torch.set_default_dtype(torch.float32)
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    settings = {"early_stopping": False, "max_epochs": 1, "random_state": 0}
+    for how in (MTAN(), Tree([[0, 1]])):
+        net = DeepMultiTaskRegressor(MLP((4,)), sharing=how, **settings).fit(X, X[:, :2])
+        with pytest.raises(IncompatibleError, match=r"AttendedTrunk|TreeSharing"):
+            to_onnx(net)

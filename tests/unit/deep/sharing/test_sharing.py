@@ -17,6 +17,7 @@ from polytask.deep.sharing import (  # noqa: E402
     CGC,
     MTAN,
     PLE,
+    Branching,
     CrossStitch,
     DSelectK,
     FiLM,
@@ -48,6 +49,8 @@ def test_own_rows_are_rows_of_all_tasks(how, norm):
 @TABLES
 def test_the_order_of_rows_does_not_matter(how):
     module, (x, task) = built(how), rows()
+    # A tree that is being chosen draws its choices for each batch.
+    module.train(not isinstance(how, Branching))
     order = torch.randperm(N)
     torch.testing.assert_close(module(x[order], task[order]), module(x, task)[order])
 
@@ -55,6 +58,7 @@ def test_the_order_of_rows_does_not_matter(how):
 @TABLES
 def test_few_rows_of_some_tasks(how):
     module, (x, _) = built(how), rows()
+    module.train(not isinstance(how, Branching))
     for task in ([2], [3, 3, 3], [0, 3, 0, 0, 0, 0, 0, 0, 0, 0]):
         own = module(x[: len(task)], torch.tensor(task))
         whole = module(x[: len(task)], None)
@@ -65,7 +69,7 @@ def test_few_rows_of_some_tasks(how):
 
 @pytest.mark.parametrize(
     "how",
-    [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), MTAN()],
+    [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), MTAN(), WAYS[-2]],
     ids=repr,
 )
 def test_unseen_tasks_get_the_mean_over_tasks(how):
@@ -113,11 +117,11 @@ def test_gradients_of_one_task_leave_what_belongs_to_others(how):
         assert not parameter.grad[[0, 2, 3]].any()
 
 
-STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2)]
+STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), WAYS[-2]]
 
 
 def looped(monkeypatch):
-    for part in ("trunks", "experts"):
+    for part in ("trunks", "experts", "trees"):
         monkeypatch.setattr(f"polytask.deep.sharing.{part}.make_copies", LoopedCopies)
 
 
@@ -168,6 +172,8 @@ def count(module):
             MTAN(reduction=2),
             lambda p, t: p + t * (8 * 3 + 4 * 7) + t * ((7 + H + 1) * 3 + 4 * H),
         ),
+        (WAYS[-2], lambda p, t: 2 * (7 * D + 7 + 14) + 3 * (7 * H + H)),
+        (Branching(2), lambda p, t: 2 * p + 2 * 2 + t * 2),
         (FiLM(3), lambda p, t: p + 3 * t + 2 * (7 + H) * (3 + 1)),
     ],
     ids=lambda value: type(value).__name__,
