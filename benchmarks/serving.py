@@ -55,6 +55,8 @@ def models() -> Iterator[tuple[str, Any, bool]]:
     yield "network, hard sharing", net, False
     mixture = DeepMultiTaskRegressor(MLP((32,)), sharing=sharing.MMoE(3), max_epochs=10)
     yield "network, experts", mixture.set_params(random_state=0), False
+    own = DeepMultiTaskRegressor(MLP((32, 32)), sharing=sharing.PLE(), max_epochs=10)
+    yield "network, levels of experts", own.set_params(random_state=0), False
     yield "MultiTaskClassifier", pt.MultiTaskClassifier(), True
     yield "BayesianMultiTaskClassifier", pt.BayesianMultiTaskClassifier("scalar"), True
     yield "SingleTask, logistic", pt.SingleTask(LogisticRegression(max_iter=2000)), True
