@@ -38,6 +38,7 @@ HOMES: Mapping[str, str] = {
     "boosting.plain_regressor": "polytask.boosting.plain",
     "data.": "polytask.data",
     "deep.": "polytask.deep.estimators",
+    "deep.align.": "polytask.deep.align",
     "deep.balancer.": "polytask.deep.balancing",
     "deep.meta.": "polytask.deep.meta_learner",
     "deep.sampling.": "polytask.deep.sampling",

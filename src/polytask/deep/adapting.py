@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 EVERY = 10
 _CHUNK = 4096
 # Parts of a network that are no layers below the heads.
-_ABOVE = ("heads", "losses")
+_ABOVE = ("heads", "losses", "alignment")
 # Of the draws of adapters: the same rows give the same model.
 _SEED = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from polytask._estimator import (
     mixed,
     regression,
 )
+from polytask._estimator.base import Given
 from polytask._estimator.classes import (
     ClassifierMixin,
     DecisionMixin,
@@ -37,6 +38,7 @@ from polytask._estimator.ranges import Between
 from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable
 from polytask.data import TableEncoder, TaskData
+from polytask.deep.align import Alignment, alignment_of, filled_targets, without_weight
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
 from polytask.deep.prediction import DeepTasks
@@ -79,6 +81,12 @@ class DeepEstimator(MultiTaskEstimator):
     penalties : mapping of str to Penalty, or None, default=None
         Penalties of layers by name, such as ``{"heads": L21(1e-3), "input": L1(1e-3)}``; see
         :class:`polytask.deep.Penalties`.
+    alignment : object of :mod:`polytask.deep.align` or None, default=None
+        A penalty on how the representations of the rows of tasks differ, for tasks that are
+        domains: ``CORAL(1.0)``, ``MMD(1.0)`` or ``Adversarial(0.1)``. Rows whose target is
+        missing (NaN or None; y_t None in the separate form) take part in it alone; a task
+        without any target is predicted with the mean head of the others. It acts in training
+        and is no part of the objectives that are told. Not for a target matrix.
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
         Weights of the tasks while training, which multiply s_t; None: none, the plain sum.
     balance_at : {"representation", "parameters"}, default="representation"
@@ -205,6 +213,7 @@ class DeepEstimator(MultiTaskEstimator):
     heads: MLP | None = None
     loss: Any = "auto"
     penalties: Mapping[str, Penalty] | None = None
+    alignment: Alignment | None = None
     balancer: Any = None  # two kinds, which are protocols
     balance_at: str = "representation"
     task_weight: Any = "equal"
@@ -244,6 +253,18 @@ class DeepEstimator(MultiTaskEstimator):
     @abstractmethod
     def _outcomes(self, data: TaskData) -> Outcomes:
         """Return the targets as numbers."""
+
+    def _read_rows(self, X: Any, y: Any, task: Any, sample_weight: Any) -> Given:  # noqa: ANN401
+        """Read rows; those without a target, which are for the alignment, have weight 0."""
+        owner = type(self).__name__
+        if alignment_of(self.alignment, owner) is None:
+            return super()._read_rows(X, y, task, sample_weight)
+        X, y, missing = filled_targets(X, y, owner)
+        read = super()._read_rows(X, y, task, sample_weight)
+        if not len(missing):
+            return read
+        data, raw = (without_weight(part, missing) for part in (read.data, read.raw))
+        return replace(read, data=data, raw=raw)
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         outcomes = self._outcomes(data)

@@ -28,6 +28,7 @@ from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task, task_scales
 from polytask.data import Form, TableEncoder, TaskData
 from polytask.data.splits import WithinTasks, as_splits
+from polytask.deep.align import alignment_of
 from polytask.deep.network import (
     PRECISIONS,
     Network,
@@ -124,6 +125,9 @@ def fit_tables(
     if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
         fields = {"owner": type(model).__name__}
         raise IncompatibleError(LazyMessage("deep.refusal.sampling_of_matrix", fields))
+    if data.form is Form.TARGETS and model.alignment is not None:
+        fields = {"owner": type(model).__name__}
+        raise IncompatibleError(LazyMessage("deep.refusal.alignment_of_matrix", fields))
     prepared = prepare(model, data, outcomes)
     seed = seed_of(model)
 
@@ -157,6 +161,7 @@ def fit_learned(
         blocks=category_blocks(model.encoder_),
         smoothing=settings.smoothing,
         heads=heads_of(model.heads, owner),
+        alignment=alignment_of(model.alignment, owner),
     )
     engine = engine_of(model.device, model.mixed_precision, model.distributed, owner)
     with torch.random.fork_rng(devices=[]):
@@ -314,7 +319,11 @@ def _sides(
             raise DataError(sentence("validation", owner, allowed, LazyMessage("got.none")))
         return splits[0]
     # Rows without a label judge nothing; all of them stay where they do no harm.
-    told = np.flatnonzero(data.labelled().any(axis=1)) if data.form is Form.TARGETS else everything
+    told = everything
+    if data.form is Form.TARGETS:
+        told = np.flatnonzero(data.labelled().any(axis=1))
+    elif data.sample_weight is not None:
+        told = np.flatnonzero(data.sample_weight > 0)
     try:
         _, held = next(WithinTasks(1, validation, random_state=seed).split(data.rows(told)))
     except DataError:

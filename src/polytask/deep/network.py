@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from polytask._checks import below_one, one_of, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.data import TableEncoder
+from polytask.deep.align import Alignment
 from polytask.deep.balancing import LinearHeads, OwnRows, Route, Shared
 from polytask.deep.keras_models import as_module, precision_of
 from polytask.deep.regularise import SmoothedLabels, TaskBatchNorm1d, TaskSequential
@@ -236,12 +237,14 @@ class Network(Trainable):
         heads: ColumnHeads,
         losses: TaskLosses,
         own: OwnLayers | None = None,
+        alignment: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.sharing = sharing
         self.own = own
         self.heads = heads
         self.losses = losses
+        self.alignment = alignment
         self.n_tasks = losses.n_tasks
         # Mixtures of experts mix outputs, which are smaller than representations.
         self._mixes_outputs = own is None and callable(getattr(sharing, "readout", None))
@@ -297,6 +300,7 @@ class Network(Trainable):
         """Return the sums of losses and label weights of the tasks present in a batch."""
         y, weight, task = batch.y, batch.weight, batch.task
         shared: Route | None
+        extra = None
         # Losses are computed in full precision, also where products are not.
         if task is None:
             every, outputs = self._of_all_tasks(batch.x)
@@ -308,12 +312,14 @@ class Network(Trainable):
             eta = self._predictors(self._own(features, task), task).to(y.dtype)
             losses = self.losses.of_rows(y, eta, weight, task)
             shared = OwnRows(features, task)
+            if self.alignment is not None and self.training:
+                extra = self.alignment(features, task)
         counts, present = self.counts(batch), batch.present
         if present is None:
             present = torch.nonzero(counts > 0)[:, 0]
         if present.shape[0] < self.n_tasks:
             losses, counts = losses[present], counts[present]
-        return Sums(losses, counts, present, shared)
+        return Sums(losses, counts, present, shared, extra)
 
     def _route(self, features: Tensor | None, eta: Tensor) -> Route | None:
         """Return how balancers reach a representation that all tasks share."""
@@ -349,6 +355,7 @@ class NetworkPlan:
     blocks: tuple[Block, ...] = ()
     smoothing: float = 0.0
     heads: MLP | None = None
+    alignment: Alignment | None = None
 
     def place(self, device: torch.device) -> DeviceDtype:
         """Return dtype and device of tensors."""
@@ -368,14 +375,16 @@ class NetworkPlan:
             trunk = trunk.to(dtype)
         sharing = self.sharing.build(trunk, n_tasks).to(dtype)
         width = self._width(sharing, dtype)
-        layers = None
+        layers, aligned = None, None
+        if self.alignment is not None:
+            aligned = self.alignment.build(width, n_tasks).to(dtype)
         if self.heads is not None:
             layers = OwnLayers(self.heads.build(width).to(dtype), n_tasks).to(dtype)
             width = int(layers(torch.zeros(1, width, dtype=dtype), None).shape[-1])
         owners = np.repeat(np.arange(n_tasks), self.widths)
         heads = ColumnHeads(owners.tolist(), width).to(dtype)
         losses = TaskLosses([self._trained(loss) for loss in self.losses], self.widths)
-        network = Network(sharing, heads, losses, layers).to(device)
+        network = Network(sharing, heads, losses, layers, aligned).to(device)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.register_forward_pre_hook(_refuse_one_row)
