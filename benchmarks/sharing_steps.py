@@ -41,6 +41,9 @@ WAYS: dict[str, sharing.Sharing] = {
     "soft": sharing.Soft(),
     "cross-stitch": sharing.CrossStitch(),
     "PLE, 1 + 1 experts, 2 levels": sharing.PLE(1, 1, 2),
+    "DSelectK, 2 of 4 experts": sharing.DSelectK(4, 2),
+    "MTAN": sharing.MTAN(),
+    "branching, 2 branches": sharing.Branching(2),
 }
 PEERS = {
     "hard": ("HPS", lambda tasks: []),
@@ -165,9 +168,13 @@ class Line:
         return f"| {self.name} | " + " | ".join(cells) + " |"
 
 
-def ours(n_tasks: int, repeats: int, device: str) -> Iterator[Line]:
+def ours(n_tasks: int, repeats: int, device: str, only: list[str]) -> Iterator[Line]:
     batch = Batch.of(n_tasks, device)
-    for name, how in WAYS.items():
+    # Tasks part once, before the last layer, into two groups.
+    part = [[0] * n_tasks, [0] * n_tasks, [t % 2 for t in range(n_tasks)]]
+    for name, how in {**WAYS, "tree": sharing.Tree(part)}.items():
+        if only and name not in ("hard", *only):
+            continue
         torch.manual_seed(1)
         net = Ours(how, n_tasks).to(device)
         every = seconds(net, lambda net=net: net.all_tasks(batch), repeats, device)
@@ -206,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 10, 50])
     parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--only", nargs="+", default=[], help="names to measure beside hard")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", type=Path, help="a folder with LibMTL unpacked")
     args = parser.parse_args()
@@ -214,7 +222,7 @@ def main() -> None:
     place = torch.cuda.get_device_name() if args.device != "cpu" else "CPU, one thread"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {place}\n")
     for n_tasks in args.tasks:
-        lines = list(ours(n_tasks, args.repeats, args.device))
+        lines = list(ours(n_tasks, args.repeats, args.device, args.only))
         peers = list(theirs(modules, n_tasks, args.repeats, args.device)) if modules else []
         print(table(n_tasks, lines, peers), flush=True)
 

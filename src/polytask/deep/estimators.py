@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -39,21 +40,22 @@ from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable
 from polytask.data import TableEncoder, TaskData
 from polytask.deep.align import Alignment, alignment_of, filled_targets, without_weight
+from polytask.deep.balancing import IMTLG, AutoLambda
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.rows import DEEP_READING
 from polytask.deep.sampling import Sampling
-from polytask.deep.sharing import CGC, PLE, Hard, MMoE, Sharing
+from polytask.deep.sharing import CGC, MTAN, PLE, DSelectK, Hard, MMoE, Sharing
 from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
-from polytask.penalties import Penalty
+from polytask.penalties import L2, L21, Penalty
 
 _RATES = (3e-4, 1e-2)
 # Times the learning rate: what every weight loses in a step.
 _DECAYS = (1e-3, 3.0)
 _DROPPED = (0.0, 0.5)
-_WIDTHS = (64, 128, 256)
+_DEPTHS, _WIDTHS = (1, 2, 3), (64, 128, 256)
 _EXPERTS = 4
 _MOST_EXPERTS = 8
 # Strengths that are given are searched over this factor on both sides.
@@ -386,9 +388,10 @@ class DeepEstimator(MultiTaskEstimator):
     def search_space(self) -> Space:
         """Return what is worth searching, for :func:`polytask.selection.tune`.
 
-        Learning rate and weight decay unless an optimiser is given; width and dropout of an
-        :class:`MLP`; ways of sharing, or the number of experts if that is how tasks share; the
-        strengths of penalties that are given, a hundred times down and up.
+        Learning rate and weight decay unless an optimiser is given; depth, width and dropout of
+        an :class:`MLP`; ways of sharing, or the number of experts if that is how tasks share;
+        balancers, unless one is given; penalties of inputs or heads, or the strengths of those
+        that are given, a hundred times down and up.
 
         Returns
         -------
@@ -401,13 +404,19 @@ class DeepEstimator(MultiTaskEstimator):
         >>> from polytask.penalties import L21
         >>> model = DeepMultiTaskRegressor(MLP((64,)), penalties={"input": L21(0.01)})
         >>> sorted(model.search_space())  # doctest: +NORMALIZE_WHITESPACE
-        ['learning_rate', 'penalties__input__alpha', 'sharing', 'trunk__dropout',
-         'trunk__widths', 'weight_decay']
+        ['balancer', 'learning_rate', 'penalties__input__alpha', 'sharing',
+         'trunk__dropout', 'trunk__widths', 'weight_decay']
         """
         space: Space = {}
         if self.optimizer is None:
             space |= {"learning_rate": Between(*_RATES), "weight_decay": Between(*_DECAYS)}
         space |= _trunk_space(self.trunk) | _sharing_space(self.sharing, self.trunk)
+        whole_batches = self.accumulate == 1 and not self.distributed
+        if self.balancer is None and whole_batches:
+            held = self.early_stopping and self.validation is not None and not self.compile
+            space["balancer"] = [None, IMTLG(), *([AutoLambda()] if held else [])]
+        if not self.penalties and isinstance(self.trunk, MLP | None):
+            space["penalties"] = [None, {"input": L21(0.003)}, {"heads": L2(0.01)}]
         given = strengths(self.penalties, "penalties") | strengths(self.sharing, "sharing")
         return space | {name: Between(a / _FACTOR, a * _FACTOR) for name, a in given.items()}
 
@@ -434,25 +443,28 @@ class DeepEstimator(MultiTaskEstimator):
 
 def _trunk_space(trunk: Any) -> Space:  # noqa: ANN401 - MLP, nn.Module or None
     if trunk is None:
-        nets = [MLP((w, w), dropout=p) for w in _WIDTHS for p in (0.0, 0.1, 0.3)]
-        return {"trunk": nets}
+        kinds = itertools.product(_DEPTHS, _WIDTHS, (0.0, 0.1, 0.3))
+        return {"trunk": [MLP((w,) * depth, dropout=p) for depth, w, p in kinds]}
     if not isinstance(trunk, MLP) or not len(trunk.widths):
         return {}
     widths = [tuple(max(round(w * f), 1) for w in trunk.widths) for f in (0.5, 1, 2)]
+    widths += [tuple(trunk.widths[:-1])] if len(trunk.widths) > 1 else []
+    widths.append((*trunk.widths, trunk.widths[-1]))
     return {"trunk__widths": widths, "trunk__dropout": Between(*_DROPPED, log=False)}
 
 
 def _sharing_space(sharing: Sharing | None, trunk: Any) -> Space:  # noqa: ANN401 - as above
     """Return ways of sharing where none is given, else how many experts there may be."""
     if sharing is not None:
-        counts = {MMoE: "n_experts", CGC: "n_shared", PLE: "n_shared"}
+        counts = {MMoE: "n_experts", CGC: "n_shared", PLE: "n_shared", DSelectK: "n_experts"}
         name = counts.get(type(sharing))
-        most = Between(1, _MOST_EXPERTS, log=False, integer=True)
+        least = sharing.k if isinstance(sharing, DSelectK) else 1
+        most = Between(least, max(_MOST_EXPERTS, least + 1), log=False, integer=True)
         return {f"sharing__{name}": most} if name else {}
     # Gates must be able to read the input of the trunk, and copies of it be drawn.
     plain = isinstance(trunk, MLP) and trunk.embedding is None and trunk.norm != "task_batch"
     experts = trunk is None or (plain and len(trunk.widths) > 0)
-    return {"sharing": [Hard(), MMoE(_EXPERTS)]} if experts else {}
+    return {"sharing": [Hard(), MMoE(_EXPERTS), DSelectK(_EXPERTS), MTAN()]} if experts else {}
 
 
 @saveable("deep.regressor")

@@ -204,14 +204,16 @@ def test_a_network_says_what_is_worth_searching():
     from polytask.deep import MLP, DeepMultiTaskRegressor, sharing
 
     plain = DeepMultiTaskRegressor().search_space()
-    assert sorted(plain) == ["learning_rate", "sharing", "trunk", "weight_decay"]
+    kinds = ["learning_rate", "penalties", "sharing", "trunk", "weight_decay"]
+    assert sorted(plain) == ["balancer", *kinds]
+    assert {len(trunk.widths) for trunk in plain["trunk"]} == {1, 2, 3}
     assert all(isinstance(trunk, MLP) for trunk in plain["trunk"])
     given = small(
         trunk=MLP((8, 4)),
         sharing=sharing.Soft(toward_mean(0.1)),
         penalties={"heads": L2(0.5), "trunk.*": L21(0.01) + L2(0.0)},
     ).search_space()
-    assert given["trunk__widths"] == [(4, 2), (8, 4), (16, 8)]
+    assert given["trunk__widths"] == [(4, 2), (8, 4), (16, 8), (8,), (8, 4, 4)]
     assert given["penalties__heads__alpha"] == Between(0.005, 50.0)
     assert given["sharing__penalty__alpha"] == Between(0.001, 10.0)
     assert given["penalties__trunk.*__p0__alpha"].high == pytest.approx(1.0)
@@ -219,7 +221,7 @@ def test_a_network_says_what_is_worth_searching():
     # A strength of 0 asks for no penalty.
     assert "penalties__trunk.*__p1__alpha" not in given
     own = DeepMultiTaskRegressor(torch.nn.Linear(3, 2), optimizer=torch.optim.Adam)
-    assert own.search_space() == {}
+    assert set(own.search_space()) == {"balancer"}
     assert "sharing" not in small(trunk=MLP((8,), norm="task_batch")).search_space()
     experts = small(sharing=sharing.MMoE(2)).search_space()["sharing__n_experts"]
     assert experts.integer
