@@ -38,15 +38,19 @@ from polytask import (
     BayesianMultiTaskRegressor,
     MultiTaskClassifier,
     MultiTaskClassifierCV,
+    MultiTaskClassifierIC,
     MultiTaskRegressor,
     MultiTaskRegressorCV,
+    MultiTaskRegressorIC,
     Pooled,
     SingleTask,
     calibrate,
 )
 from polytask.baselines import TunedRidge
+from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
 from polytask.data import TaskData, WithinTasks
 from polytask.datasets import load_wages
+from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor
 from polytask.penalties import L2, toward_mean
 
 sys.path.append(str(Path(__file__).parent / "speed"))
@@ -120,6 +124,11 @@ def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
             ),
             "Pooled boosting, calibrate": calibrated(lambda: Pooled(boosted, "category")),
             "learned prior, its own": own(BayesianMultiTaskClassifier),
+            "MultiTaskClassifierIC, calibrate": calibrated(lambda: MultiTaskClassifierIC(near)),
+            "mixed boosting, calibrate": calibrated(MixedBoostingClassifier),
+            "network, calibrate": calibrated(
+                partial(DeepMultiTaskClassifier, MLP((32,)), random_state=0)
+            ),
         }
     boosted = HistGradientBoostingRegressor(random_state=0)
     found: dict[str, Callable[..., Any]] = {
@@ -129,6 +138,12 @@ def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
         "SingleTask of ridge, calibrate": calibrated(lambda: SingleTask(TunedRidge(STRENGTHS))),
         "learned prior, its own": own(BayesianMultiTaskRegressor),
         "learned prior, calibrate": calibrated(BayesianMultiTaskRegressor),
+        "MultiTaskRegressorIC, calibrate": calibrated(lambda: MultiTaskRegressorIC(near)),
+        "mixed boosting, its own": own(MixedBoostingRegressor),
+        "mixed boosting, calibrate": calibrated(MixedBoostingRegressor),
+        "network, calibrate": calibrated(
+            partial(DeepMultiTaskRegressor, MLP((32,)), random_state=0)
+        ),
     }
     if data.task is not None:
         ridge = partial(Pooled, TunedRidge(STRENGTHS), "intercept")
