@@ -35,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "baseline.": "polytask.baselines",
     "bayes.": "polytask.linear",
     "boosting.": "polytask.boosting",
+    "boosting.plain_classifier": "polytask.boosting.plain",
     "boosting.plain_regressor": "polytask.boosting.plain",
     "data.": "polytask.data",
     "deep.": "polytask.deep.estimators",

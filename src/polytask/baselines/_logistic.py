@@ -18,10 +18,10 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
 
 from polytask._checks import is_whole
+from polytask._estimator.tuned import Folds, TunedModel
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines._columns import SplitDesign, split_columns, without_repeats
-from polytask.baselines._tuned import Folds, TunedModel
 from polytask.datafits import Features
 from polytask.exceptions import ConvergenceWarning
 from polytask.messages import LazyMessage

@@ -12,8 +12,8 @@ from sklearn.linear_model import GammaRegressor, PoissonRegressor
 from sklearn.utils import Tags
 
 from polytask._checks import is_whole, one_of
+from polytask._estimator.tuned import TunedModel, folds_of
 from polytask._registry import saveable
-from polytask.baselines._tuned import TunedModel, folds_of
 from polytask.losses import LOSSES
 
 Array = NDArray[np.float64]

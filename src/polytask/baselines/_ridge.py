@@ -15,10 +15,10 @@ from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge, RidgeCV
 
 from polytask._checks import sentence
+from polytask._estimator.tuned import TunedModel, folds_of
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines._columns import Disjoint, SplitDesign, split_columns
-from polytask.baselines._tuned import TunedModel, folds_of
 from polytask.exceptions import ParameterError
 from polytask.messages import LazyMessage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -109,11 +110,12 @@ class Trees:
 
     text: str
 
-    def values(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
-        """Return the sums for rows, shape (n,)."""
+    def values(self, X: Any, *, raw: bool = False) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the sums for rows, shape (n,), or what the objective makes of them."""
         if not self.text or not X.shape[0]:
             return np.zeros(X.shape[0])
-        return np.asarray(self._booster.predict(_matrix(X)), dtype=np.float64)
+        found = self._booster.predict(_matrix(X), raw_score=raw)
+        return np.asarray(found, dtype=np.float64)
 
     def contributions(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
         """Return what features add to the sums (TreeSHAP), the mean last, shape (n, d + 1)."""
@@ -133,12 +135,52 @@ def _matrix(X: Any) -> Any:  # noqa: ANN401 - dense or sparse
     return sp.csr_matrix(X) if is_sparse(X) else np.asarray(X)
 
 
+# How trees of defaults are grown, and after how many that brought nothing no more are tried.
+_GROWTH: dict[str, Any] = {
+    "feature_fraction": 0.8,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_col_wise": True,
+    "verbosity": -1,
+}
+_MOST, _PATIENCE = 1000, 30
+# Many rows bear larger trees and steps.
+_FEW_ROWS = 5_000
+_SMALL: dict[str, Any] = {"learning_rate": 0.05, "num_leaves": 15}
+_LARGE: dict[str, Any] = {"learning_rate": 0.1, "num_leaves": 31}
+_SUBSAMPLES: dict[str, Any] = {"bagging_fraction": 0.8, "bagging_freq": 1}
+# Held-out rows that tell numbers of trees apart; folds beyond them are left out.
+_ENOUGH_HELD = 2_000
+
+
 def boosted(
-    X: Array, y: Array, weight: Array, categories: list[int], params: dict[str, Any]
+    X: Array,
+    y: Array,
+    weight: Array,
+    categories: list[int],
+    params: dict[str, Any],
+    folds: Sequence[tuple[Any, Any]],
 ) -> Trees:
-    """Return 100 trees with LightGBM's defaults, on one thread. Shapes: X (n, d), y (n,)."""
+    """Return as many trees as held-out rows ask for, one without folds. Shapes: X (n, d)."""
     import lightgbm
 
-    known = {"num_threads": 1, "deterministic": True, "force_col_wise": True, "verbosity": -1}
-    data = lightgbm.Dataset(X, y, weight=weight, categorical_feature=categories)
-    return Trees(lightgbm.train(known | params, data, num_boost_round=100).model_to_string())
+    def rows() -> lightgbm.Dataset:
+        return lightgbm.Dataset(X, y, weight=weight, categorical_feature=categories)
+
+    params, n_trees = _GROWTH | (_SMALL if len(y) < _FEW_ROWS else _LARGE) | params, 1
+    # Fewer rows have no cut that leaves enough on both sides.
+    least = 2 * params["min_data_in_leaf"]
+    folds = [(train, test) for train, test in folds if len(train) >= least and len(test)]
+    if folds:
+        params |= _SUBSAMPLES
+        held = np.cumsum([len(test) for _, test in folds])
+        tried: Any = lightgbm.cv(
+            params,
+            rows(),
+            num_boost_round=_MOST,
+            folds=folds[: int(np.searchsorted(held, _ENOUGH_HELD)) + 1],
+            callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
+        )
+        losses = next(values for name, values in tried.items() if name.endswith("-mean"))
+        n_trees = int(np.argmin(losses)) + 1
+    return Trees(lightgbm.train(params, rows(), num_boost_round=n_trees).model_to_string())

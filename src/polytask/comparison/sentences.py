@@ -75,8 +75,7 @@ def _as_good_as_all(result: Findings) -> str:
 
 def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
     """Explain a model in half a sentence."""
-    numbers, groupings = result.setup.problem == "regression", result.groupings
-    return what_is(row.name, row.kind, [one.name for one in groupings], say, numbers=numbers)
+    return what_is(row.name, row.kind, [one.name for one in result.groupings], say)
 
 
 def recommendation(result: Findings, say: Translator) -> str:

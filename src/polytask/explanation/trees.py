@@ -27,7 +27,8 @@ def tree_values(estimator: Any, X: Any, here: int) -> Array | None:  # noqa: ANN
     """Return what features add to the sum of trees, the mean last; None if it is none of trees."""
     # Shapes: X (n, d), result (n, d + 1); of several classes those of the one at `here`.
     if hasattr(estimator, "trees_"):
-        return np.asarray(estimator.trees_.contributions(X))
+        found, width = np.asarray(estimator.trees_.contributions(X)), X.shape[1] + 1
+        return found[:, here * width : (here + 1) * width] if found.shape[1] > width else found
     if hasattr(estimator, "booster_") and not is_classifier(estimator):
         found = estimator.booster_.predict(X, pred_contrib=True)
         return np.asarray(found.toarray() if is_sparse(found) else found)

@@ -107,14 +107,12 @@ def of_groupings(names: Iterable[object]) -> str:
     return f"learned prior of {' and '.join(map(str, names))}"
 
 
-def what_is(
-    name: str, kind: str, groupings: Iterable[object], say: Translator, *, numbers: bool
-) -> str:
-    """Explain a model in half a sentence; `numbers` says that these are what it predicts."""
+def what_is(name: str, kind: str, groupings: Iterable[object], say: Translator) -> str:
+    """Explain a model in half a sentence."""
     if name == of_groupings(groupings):
         name = GROUPED
     known, by_lightgbm = f"model_is.{name}", f"model_of_lightgbm.{name}"
-    if numbers and has_lightgbm() and say.has(by_lightgbm):
+    if has_lightgbm() and say.has(by_lightgbm):
         known = by_lightgbm
     return say(known if say.has(known) else f"model_kind.{kind}")
 

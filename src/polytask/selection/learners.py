@@ -104,13 +104,14 @@ def has_lightgbm() -> bool:
 
 
 def boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator
-    """Return LightGBM for numbers where it is installed, else histogram boosting; of defaults."""
-    # Of classes LightGBM is behind (docs/results/boosting.md).
-    if facts.problem == "regression" and has_lightgbm():
-        from polytask.boosting.plain import TreeRegressor
+    """Return boosted trees of LightGBM where it is installed, else of scikit-learn."""
+    if not has_lightgbm():
+        return histogram_boosting(facts)
+    from polytask.boosting.plain import TreeClassifier, TreeRegressor
 
-        return TreeRegressor(random_state=facts.seed, **boosting_loss(facts.losses))
-    return histogram_boosting(facts)
+    if facts.problem == "regression":
+        return TreeRegressor(cv=facts.cv, random_state=facts.seed, **boosting_loss(facts.losses))
+    return TreeClassifier(cv=facts.cv, random_state=facts.seed)
 
 
 def histogram_boosting(facts: DataFacts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn

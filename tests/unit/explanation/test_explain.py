@@ -247,7 +247,7 @@ def test_what_separate_models_share_is_the_mean_of_tasks(table, y):
 def test_boosted_trees_with_a_learned_prior(table, y):
     lightgbm = pytest.importorskip("lightgbm", reason="comes with the extra 'trees'")
     from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
-    from polytask.boosting.plain import TreeRegressor
+    from polytask.boosting.plain import TreeClassifier, TreeRegressor
     from polytask.selection.shared_base import SharedBase
 
     rows = table.drop(columns="when")
@@ -266,9 +266,13 @@ def test_boosted_trees_with_a_learned_prior(table, y):
         if model.unseen_tasks == "shared" and model.task_column == "school":
             common = found.baseline + found.common.sum(axis=1)
             np.testing.assert_allclose(common, model.predict(rows.assign(school="z")), atol=EXACT)
-    classes = MixedBoostingClassifier(**options).fit(rows, np.digitize(y, [4, 5.5]))
-    found = explain(classes, rows)
-    np.testing.assert_allclose(found.value, _of_class(classes, found, rows), atol=EXACT)
+    for labels in (np.digitize(y, [4, 5.5]), y > 5):
+        for classes in (
+            MixedBoostingClassifier(**options),
+            SingleTask(TreeClassifier(), task_column="school"),
+        ):
+            found = explain(classes.fit(rows, labels), rows)
+            np.testing.assert_allclose(found.value, _of_class(classes, found, rows), atol=EXACT)
     counts = MixedBoostingRegressor(**options, loss="poisson").fit(rows, np.round(np.exp(y / 4)))
     np.testing.assert_allclose(
         np.exp(explain(counts, rows).value), counts.predict(rows), rtol=EXACT

@@ -235,7 +235,7 @@ def test_trees_with_a_learned_prior(made):
 
 def test_lightgbm_with_gaps_and_many_tasks_as_categories(made):
     pytest.importorskip("lightgbm")
-    from polytask.boosting.plain import TreeRegressor
+    from polytask.boosting.plain import TreeClassifier, TreeRegressor
 
     X, rng = made["X"].copy(), np.random.default_rng(0)
     task = rng.integers(0, 40, N)
@@ -247,6 +247,8 @@ def test_lightgbm_with_gaps_and_many_tasks_as_categories(made):
     agree(
         pt.Pooled(TreeRegressor("poisson"), "category").fit(X, made["count"], task=task), X, task
     )
+    for labels in (y > np.median(y), np.digitize(y, np.quantile(y, [0.3, 0.6]))):
+        agree(pt.Pooled(TreeClassifier(), "category").fit(X, labels, task=task), X, task)
 
 
 def test_a_forest_of_all_targets(made):

@@ -45,6 +45,7 @@ _TREES = frozenset(
         "ExtraTreeClassifier",
     ]
 )
+_LIGHTGBM = frozenset(["TreeRegressor", "TreeClassifier", "LGBMRegressor", "LGBMClassifier"])
 _AFFINE = frozenset(
     ["StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "PCA", "TruncatedSVD",
      "SelectKBest", "SelectPercentile", "VarianceThreshold", "SelectFromModel"]
@@ -223,7 +224,7 @@ _READERS = (
         _read_histogram,
     ),
     (FORESTS | _TREES, _read_forest),
-    (frozenset(["TreeRegressor", "LGBMRegressor", "LGBMClassifier"]), _read_lightgbm),
+    (_LIGHTGBM, _read_lightgbm),
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from polytask.messages import LazyMessage, Translator
 from polytask.selection.auto.calibration import AS_GIVEN
@@ -62,11 +61,11 @@ def reasons(model: Any, speech: Translator) -> list[tuple[str, bool, str]]:  # n
 def _best(
     known: list[AutoRow], stopped: int, found: Combination, speech: Translator, *, late: bool
 ) -> str:
-    best, numbers = known[0], not any(map(is_classifier, found.members.values()))
+    best = known[0]
     fields: dict[str, str | int] = {
         "n": len(known) + stopped,
         "name": speech.quoted(best.name),
-        "what": what_is(best.name, best.kind, found.groupings, speech, numbers=numbers),
+        "what": what_is(best.name, best.kind, found.groupings, speech),
         "score": speech.number(best.score, 3),
     }
     return speech("auto.best_in_time" if late else "auto.best", fields)
