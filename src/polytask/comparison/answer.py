@@ -338,6 +338,9 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     margin = judge.margin(chosen.plain)
     both_perfect = judge.perfect(chosen.shared, chosen.plain)
     said = "no practical difference" if both_perfect else verdict(gain, pooling, margin, plain)
+    matched = said == "share" and _matched(judge, chosen)
+    if matched:
+        said = "pool" if pooling.interval().low > margin else "inconclusive"
     ruled = {
         "share": chosen.shared,
         "separate": chosen.separate,
@@ -360,7 +363,9 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         gain=gain.interval(),
         gain_90=gain.interval(0.90),
         margin=margin,
-        times_more=rows_to_decide(gain, pooling, margin) if _asks_for_more(plan, said) else None,
+        times_more=rows_to_decide(gain, pooling, margin)
+        if _asks_for_more(plan, said) and not matched
+        else None,
         pooling_gain=pooling.interval(),
         trees_gain=trees,
         networks_gain=networks,
@@ -373,6 +378,15 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
         split_gains=_split_gains(judge, chosen) if plan.scheme == "time" else (),
     )
+
+
+def _matched(judge: CompleteSplits, chosen: Chosen) -> bool:
+    """Say whether one of the chosen plain models, in all splits, is as good as the joint one."""
+    # Then the gain is of the choice between plain models, not of learning jointly.
+    joint = judge.board.most_chosen(chosen.shared)
+    plain = {name for name in chosen.plain if name is not None}
+    gains = (judge.gain(judge.always(joint), judge.always(name)) for name in plain if joint)
+    return any(gain.mean <= 0 for gain in gains)
 
 
 def better_plain(chosen: Chosen, pooling: Interval) -> Names:

@@ -381,10 +381,22 @@ def _certainty(result: Findings, say: Translator) -> str:
             # The rule asks for the shorter interval.
             fields["amount"] = amount(result.gain_90, setup, say, 90, margin)
         return say.joined([say(f"sure.{said}", fields), _better_plain(result, say)])
+    if matching := _matching(result):
+        fields["model"] = say.quoted(matching.name)
+        return say.joined([say("sure.matched", fields), _better_plain(result, say)])
     if said == "inconclusive" and not gain.below:
         more = _to_decide(result, say)
         return say.joined([say(f"sure.{said}", fields), more, _better_plain(result, say)])
     return _of_plain_models(result, fields, say)
+
+
+def _matching(result: Findings) -> ModelRow | None:
+    """Return the plain model that keeps joint ones from winning, being as good, if one does."""
+    if not result.gain.above or result.verdict not in ("pool", "inconclusive"):
+        return None
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    plain = [row for row in result.models if row.kind != "shared" and row.picked]
+    return max(plain, key=lambda row: sign * row.score.mean, default=None)
 
 
 def rival(result: Findings, say: Translator) -> str:

@@ -232,6 +232,20 @@ def test_which_verdict_more_data_would_bring_is_said():
     assert "verdict over all tasks: fit the tasks jointly." in of("en", *joint, splits="unseen")
 
 
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", "But “pooled + intercepts” in all splits scores as well"),
+        ("zh", "但若在所有划分中都用“pooled + intercepts”"),
+    ],
+)
+def test_a_plain_model_as_good_in_all_splits_keeps_joint_ones_from_winning(lang, said):
+    above = Interval(0.02, 0.01, 0.03)
+    text = sure_of(examples.inconclusive, lang, gain=above, gain_90=above, times_more=None)
+    assert said in text
+    assert said not in sure_of(examples.share, lang, gain=above, gain_90=above)
+
+
 def test_no_number_is_given_where_ten_times_as_much_would_not_do():
     text = sure_of(examples.inconclusive, times_more=None)
     assert text.endswith("even ten times as many data would not decide the verdict.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from polytask._estimator.problem import read_outcomes, read_problem
+from polytask.comparison import answer
 from polytask.comparison.answer import CompleteSplits, make_boards
 from polytask.comparison.boards import choose_all
 from polytask.comparison.options import Options
@@ -17,14 +20,18 @@ from polytask.selection.held import Study
 MODELS = ["separate", "pooled + intercepts", "learned prior"]
 
 
-def judge_of(X, y, task, **choices):
+def finished(X, y, task, models=MODELS, **choices):
     data = read_problem(X, y, task, None, None)
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)
     asked = {"cv": None, "groups": None, "time": None, "unseen": False, **choices}
-    chosen = Options(models=MODELS, quick=False, random_state=0, **asked)
+    chosen = Options(models=models, quick=False, random_state=0, **asked)
     plan = make_plan(study, facts_of(study, problem, losses, chosen), chosen, "d2", ("d2",))
-    records = {unit.key: run_unit(study, unit) for unit in plan.units}
+    return plan, {unit.key: run_unit(study, unit) for unit in plan.units}
+
+
+def judge_of(X, y, task, **choices):
+    plan, records = finished(X, y, task, **choices)
     board, _ = make_boards(plan, records, "d2")
     return CompleteSplits(plan, board, "d2")
 
@@ -52,6 +59,23 @@ def covariance_by_hand(changes, fold, groups):
                 found = [changes[i, other] for i in rows if (i, other) in changes]
                 sums[t, k, other] = len(rows) * (np.mean(found) - overall) if found else 0.0
     return sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / len(fold)
+
+
+def test_a_gain_over_models_that_rows_chose_is_no_gain_over_one_that_is_as_good(monkeypatch):
+    joint, better, worse = names = ["learned prior", "pooled", "separate"]
+    plan, records = finished(*identical(np.random.default_rng(5), n_tasks=16), names)
+    picked = {"shared": (joint,) * 5, "separate": (worse,) * 5, "pooled": (better,) * 5}
+
+    def verdict_of(*plain):
+        chosen = replace(choose_all(make_boards(plan, records, "d2")[0]), **picked, plain=plain)
+        monkeypatch.setattr(answer, "choose_all", lambda board: chosen)
+        return answer.make_answer(plan, records, "d2")
+
+    never = verdict_of(*(worse,) * 5)
+    assert (never.verdict, never.recommended) == ("share", joint)
+    once = verdict_of(*(worse,) * 4, better)
+    assert once.gain.above
+    assert (once.verdict, once.recommended, once.times_more) == ("pool", better, None)
 
 
 @pytest.mark.slow
