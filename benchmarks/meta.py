@@ -10,7 +10,7 @@ most rows; memory is the most that fitting adds to the process.
 
 Sinusoids are those of Finn et al. (2017), section 5.1: amplitude .1 to 5, phase 0 to pi, x in
 [-5, 5], a network of 40 x 40 units, trained for one step on ten rows and adapted with ten steps
-(MetaSGD, whose rates are learned for the number of steps in training, with one). Real sets are
+(ANIL and MetaSGD, which diverge with ten, with one). Real sets are
 read from the folder that POLYTASK_DATA names.
 """
 
@@ -119,7 +119,7 @@ def models(p: Problem, seed: int) -> dict[str, Any]:
         REFERENCE: network,
         "MAML": meta(MAML(steps, rate)),
         "MAML, first order": meta(MAML(steps, rate, first_order=True)),
-        "ANIL": meta(ANIL(steps, rate)),
+        "ANIL": meta(ANIL(steps, rate), None),
         "Reptile": meta(Reptile(5, rate), p.adapt_steps or 5),
         "MetaSGD": meta(MetaSGD(steps, rate), None),
         "learned prior": BayesianMultiTaskRegressor(),
