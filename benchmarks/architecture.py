@@ -1,8 +1,9 @@
 """Attention, selected experts, trees and Auto-Lambda: ``python benchmarks/architecture.py``.
 
-Beside hard sharing, with a trunk of two layers of 64 units ("hard") and of two of 160 ("hard,
-wide"), which has at least the parameters of all others. A quarter of the rows is held out, within
-tasks, five times. All nets stop by a tenth of their training rows, after 100 epochs at most.
+Beside hard sharing, with a trunk of two layers of 64 units ("hard"), as all others have it, and of
+two of 160 ("hard, wide"), for about the parameters that the larger of the others have: the
+alternative at equal budget. A quarter of the rows is held out, within tasks, five times. All nets
+stop by a tenth of their training rows, after 100 epochs at most.
 
 A tree by affinity is that of gradients recorded while hard sharing is trained, fitted anew, and
 parts once, into two groups; a tree by Gumbel choice is that of ``Branching``, of two branches in

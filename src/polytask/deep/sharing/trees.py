@@ -108,8 +108,8 @@ class Tree:
             :mod:`polytask.deep.recording`, or :func:`representation_similarity`. The two
             directions are averaged; an entry that is not finite counts as the lowest.
         n_branches : sequence of int
-            The number of branches in each stage, not decreasing. Groups are those of average
-            linkage.
+            The number of branches in each stage, not decreasing; fewer where affinities are
+            equal. Groups are those of average linkage.
 
         Raises
         ------

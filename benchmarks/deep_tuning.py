@@ -1,0 +1,93 @@
+"""``tune`` beside settings chosen by hand, for networks: ``python benchmarks/deep_tuning.py``.
+
+A quarter of the rows is held out, within tasks, for each seed. By hand: eight settings of the
+accuracy table (four of hard sharing, four of other structures). ``tune``: eight trials of
+``search_space()``, hopeless ones given up after their first fold. Both are judged on the same two
+halves of the training rows, by ``score``; the best is fitted to all of them. Nets have 60 epochs
+at most. Intervals are of the paired difference, corrected for training parts that overlap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from _deep_nets import SHARED, TRUNKS, estimator, fitted
+from _deep_sets import load, pairs, split
+from _kept import Kept
+from _sets import RealSet
+from learned_prior_classes import interval
+from real_data import score
+
+from polytask.selection import tune
+
+BY_HAND = [*list(TRUNKS.values())[:4], *list(SHARED.values())[:4]]
+
+
+def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, str]:
+    """Return the score, CPU seconds, and what was chosen."""
+    warnings.simplefilter("ignore")
+    train, test = rows
+    usual = {"max_epochs": 60, "random_state": seed, "device": "cpu"}
+    halves = split(data, train, 0.5, seed)
+    started = time.process_time()
+    if way == "hard, defaults":
+        model, told = fitted(estimator(data)(**usual), data, train), ""
+    elif way == "by hand":
+
+        def judged(settings: Any) -> float:
+            nets = [
+                (fitted(estimator(data)(**usual | settings), data, own), other)
+                for own, other in (halves, halves[::-1])
+            ]
+            return float(np.mean([net.score(data.X[rows], data.y[rows]) for net, rows in nets]))
+
+        found = max(BY_HAND, key=judged)
+        model, told = fitted(estimator(data)(**usual | found), data, train), repr(found)
+    else:
+        net = estimator(data)(**usual)
+        first, second = (np.searchsorted(train, half) for half in halves)
+        folds = [(first, second), (second, first)]
+        X, y = data.X[train], data.y[train]
+        tuned = tune(net, net.search_space(), X, y, cv=folds, n_trials=8, random_state=seed)
+        pruned = sum(trial.pruned for trial in tuned.trials)
+        model, told = tuned.estimator, f"{pruned} pruned; {dict(tuned.params)}"
+    return score(model, data, test), time.process_time() - started, told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=["mtr_atp1d", "mtr_scpf"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep", default=None, help="file of results, to continue a run")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for name in options.sets:
+        data, kept = load(name), Kept(options.keep, name)
+        found = {
+            way: [
+                kept.get(way, k, partial(fit, way, data, rows, k))
+                for k, rows in enumerate(pairs(data, options.seeds))
+            ]
+            for way in ("hard, defaults", "by hand", "tune")
+        }
+        print(f"\n## {name}: R2, {options.seeds} seeds\n")
+        print("| settings | mean | minus by hand | 95% interval | CPU s |\n|---|---|---|---|---|")
+        for way, runs in found.items():
+            gap = np.array([a[0] - b[0] for a, b in zip(runs, found["by hand"], strict=True)])
+            low, high = interval(gap, 0.25)
+            mean, seconds = (np.mean([run[k] for run in runs]) for k in (0, 1))
+            print(f"| {way} | {mean:.4f} | {gap.mean():+.4f} ", end="")
+            print(f"| {low:+.4f} to {high:+.4f} | {seconds:.1f} |")
+        print(*(f"\n- {way}: {run[2]}" for way in found for run in found[way] if run[2]))
+
+
+if __name__ == "__main__":
+    main()
