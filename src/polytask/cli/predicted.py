@@ -396,8 +396,11 @@ def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.Dat
     """Return the columns that the model needs; refuse a table that lacks some."""
     from polytask._estimator.dates import dates_again
 
-    table = dates_again(table, _dates_of(model, source), model._schema.encoder)
+    dates, given = _dates_of(model, source), set(table.columns)
+    table = dates_again(table, dates, model._schema.encoder)
     wanted = [str(name) for name in model.feature_names_in_]
+    # Counted as in the table, where a date is one column.
+    made = [name for name in wanted if name in table.columns and name not in given]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
         others = [name for name in table.columns if name not in wanted]
@@ -407,7 +410,7 @@ def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.Dat
                 {
                     "source": source.name,
                     "n": len(lacking),
-                    "total": len(wanted),
+                    "total": len(wanted) - len(made) + len(dates),
                     "columns": named([repr(name) for name in lacking]),
                     "hint": nearest(lacking[0], others),
                 },

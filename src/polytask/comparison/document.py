@@ -73,6 +73,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
     curve = extra_says.learning(result, say) if extra_says.learning_decides(result) else ""
     found: list[Block] = [
         Paragraph(use, "lead"),
+        Paragraph(say("warn.quick") if result.setup.quick else ""),
         Bullets(tuple(says.benefits(result, say))),
         Paragraph(says.certainty(result, say)),
         Paragraph(says.over_time(result, say)),

@@ -487,7 +487,9 @@ def related(result: Findings, say: Translator) -> list[str]:
         elif alike and pooled and found.shares.common >= 0.5:
             why = say("related_but.pooled")
         elif alike:
-            why = say("related_but.separate") if result.verdict == "separate" else still
+            # The few joint models of a quick comparison do not tell that none could help.
+            alone = "" if result.setup.quick else say("related_but.separate")
+            why = alone if result.verdict == "separate" else still
     scores = {row.name: row.score.mean for row in result.models}
     lead = scores.get("pooled + intercepts", math.nan) - scores.get("pooled", math.nan)
     lead = lead if result.setup.greater_is_better else -lead
@@ -615,8 +617,6 @@ def warnings(result: Findings, say: Translator) -> list[str]:
     setup = result.setup
     if 0 < setup.n_scored < setup.n_rows / 2 and setup.splits not in ("time", "collected"):
         found.insert(0, say("warn.few_scored", {"n": setup.n_scored, "rows": setup.n_rows}))
-    if setup.quick:
-        found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]
 
 

@@ -154,7 +154,7 @@ def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
     assert f"{worse}: R2 -0.040" in loses
     enough = sure_of(examples.separate, gain=examples.interval(0.001, 0.005))
     assert better in enough
-    nothing = f"Joint models are not better by an amount that matters than {RIVAL}"
+    nothing = f"joint models that were tried are not better by an amount that matters than {RIVAL}"
     assert nothing in enough
     # A loss that is known but too small to matter is none to speak of.
     tiny = sure_of(examples.separate, gain=examples.interval(-0.003, 0.001))

@@ -23,7 +23,9 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     stopped = [row for row in found.rows if row.stopped]
     partly = [row.name for row in found.rows if row.note and row.folds and not row.stopped]
     late = bool(partly) or any(row.said and row.said["key"] == TOO_LATE for row in found.rows)
-    sentences = [_best(known, len(stopped), found, speech, late=late)]
+    nothing = bool(known) and max(row.score for row in known) <= 0
+    sentences = [speech("auto.nothing")] if nothing else []
+    sentences.append(_best(known, len(stopped), found, speech, late=late))
     if found.unfitted:
         names = speech.listed([speech.quoted(name) for name in found.unfitted])
         sentences.append(speech("auto.unfitted", {"n": len(found.unfitted), "names": names}))
