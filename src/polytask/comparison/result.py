@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polytask import charts
 from polytask.comparison import document as documents
 from polytask.comparison import frames
+from polytask.comparison import sentences as says
 from polytask.comparison.records import Findings, Interval
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator
@@ -109,6 +110,14 @@ class Comparison(Findings, Report):
     """
 
     _refit: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether any model predicts better than the mean of all training rows or of each task.
+
+        False means: use none of the models, whatever `recommended` names.
+        """
+        return not says.as_good_as_all(self)
 
     @property
     def sharing_gain(self) -> Interval | None:

@@ -53,7 +53,7 @@ def headline(result: Findings, say: Translator) -> str:
         said = "inconclusive_below"
     if said == "no practical difference" and row is not None:
         said = {"pooled": "one_enough", "separate": "own_enough"}.get(row.kind, said)
-    nothing = _as_good_as_all(result)
+    nothing = as_good_as_all(result)
     answer = say.word("headline", f"nothing_{nothing}" if nothing else said)
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
@@ -62,7 +62,7 @@ def headline(result: Findings, say: Translator) -> str:
     return say("headline.repeats", repeats) if result.repeated_rows else answer
 
 
-def _as_good_as_all(result: Findings) -> str:
+def as_good_as_all(result: Findings) -> str:
     """Return which constant predicts as well as every model: "mean", "means" of tasks, or none."""
     sign = 1.0 if result.setup.greater_is_better else -1.0
     rows = [row for row in result.models if math.isfinite(row.score.mean)]
@@ -84,7 +84,7 @@ def recommendation(result: Findings, say: Translator) -> str:
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
-    nothing = _as_good_as_all(result)
+    nothing = as_good_as_all(result)
     if nothing and row.family != "mean":
         return say(f"use.nothing.{nothing}", fields)
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
@@ -608,7 +608,7 @@ def only_shrinks(result: Findings) -> bool:
 def warnings(result: Findings, say: Translator) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, say), _incomplete(result, say)]
-    if nothing := _as_good_as_all(result):
+    if nothing := as_good_as_all(result):
         found.insert(0, say(f"warn.nothing.{nothing}"))
     else:
         found.insert(0, _weak(result, say))

@@ -695,6 +695,9 @@ def test_no_model_is_recommended_that_the_means_of_the_tasks_equal(lang):
     assert say("warn.nothing.means") in text
     behind = dataclasses.replace(means, score=Interval(best - 0.01, best - 0.01, best - 0.01))
     assert say("warn.nothing.means") not in said(lang, models=(behind, *found.models))
+    assert [
+        dataclasses.replace(found, models=(row, *found.models)).predicts for row in (means, behind)
+    ] == [False, True]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
