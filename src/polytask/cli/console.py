@@ -327,9 +327,10 @@ _OTHERWISE = {("compare", "cv"): "splits"}
 def _of_option(told: LazyMessage) -> LazyMessage:
     """Return the refusal of an argument as that of its option."""
     fields = told.fields
-    # Tables and targets (X, y) are arguments of the library alone.
-    named = told.key.startswith("refusal.parameter") and len(fields["parameter"]) > 1
-    if named and fields["owner"] in _FUNCTIONS:
+    if told.key.startswith("refusal.parameter") and fields["owner"] in _FUNCTIONS:
+        if fields["parameter"] in ("X", "y"):
+            # Tables and targets are arguments of the library alone.
+            return told
         name = fields["parameter"].replace("_", "-")
         flag = f"--{_OTHERWISE.get((fields['owner'], name), name)}"
         return LazyMessage(told.key.replace("parameter", "option"), fields | {"parameter": flag})

@@ -63,7 +63,7 @@ class CORAL:
     >>> alignment = CORAL(0.5).build(width=2, n_tasks=2)
     >>> features, task = torch.eye(4)[:, :2], torch.tensor([0, 0, 1, 1])
     >>> float(alignment(features, task))
-    0.125
+    0.03125
     """
 
     strength: float = 1.0

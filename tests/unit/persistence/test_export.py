@@ -145,7 +145,7 @@ def test_card_says_what_the_model_is_for_and_where_it_ends():
     )
     limits = " ".join(content["limits"])
     assert "1 of 2 tasks have fewer than 20 training rows, the smallest 10" in limits
-    assert "No score on rows" in limits
+    assert "holds no score on rows" in limits
     assert "No coverage" in limits
     assert "up to seven values of every column" in limits
     assert (content["scores"], content["held out"]) == ({}, {})
