@@ -143,7 +143,9 @@ _GROWTH: dict[str, Any] = {
     "force_col_wise": True,
     "verbosity": -1,
 }
-_MOST, _PATIENCE = 1000, 30
+_PATIENCE = 30
+# Trees at most: cells times trees are bounded, as large data grow them slowly.
+_FEWEST, _MOST, _CELLS = 100, 1000, 1e8
 # Many rows bear larger trees and steps.
 _FEW_ROWS = 5_000
 _SMALL: dict[str, Any] = {"learning_rate": 0.05, "num_leaves": 15}
@@ -177,7 +179,7 @@ def boosted(
         tried: Any = lightgbm.cv(
             params,
             rows(),
-            num_boost_round=_MOST,
+            num_boost_round=int(np.clip(_CELLS / X.size, _FEWEST, _MOST)),
             folds=folds[: int(np.searchsorted(held, _ENOUGH_HELD)) + 1],
             callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
         )
