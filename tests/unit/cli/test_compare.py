@@ -274,6 +274,7 @@ def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
     plain["patient"] = [f"patient {k // 2}" for k in range(len(plain))]
     plain.to_csv("a.csv", index=False)
     monkeypatch.setattr("polytask.comparison.answer.verdict", lambda *_: "share")
+    monkeypatch.setattr("polytask.comparison.answer._matched", lambda *_: False)
     done = comparison(run, *QUICK, "--group", "patient")
     assert "Use “near the mean”: " in done.out
     assert len(predicted(run, done)) == 120
