@@ -1,4 +1,4 @@
-"""What the linear models whose strength is searched have in common."""
+"""What models that choose a strength or a size on folds of their rows have in common."""
 
 from __future__ import annotations
 
@@ -22,8 +22,21 @@ Folds = list[tuple[Any, Any]]
 _READ = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
 
 
-class TunedModel(BaseEstimator):
-    """Base of these models: reads rows, divides them, and is saved."""
+class SearchedModel(BaseEstimator):
+    """Base of these models: they are saved."""
+
+    def to_state(self) -> State:
+        """Return parameters and fitted attributes, for :func:`polytask.save`."""
+        return estimator_state(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the estimator from :meth:`to_state`."""
+        return from_estimator_state(cls, state)
+
+
+class TunedModel(SearchedModel):
+    """Base of the linear ones: reads rows, and predicts."""
 
     coef_: Array
     intercept_: Any  # a number, or one per class
@@ -44,15 +57,6 @@ class TunedModel(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **_READ)
         return np.asarray(X @ self.coef_.T + self.intercept_)
-
-    def to_state(self) -> State:
-        """Return parameters and fitted attributes, for :func:`polytask.save`."""
-        return estimator_state(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the estimator from :meth:`to_state`."""
-        return from_estimator_state(cls, state)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that X may be sparse."""

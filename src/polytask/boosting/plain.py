@@ -7,15 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._checks import one_of
-from polytask._estimator.state import estimator_state, from_estimator_state
-from polytask._estimator.tuned import folds_of
-from polytask._registry import State, saveable
+from polytask._estimator.tuned import SearchedModel, folds_of
+from polytask._registry import saveable
 from polytask.boosting.trees import boosted
 
 Array = NDArray[np.float64]
@@ -33,7 +32,7 @@ _READ: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
 _ROWS_OF_A_LEAF = {"numbers": 5, "labels": 20}
 
 
-class PlainTrees(BaseEstimator, ABC):
+class PlainTrees(SearchedModel, ABC):
     """Base of trees whose number held-out rows choose."""
 
     categorical_features: Any
@@ -62,15 +61,6 @@ class PlainTrees(BaseEstimator, ABC):
     def _values(self, X: Any, *, raw: bool = False) -> Array:  # noqa: ANN401 - array-like
         check_is_fitted(self)
         return self.trees_.values(validate_data(self, X, reset=False, **_READ), raw=raw)
-
-    def to_state(self) -> State:
-        """Return parameters and fitted attributes, for :func:`polytask.save`."""
-        return estimator_state(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the estimator from :meth:`to_state`."""
-        return from_estimator_state(cls, state)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that values may be missing."""

@@ -381,12 +381,10 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
 
 
 def _matched(judge: CompleteSplits, chosen: Chosen) -> bool:
-    """Say whether one of the chosen plain models, in all splits, is as good as the joint one."""
+    """Say whether one of the chosen plain models, in all splits, is as good as the joint ones."""
     # Then the gain is of the choice between plain models, not of learning jointly.
-    joint = judge.board.most_chosen(chosen.shared)
     plain = {name for name in chosen.plain if name is not None}
-    gains = (judge.gain(judge.always(joint), judge.always(name)) for name in plain if joint)
-    return any(gain.mean <= 0 for gain in gains)
+    return any(judge.gain(chosen.shared, judge.always(name)).mean <= 0 for name in plain)
 
 
 def better_plain(chosen: Chosen, pooling: Interval) -> Names:

@@ -412,7 +412,7 @@ _CANDIDATES = (
         "boosting, corrected",
         "shared",
         "trees",
-        # LightGBM is a little behind as a base (docs/results/boosting.md).
+        # LightGBM is no better as a base (docs/results/boosting.md).
         _corrected(histogram_boosting, _MANY_FOR_TREES),
         _needs_dense_learnable,
         compared=False,
