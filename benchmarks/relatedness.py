@@ -160,6 +160,10 @@ KNOWN = (
              tasks=20, rows=40), "0 / 1 / 0"),
     (Setting("half common, 8 rows", lambda r, T, d: (own(r, 1, d) + own(r, T, d)) / np.sqrt(2),
              tasks=60, rows=8), ".5 / 0 / .5"),
+    (Setting("opposite, 4 features, classes", lambda r, T, d: np.outer(
+        np.resize([1.0, -1.0], T), own(r, 1, d)), tasks=8, rows=300, features=4, classes=True),
+     "0 / 1 / 0"),
+    (Setting("the same 2 of 8 features", same_features, tasks=20, rows=40), "0 / 0 / 1"),
 )  # fmt: skip
 
 

@@ -219,8 +219,18 @@ def shared_of(slopes: TaskSlopes, seed: int, *, common_units: bool) -> tuple[Sha
     splits, flips = (_SPLITS, _FLIPS) if n <= _MANY else (_FEWER, _FEWER)
     seen = _mean([_moments(metric, estimates.along, rng) for _ in range(splits)])
     signs = rng.choice(np.array([-1.0, 1.0]), size=(flips, *estimates.along.shape))
-    chance = _mean([_moments(metric, estimates.along * sign, rng) for sign in signs])
-    return _shares(seen, chance, n)
+    flipped = _mean([_moments(metric, estimates.along * sign, rng) for sign in signs])
+    mixed = [_moments(metric, _mixed(slopes, estimates.along, rng), rng) for _ in range(flips)]
+    return _shares(seen, flipped, mixed, n)
+
+
+def _mixed(slopes: TaskSlopes, along: Array, rng: np.random.Generator) -> Array:
+    """Draw coefficients with the mean and covariance of those seen, but without groups."""
+    B = in_common(slopes, along)
+    mean = B.mean(axis=0)
+    weights = rng.standard_normal((len(B), len(B))) / np.sqrt(len(B))
+    drawn = mean + weights @ (B - mean)
+    return np.asarray(np.matmul(slopes.axes.transpose(0, 2, 1), drawn[:, :, None])[:, :, 0])
 
 
 def _metric_of(slopes: TaskSlopes, estimates: Estimates) -> _Metric:
@@ -288,21 +298,37 @@ def correlations(products: Array) -> Array:
 
 
 def _shares(
-    seen: CoefficientMoments, chance: CoefficientMoments, n_tasks: int
+    seen: CoefficientMoments,
+    flipped: CoefficientMoments,
+    mixed: list[CoefficientMoments],
+    n_tasks: int,
 ) -> tuple[Shares, float]:
     size = abs(seen.total) + abs(seen.common)
     if not seen.total > _LEAST * size or size <= 0:
         return UNKNOWN, float("nan")
     common = float(np.clip(seen.common / seen.total, 0.0, 1.0))
-    # Groups are alike by chance too, the more the fewer the features.
-    luck = float(np.clip(chance.grouped / seen.total, 0.0, 1.0))
     rest = 1.0 - common
-    beyond = seen.grouped / seen.total - common - luck * rest
-    clustered = 0.0 if luck >= 1.0 else float(np.clip(beyond / (1.0 - luck), 0.0, rest))
-    usual = chance.square / seen.total**2
+    # Some tasks are alike by chance too, the more the fewer the features. Each way of drawing
+    # chance misses groups: flips where the effects lie along one axis, mixtures where a plane
+    # is in common.
+    grouped = seen.grouped / seen.total
+    luck = float(np.clip(flipped.grouped / seen.total, 0.0, 1.0)) * rest
+    beyond_flips = _corrected(grouped - common, luck, rest)
+    chance = [max(one.grouped / seen.total - common, 0.0) for one in mixed]
+    # Groups that no mixture reaches are not of chance: a correction would take what is theirs.
+    luck = float(np.mean(chance)) if grouped - common <= max(chance) else 0.0
+    clustered = max(beyond_flips, _corrected(grouped - common, luck, rest))
+    usual = flipped.square / seen.total**2
     alike = 0.0
     if usual < 1.0:
         alike = float(np.clip((seen.square / seen.total**2 - usual) / (1.0 - usual), 0.0, 1.0))
     alike = max(alike, common)
     effective = n_tasks / (1.0 + (n_tasks - 1) * alike)
     return Shares(common, clustered, rest - clustered), effective
+
+
+def _corrected(share: float, luck: float, most: float) -> float:
+    """Return a share without what chance gives of it, so that it reaches most where all is."""
+    if luck >= most:
+        return 0.0
+    return float(np.clip(most * (share - luck) / (most - luck), 0.0, most))

@@ -157,6 +157,16 @@ def test_shares_of_unrelated_identical_half_and_opposite_tasks():
     assert n < 1.3
 
 
+def test_groups_of_classes_are_found_with_few_features():
+    # The rows of a task then vary least along its own effect: signs alone cannot tell groups.
+    W = np.outer(np.repeat([1.0, -1.0], 4), [1.0, 1.0, -1.0, 1.0])
+    for seed in range(3):
+        found = collection(np.random.default_rng(seed), W, rows=300, classes=True)
+        of = relatedness(found).shares
+        assert of.clustered > 0.85
+        assert of.common < 0.05
+
+
 def groups_example(**given):
     rng = np.random.default_rng(3)
     centres = rng.standard_normal((2, 6))
