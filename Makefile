@@ -5,6 +5,7 @@
 #   make test-exhaustive  every law of every pair of a solver and a penalty
 #   make check    lint, types, layers, shape and licences
 #   make release  a wheel and a source archive in dist/, built twice alike, with what they need listed
+#   make docs     the site, in docs/_build/html, checked for dead links
 #   make audit    known weaknesses of the packages that the project is tested with
 # Another interpreter: make test PYTHON=/path/to/python
 
@@ -53,10 +54,10 @@ bin/polytask --help
 endef
 
 .PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers shape licenses format wheel \
-	release audit changelog clean
+	release audit changelog docs clean
 
 help:
-	@sed -n '2,9s/^# //p' Makefile
+	@sed -n '2,10s/^# //p' Makefile
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(find_python); echo "Setting up $(VENV) (a minute or two)"; "$$python" -m venv --clear $(VENV)
@@ -143,6 +144,12 @@ audit: $(RELEASE_STAMP)
 changelog: $(STAMP)
 	@$(BIN)/towncrier build --draft
 
+# Warnings are errors; afterwards links, anchors, texts of pictures and the reference are checked.
+docs: $(STAMP)
+	@rm -rf docs/_build docs/generated docs/auto_examples
+	@$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -j 1 docs docs/_build/html
+	@$(BIN)/python tools/check_site.py
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RELEASE) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf docs/_build docs/generated docs/auto_examples $(VENV) $(LOWEST) $(WHEEL) $(RELEASE) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ MAX_BODY = 60
 LEAST_HELPER = 5
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}
-SKIPPED = {".git", "__pycache__", "_build", "auto_examples"}
+SKIPPED = {".git", "__pycache__", "_build", "auto_examples", "generated"}
 
 # Folders of somebody's machine; a path after a host name or a relative path is not one.
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|home|root|opt|tmp|Users)/\w")

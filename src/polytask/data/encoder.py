@@ -92,7 +92,7 @@ class TableEncoder(BaseEstimator):
         What was learned from each column.
     n_features_in_ : int
         Columns of the training table.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_columns,)
         Their names.
 
     Examples

@@ -212,7 +212,7 @@ _EXACT_COST = 3e8
 
 @dataclass(frozen=True, eq=False)
 class SquaredStatistics(Datafit):
-    """Squared loss ``sum_t scale_t / 2 * mean (y - x . w_t - b_t)^2`` from its moments.
+    """Squared loss ``sum_t scale_t / 2 * mean (y - x w_t - b_t)^2`` from its moments.
 
     About the means of a task the loss splits into a quadratic in w_t and
     ``scale_t / 2 (m_t - b_t)^2`` with ``m_t = y_mean - x_mean . w_t``, so every intercept

@@ -57,10 +57,10 @@ class Squared(SquaredErrors):
 @saveable("loss.huber")
 @dataclass(frozen=True)
 class Huber(Loss):
-    """r^2 / 2 where |r| <= delta, else delta |r| - delta^2 / 2, with r = eta - y.
+    """``r^2 / 2`` where ``|r| <= delta``, else ``delta |r| - delta^2 / 2``; ``r = eta - y``.
 
     A target that is far off pulls no more than one that is delta off, so that a few wrong
-    targets do not decide the fit. Its conjugate at u is u y + u^2 / 2 for |u| <= delta.
+    targets do not decide the fit. Its conjugate at u is u y + u^2 / 2 for ``|u| <= delta``.
 
     Parameters
     ----------
@@ -111,12 +111,12 @@ class Huber(Loss):
         return clip(eta - as_eta(y, eta), -self.delta, self.delta)
 
     def curvature(self, y: Array, eta: Array) -> Array:
-        """Return 1 where |eta - y| <= delta, else 0."""
+        """Return 1 where ``|eta - y| <= delta``, else 0."""
         xp = namespace(eta)
         return xp.astype(xp.abs(eta - as_eta(y, eta)) <= self.delta, eta.dtype)
 
     def conjugate(self, y: Array, u: Array) -> Array:
-        """Return u y + u^2 / 2 elementwise, inf where |u| > delta."""
+        """Return u y + u^2 / 2 elementwise, inf where ``|u| > delta``."""
         xp = namespace(u)
         inside = xp.abs(u) <= self.delta * (1.0 + domain_tolerance(u))
         clamped = clip(u, -self.delta, self.delta)

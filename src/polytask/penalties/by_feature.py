@@ -100,7 +100,7 @@ def bounded(
     that are not negative. Bounds are in the units of the data: standardised features and scaled
     targets keep their meaning.
 
-    The proximal operator is exact. Let p depend on the sizes |w_t| of the entries of a row alone
+    The proximal operator is exact. Let p depend on the sizes ``|w_t|`` of a row's entries alone
     and grow with each, as every norm here does. Where a bound is 0 and v_t points beyond it, the
     prox is 0: that is best for ``(w_t - v_t)^2 / 2`` over the allowed w_t and for p(w). The other
     entries of the unbounded prox have the signs of v, since turning a sign brings w nearer to v at

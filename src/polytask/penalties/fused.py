@@ -32,7 +32,7 @@ from polytask.penalties.terms import (
 @saveable("penalty.fused_tasks")
 @dataclass(frozen=True, eq=False, repr=False)
 class FusedTasks(RowNorm):
-    """alpha * sum over tasks of ||w_{t+1} - w_t||_1 + l1 * sum |W|: constant over stretches.
+    """``alpha * sum_t ||w_{t+1} - w_t||_1 + l1 * sum |W|``: constant over stretches.
 
     For tasks in an order, such as points in time or doses, whose coefficients stay the same
     for a while and then jump [1]_; with l1 > 0 they may also be exactly 0 for a while. Not

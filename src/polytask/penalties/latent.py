@@ -23,11 +23,11 @@ from polytask.penalties.terms import ALPHA, FRACTION, RelativeTerm, checked_by
 class LatentTasks(RelativeTerm, OfFactors):
     """W = L S: a few latent tasks L, and sparse codes S that say which of them a task draws on.
 
-    alpha * (1/2 ||L||_F^2 + sum |S|), minimised over L of shape (n_features, n_latent) and S of
-    shape (n_latent, n_columns) [1]_. Tasks that draw on the same latent tasks share them; groups
-    may overlap, and a task that shares nothing has a latent task of its own. One strength is
-    enough: another weight of either term only changes the scale on which L and S meet. Use it when
-    tasks overlap in part and in ways that are unknown. Not when one group is all there is
+    ``alpha * (1/2 ||L||_F^2 + sum |S|)``, minimised over L of shape (n_features, n_latent) and S
+    of shape (n_latent, n_columns) [1]_. Tasks that draw on the same latent tasks share them;
+    groups may overlap, and a task that shares nothing has a latent task of its own. One strength
+    is enough: another weight of either term only changes the scale on which L and S meet. Use it
+    when tasks overlap in part and in ways that are unknown. Not when one group is all there is
     (``TraceNorm``, ``toward_mean``), and not for an answer that can be proved best: the objective
     is not convex, what is found is a stationary point, the lowest of several starts.
 

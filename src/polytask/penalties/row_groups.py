@@ -42,7 +42,7 @@ from polytask.penalties.terms import (
 @saveable("penalty.l1_inf")
 @dataclass(frozen=True, eq=False, repr=False)
 class L1Inf(RelativeTerm, RowNorm, Unbound):
-    """alpha * sum over features of max_t |W_jt|: a feature costs what its largest use costs.
+    """``alpha * sum_j max_t |W_jt|`` over features j: a feature costs what its largest use costs.
 
     For features that all tasks use with effects of one size, whatever their signs: once one
     task uses a feature, the others use it up to the same size for nothing [1]_. Coefficients

@@ -164,7 +164,7 @@ class SquaredShrinkage(Shrinkage, Conjugate):
         return 0.5 * namespace(Z).sum(excess * excess, axis=1) / c
 
     def feasible_scale(self, Z: Array) -> float:
-        """Return inf if there is a square, else the threshold over the largest |Z|."""
+        """Return inf if there is a square, else the threshold over the largest ``|Z|``."""
         (a, _, c), size = self.strengths, largest(Z)
         return float("inf") if c > 0 or size == 0 else a / size
 
@@ -173,7 +173,7 @@ class SquaredShrinkage(Shrinkage, Conjugate):
 @saveable("penalty.l1")
 @dataclass(frozen=True, eq=False, repr=False)
 class L1(ShrinkageNorm):
-    """alpha * sum |W|: any coefficient may vanish.
+    """``alpha * sum |W|``: any coefficient may vanish.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class L2(AbsoluteTerm, SquaredShrinkage, Unbound, Quadratic):
 @saveable("penalty.elastic_net")
 @dataclass(frozen=True, eq=False, repr=False)
 class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRows):
-    """alpha * l1_ratio * sum |W| + alpha * (1 - l1_ratio) / 2 * ||W||_F^2.
+    """``alpha * l1_ratio * sum |W| + alpha * (1 - l1_ratio) / 2 * ||W||_F^2``.
 
     Parameters
     ----------
@@ -366,7 +366,7 @@ class L21(ShrinkageNorm):
 @saveable("penalty.sparse_group")
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseGroup(ShrinkageNorm):
-    """alpha * (l1_ratio * sum |W| + (1 - l1_ratio) * sum over features of ||W_j||_2).
+    """``alpha * (l1_ratio * sum |W| + (1 - l1_ratio) * sum_j ||W_j||_2)``, j a feature.
 
     A feature may be dropped for all columns, and within a kept one for some [1]_.
 

@@ -1,0 +1,150 @@
+"""The site: ``make docs`` writes it to ``docs/_build/html``, without a network."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.domains.python import PyObject
+from sphinx.util.docfields import TypedField
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+import polytask
+
+project, author, copyright = "polytask", "The polytask developers", "The polytask developers"
+version = release = polytask.__version__
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path, html_static_path, html_css_files = ["_templates"], ["_static"], ["site.css"]
+exclude_patterns = ["_build", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 4
+
+html_theme = "pydata_sphinx_theme"
+html_title = "polytask"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 8,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
+
+default_role = "literal"
+suppress_warnings = ["ref.footnote"]  # numpydoc's References need not be cited in the text
+autodoc_typehints = "none"
+autodoc_member_order = "groupwise"
+autosummary_imported_members = True
+napoleon_google_docstring, napoleon_use_ivar, napoleon_use_rtype = False, True, False
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(ROOT / "examples" / "gallery"),
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "abort_on_example_error": True,
+    "min_reported_time": 1e9,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "plot_gallery": True,
+}
+
+# What users import from, in the order of the reference; a name is described where it comes first.
+MODULES = (
+    *("", "data", "datasets", "metrics", "baselines", "comparison", "selection"),
+    *("selection.auto", "penalties", "losses", "datafits", "solvers", "bayes", "boosting"),
+    *("deep", "deep.sharing", "deep.balancing", "deep.regularise", "deep.adapting"),
+    *("deep.align", "deep.recording", "deep.sampling", "statistics", "distributed"),
+    *("task_relations", "transfer", "explanation", "monitoring", "reporting", "export", "io"),
+    "testing",
+)
+
+
+def public_names() -> dict[str, dict[str, list[str]]]:
+    """Return the names that each public module is the first to export, and its tables of names."""
+    homes: dict[str, dict[str, list[str]]] = {}
+    seen: set[int] = set()
+    for part in MODULES:
+        module = importlib.import_module(f"polytask.{part}".rstrip("."))
+        home = module.__name__
+        own = (n for n, v in vars(module).items() if getattr(v, "__module__", 0) == home)
+        exported = getattr(module, "__all__", None) or [n for n in own if n[0] != "_"]
+        found = {n: getattr(module, n) for n in sorted(exported) if not n.startswith("__")}
+        found = {n: v for n, v in found.items() if not inspect.ismodule(v) and id(v) not in seen}
+        seen.update(map(id, found.values()))
+        homes[home] = kinds = {"objects": []}
+        for name, value in found.items():
+            if inspect.isclass(value) or inspect.isroutine(value):
+                kinds["objects"].append(name)
+            elif isinstance(value, Mapping):
+                kinds[name] = [str(key) for key in value]
+            else:
+                kinds[name] = [one.__name__ for one in get_args(value)]
+    return homes
+
+
+PUBLIC = public_names()
+for alias in ("MultiTaskRegressorIC", "MultiTaskClassifierIC", "MultiTaskModelIC"):
+    kind = getattr(polytask, alias)
+    kind.__doc__ = f"{kind.__doc__}\n\n{inspect.getdoc(kind.__base__)}"
+autosummary_context = {"public_names": PUBLIC}
+
+
+def _skip(app: object, kind: str, name: str, member: object, skip: bool, options: object) -> bool:
+    """Leave out what scikit-learn and PyTorch add to every class."""
+    home = getattr(member, "__module__", None) or ""
+    foreign = home.startswith(("sklearn", "torch"))
+    return skip or foreign or bool(re.fullmatch(r"set_\w+_request", name))
+
+
+def _uncited(*event: Any) -> None:
+    """Leave numbers of references as text: a summary in a table is not beside what it cites."""
+    lines: list[str] = event[-1]
+    lines[:] = [re.sub(r"(\[\d+\])_", r"\1", line) for line in lines]
+
+
+def _mathml(block: bool) -> Callable[..., None]:
+    """Write formulas as MathML, which browsers draw without a script from elsewhere."""
+
+    def visit(translator: Any, node: nodes.Element) -> None:
+        tex = re.sub(r"\\([bB]igg?[lr]?|textstyle)(?![a-zA-Z])", "", node.astext())
+        math = tex2mathml(tex, as_block=block)
+        translator.body.append(f'<div class="formula">{math}</div>' if block else math)
+        raise nodes.SkipNode
+
+    return visit
+
+
+def setup(app: Any) -> None:
+    """Register the formulas, and which members are left out."""
+    for field in PyObject.doc_field_types:
+        if isinstance(field, TypedField):  # types are prose here, not names to link
+            field.typerolename = ""
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _uncited)
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(_mathml(False), None), block_renderers=(_mathml(True), None)
+    )
+
+
+html_math_renderer = "mathml"
