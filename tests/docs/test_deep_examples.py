@@ -20,7 +20,7 @@ def run(name):
 
 
 def test_every_program_is_tested():
-    tested = {"funnel.py", "sequences.py", "shapes.py", "two_processes.py"}
+    tested = {"funnel.py", "pretrained.py", "sequences.py", "shapes.py", "two_processes.py"}
     assert {path.name for path in FOLDER.glob("*.py")} == tested
 
 
@@ -70,6 +70,18 @@ def test_funnel():
     assert abs(share["told, of those who clicked"] - share["true, of those who clicked"]) < 0.06
     assert abs(share["told, click x purchase"] - share["true, bought"]) < 0.03
     assert share["told, of all"] - share["true, if all clicked"] > 0.05
+
+
+@pytest.mark.slow
+def test_pretrained():
+    pytest.importorskip("transformers")
+    found = run("pretrained.py")
+    texts, digits = found["texts"]["mean"], found["images"]["mean"]
+    # What the trunk knows of words is worth much; of other digits the plain model knows more.
+    for way in ("frozen", "LoRA, shared", "LoRA, each task", "layer-wise rates"):
+        assert texts[way] > texts["from scratch"] + 0.1
+        assert texts[way] > texts["logistic regression"] + 0.1
+    assert digits["logistic regression"] > digits["frozen"] + 0.1
 
 
 @pytest.mark.slow

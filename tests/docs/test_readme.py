@@ -41,6 +41,8 @@ def _pages_with_code():
 def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
     if "polytask.deep import" in page.read_text(encoding="utf-8"):
         pytest.importorskip("torch")
+    if "from transformers" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     run_page(page)
 

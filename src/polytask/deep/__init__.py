@@ -15,7 +15,7 @@ if find_spec("torch") is None:
     raise ImportError(LazyMessage("deep.refusal.no_torch"))
 
 if TYPE_CHECKING:
-    from polytask.deep import adapting, align, balancing, recording, sampling, sharing
+    from polytask.deep import adapting, align, balancing, pretrained, recording, sampling, sharing
     from polytask.deep.balancing import backward
     from polytask.deep.estimators import (
         DeepMultiTaskClassifier,
@@ -50,7 +50,7 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 # What names of 0.1 are called now.
 _RENAMED = {"Except": "IgnoreIndex"}
-_PACKAGES = ("adapting", "align", "balancing", "recording", "sampling", "sharing")
+_PACKAGES = ("adapting", "align", "balancing", "pretrained", "recording", "sampling", "sharing")
 
 __all__ = [
     "ANIL",
@@ -80,6 +80,7 @@ __all__ = [
     "final_phase",
     "fit_network",
     "labelled",
+    "pretrained",
     "proximal_step",
     "recording",
     "sampling",

@@ -44,11 +44,12 @@ from polytask.deep.balancing import IMTLG, AutoLambda
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
 from polytask.deep.prediction import DeepTasks
+from polytask.deep.regularise import ToStart
 from polytask.deep.rows import DEEP_READING
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import CGC, MTAN, PLE, DSelectK, Hard, MMoE, Sharing
 from polytask.deep.training.history import History, TrainingResult
-from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
+from polytask.deep.training.settings import MakeOptimizer, MakeSchedule, OfNetwork
 from polytask.penalties import L2, L21, Penalty
 
 _RATES = (3e-4, 1e-2)
@@ -82,7 +83,8 @@ class DeepEstimator(MultiTaskEstimator):
         ``MLP((16,))``; None: linear heads.
     penalties : mapping of str to Penalty, or None, default=None
         Penalties of layers by name, such as ``{"heads": L21(1e-3), "input": L1(1e-3)}``; see
-        :class:`polytask.deep.Penalties`.
+        :class:`polytask.deep.Penalties`. ``ToStart(L2(0.01))`` of
+        :mod:`polytask.deep.regularise` penalises the change of a layer.
     alignment : object of :mod:`polytask.deep.align` or None, default=None
         A penalty on how the representations of the rows of tasks differ, for tasks that are
         domains: ``CORAL(1.0)``, ``MMD(1.0)`` or ``Adversarial(0.1)``. Rows whose target is
@@ -114,9 +116,11 @@ class DeepEstimator(MultiTaskEstimator):
         Beta(mixup, mixup).
     mixup_across_tasks : bool, default=False
         Whether pairs may be of two tasks; the mixed row then counts for both.
-    optimizer : callable or None, default=None
+    optimizer : callable, LayerwiseDecay or None, default=None
         Takes the parameters and returns an optimiser, such as
-        ``functools.partial(torch.optim.SGD, lr=0.1)``; None is AdamW with the next two.
+        ``functools.partial(torch.optim.SGD, lr=0.1)``;
+        :class:`polytask.deep.pretrained.LayerwiseDecay` has a rate for each layer; None is AdamW
+        with the next two.
     learning_rate : float, default=1e-3
         Of AdamW; another one than the default is refused beside `optimizer`.
     weight_decay : float, default=0.0
@@ -214,7 +218,7 @@ class DeepEstimator(MultiTaskEstimator):
     sharing: Sharing | None = None
     heads: MLP | None = None
     loss: Any = "auto"
-    penalties: Mapping[str, Penalty] | None = None
+    penalties: Mapping[str, Penalty | ToStart] | None = None
     alignment: Alignment | None = None
     balancer: Any = None  # two kinds, which are protocols
     balance_at: str = "representation"
@@ -222,7 +226,7 @@ class DeepEstimator(MultiTaskEstimator):
     task_sampling: str | Sampling = "proportional"
     mixup: float = 0.0
     mixup_across_tasks: bool = False
-    optimizer: MakeOptimizer | None = None
+    optimizer: MakeOptimizer | OfNetwork | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     final_phase: int = 0

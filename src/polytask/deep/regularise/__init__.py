@@ -9,7 +9,7 @@ from __future__ import annotations
 from polytask.deep.regularise.final import FinalPhase, final_phase
 from polytask.deep.regularise.matrices import weight_decay_groups
 from polytask.deep.regularise.mixing import MixedRows, SmoothedLabels, mixup
-from polytask.deep.regularise.penalties import Penalties, PenaltyTerm, proximal_step
+from polytask.deep.regularise.penalties import Penalties, PenaltyTerm, ToStart, proximal_step
 from polytask.deep.regularise.task_norm import TaskBatchNorm1d, TaskSequential
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SmoothedLabels",
     "TaskBatchNorm1d",
     "TaskSequential",
+    "ToStart",
     "final_phase",
     "mixup",
     "proximal_step",

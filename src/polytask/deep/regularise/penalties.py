@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import positive, sentence
+from polytask._registry import saveable
 from polytask.deep.regularise.matrices import HEADS, INPUT, Matrix, layout_of, resolve, weights_of
 from polytask.deep.regularise.metric import (
     ByDual,
@@ -72,6 +73,45 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
         names = with_and(list(map(repr, active)))
         raise IncompatibleError(LazyMessage("deep.refusal.sum_of_penalties", {"names": names}))
     return whole
+
+
+@saveable("deep.to_start")
+@final
+@dataclass(frozen=True)
+class ToStart:
+    """A penalty on how far layers are from where training begins: with L2 it is L2-SP [1]_.
+
+    With W0 the weights of a layer as training begins, of a pre-trained trunk those that it came
+    with, it is the penalty of W - W0. With L2 it is for any optimiser; L1 or L21, with which
+    weights stay exactly what they were, are for SGD or a final phase.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        The penalty of the change, such as ``L2(0.01)``.
+
+    References
+    ----------
+    .. [1] Li, X., Grandvalet, Y. and Davoine, F. (2018). Explicit inductive bias for transfer
+       learning with convolutional networks. ICML, 2825-2834, Equation 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from polytask.deep.regularise import Penalties, ToStart
+    >>> from polytask.penalties import L2
+    >>> layer = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    >>> penalties = Penalties(layer, {"*": ToStart(L2(0.1))})
+    >>> penalties.values()
+    {'*': 0.0}
+    """
+
+    penalty: Penalty
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.penalty, Penalty):
+            allowed = LazyMessage("allowed.some_penalty", {"example": "L2(0.01)"})
+            raise ParameterError(sentence("penalty", "ToStart", allowed, repr(self.penalty)))
 
 
 def smooth_prox_split(penalty: Penalty) -> SmoothProxSplit:
@@ -170,11 +210,13 @@ class PenaltyTerm:
 def term(
     name: str,
     matrix: Matrix,
-    penalty: Penalty,
+    penalty: Penalty | ToStart,
     columns: Columns | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> PenaltyTerm:
     """Return a penalty bound to the features and columns of a matrix."""
+    start = matrix.value().detach().clone() if isinstance(penalty, ToStart) else None
+    penalty = penalty.penalty if isinstance(penalty, ToStart) else penalty
     if not isinstance(penalty, Penalty):
         allowed = LazyMessage("allowed.some_penalty", {"example": "L21(1e-3)"})
         raise ParameterError(sentence(repr(name), "penalties", allowed, repr(penalty)))
@@ -190,7 +232,9 @@ def term(
         allowed = LazyMessage("allowed.as_many_as_inputs", fields)
         raise ParameterError(sentence("feature_names", "Penalties", allowed, len(names)))
     space = FeatureSpace(n_features, names, np.ones((n_features, n_columns)))
-    return PenaltyTerm(name, matrix, smooth_prox_split(penalty.bind(columns).bind_features(space)))
+    bound = penalty.bind(columns).bind_features(space)
+    whole = bound if start is None else bound.shifted(start)
+    return PenaltyTerm(name, matrix, smooth_prox_split(whole))
 
 
 def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
@@ -229,7 +273,7 @@ class Penalties:
         A module with the attributes `heads` and `trunk` or `sharing` as far as the names
         ``"heads"`` and ``"input"`` are used; otherwise any module. Terms that its parts bring
         along, as soft sharing does with ``penalty_terms()``, are added.
-    penalties : mapping from str to Penalty
+    penalties : mapping from str to Penalty or ToStart
         ``"heads"``: the weights of all heads as one matrix, bound to tasks and classes.
         ``"input"``: all layers that read the features, as one matrix with a row for each
         feature. Else the name of a module, with ``*`` for any characters: each weight matrix in
@@ -265,7 +309,7 @@ class Penalties:
     def __init__(
         self,
         network: nn.Module,
-        penalties: Mapping[str, Penalty],
+        penalties: Mapping[str, Penalty | ToStart],
         *,
         columns: Columns | None = None,
         feature_names: Sequence[str] | None = None,
@@ -443,7 +487,7 @@ def proximal_step(
         found.proximal_step(*optimizers)
 
 
-AnyPenalties = Penalties | Mapping[str, Penalty]
+AnyPenalties = Penalties | Mapping[str, Penalty | ToStart]
 
 
 def penalties_of(network: nn.Module, given: AnyPenalties | None) -> Penalties:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polytask.deep.sharing.adapters import LoRA
 from polytask.deep.sharing.attention import MTAN
 from polytask.deep.sharing.base import Sharing
 from polytask.deep.sharing.experts import CGC, PLE, MMoE
@@ -19,6 +20,7 @@ __all__ = [
     "CGC",
     "PLE",
     "FiLM",
+    "LoRA",
     "Tree",
     "Branching",
     "representation_similarity",

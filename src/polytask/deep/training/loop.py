@@ -50,7 +50,7 @@ from polytask.deep.training.history import (
     Tally,
     TrainingResult,
 )
-from polytask.deep.training.settings import Training
+from polytask.deep.training.settings import OfNetwork, Training
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -174,7 +174,11 @@ class _TrainingRun:
     def __post_init__(self) -> None:
         training, network = self.training, self.network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = training.optimizer(self.parameters)
+        make_optimizer = training.optimizer
+        if isinstance(make_optimizer, OfNetwork):
+            self.optimizer = make_optimizer.of_network(network)
+        else:
+            self.optimizer = make_optimizer(self.parameters)
         make = training.schedule
         self.schedule = None if make is None else make(self.optimizer)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -37,6 +37,17 @@ from polytask.messages import LazyMessage
 
 # From parameters, or groups of them, to an optimiser.
 MakeOptimizer = Callable[[Any], Optimizer]
+
+
+@runtime_checkable
+class OfNetwork(Protocol):
+    """Makes an optimiser that treats parts of a network differently."""
+
+    def of_network(self, network: nn.Module) -> Optimizer:
+        """Return the optimiser of all parameters that learn."""
+        ...
+
+
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 # One kernel for all parameters: with many tasks several times faster than a loop over them.
 FUSED = functools.partial(torch.optim.AdamW, fused=True)
@@ -49,9 +60,10 @@ class Training:
 
     Parameters
     ----------
-    optimizer : callable, default=AdamW with a learning rate of 1e-3
+    optimizer : callable or LayerwiseDecay, default=AdamW with a learning rate of 1e-3
         Takes the parameters and returns an optimiser, such as
-        ``functools.partial(torch.optim.SGD, lr=0.1)``.
+        ``functools.partial(torch.optim.SGD, lr=0.1)``; an object with a method ``of_network``,
+        such as :class:`polytask.deep.pretrained.LayerwiseDecay`, takes the network.
     max_epochs : int, default=200
         Passes over the batches at most.
     patience : int or None, default=20
@@ -68,7 +80,7 @@ class Training:
         If a setting is outside its set.
     """
 
-    optimizer: MakeOptimizer = ADAMW
+    optimizer: MakeOptimizer | OfNetwork = ADAMW
     schedule: MakeSchedule | None = None
     max_epochs: int = 200
     patience: int | None = 20
@@ -86,7 +98,8 @@ class Training:
     def __post_init__(self, owner: str) -> None:
         for name in ("optimizer", "schedule"):
             made, allowed = getattr(self, name), LazyMessage(f"allowed.{name}")
-            if not callable(made) and (name == "optimizer" or made is not None):
+            known = callable(made) or isinstance(made, OfNetwork)
+            if not known and (name == "optimizer" or made is not None):
                 raise ParameterError(sentence(name, owner, allowed, repr(made)))
         for name in ("max_epochs", "accumulate", "checkpoint_every"):
             positive_integer(getattr(self, name), name, owner)
@@ -138,7 +151,7 @@ class TrainingSettings:
             name: max(least, -(-own // steps)) for name, (least, own) in self.lengths.items()
         }
         training = replace(self.training, **lengths)
-        if not self.decay:
+        if not self.decay or isinstance(training.optimizer, OfNetwork):
             return training
         groups = weight_decay_groups(network, self.decay)
         make = training.optimizer

@@ -14,6 +14,7 @@ from polytask.deep.sharing import (
     DSelectK,
     FiLM,
     Hard,
+    LoRA,
     MMoE,
     Soft,
     Tree,
@@ -23,6 +24,7 @@ D, H, T, N = 5, 6, 4, 30
 WAYS = [Hard(), Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), FiLM(3)]
 WAYS += [DSelectK(3, 2), MTAN(reduction=2)]
 WAYS += [Tree([[0, 0, 0, 1], [0, 2, 0, 1]]), Branching(2)]
+WAYS += [LoRA(2, 1)]
 NORMS = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 
 
@@ -52,4 +54,7 @@ def built(how, norm="layer"):
     if isinstance(how, FiLM):
         for part in module.modulation:
             nn.init.normal_(part.weight)
+    for name, parameter in module.named_parameters():
+        if name.endswith("_left"):
+            nn.init.normal_(parameter)
     return module

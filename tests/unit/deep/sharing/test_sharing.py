@@ -22,12 +22,15 @@ from polytask.deep.sharing import (  # noqa: E402
     DSelectK,
     FiLM,
     Hard,
+    LoRA,
     MMoE,
     Soft,
 )
 from polytask.deep.sharing.copies import LoopedCopies  # noqa: E402
 from polytask.penalties import L1, L21  # noqa: E402
 
+TREE = next(how for how in WAYS if type(how).__name__ == "Tree")
+STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), TREE]
 TABLES = pytest.mark.parametrize("how", WAYS, ids=lambda how: type(how).__name__)
 
 
@@ -69,7 +72,17 @@ def test_few_rows_of_some_tasks(how):
 
 @pytest.mark.parametrize(
     "how",
-    [Soft(), CrossStitch(), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), MTAN(), WAYS[-2]],
+    [
+        Soft(),
+        CrossStitch(),
+        MMoE(3),
+        CGC(2, 2),
+        PLE(1, 2, 2),
+        DSelectK(3, 2),
+        MTAN(),
+        TREE,
+        LoRA(2),
+    ],
     ids=repr,
 )
 def test_unseen_tasks_get_the_mean_over_tasks(how):
@@ -97,7 +110,8 @@ def test_every_parameter_gets_a_gradient(how):
     for given in (task, None):
         module.zero_grad()
         (module(x, given) ** 3).sum().backward()
-        missing = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()]
+        learned = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+        missing = [n for n, p in learned if p.grad is None or not p.grad.any()]
         # At the bias of a layer norm's linear layer there is nothing to learn but the rest.
         assert missing == []
 
@@ -115,9 +129,6 @@ def test_gradients_of_one_task_leave_what_belongs_to_others(how):
     for parameter in own:
         assert parameter.grad[1].any()
         assert not parameter.grad[[0, 2, 3]].any()
-
-
-STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2), DSelectK(3, 2), WAYS[-2]]
 
 
 def looped(monkeypatch):
@@ -172,7 +183,8 @@ def count(module):
             MTAN(reduction=2),
             lambda p, t: p + t * (8 * 3 + 4 * 7) + t * ((7 + H + 1) * 3 + 4 * H),
         ),
-        (WAYS[-2], lambda p, t: 2 * (7 * D + 7 + 14) + 3 * (7 * H + H)),
+        (TREE, lambda p, t: 2 * (7 * D + 7 + 14) + 3 * (7 * H + H)),
+        (LoRA(2, 3), lambda p, t: p + (2 * t + 3) * (D + 7 + 7 + H)),
         (Branching(2), lambda p, t: 2 * p + 2 * 2 + t * 2),
         (FiLM(3), lambda p, t: p + 3 * t + 2 * (7 + H) * (3 + 1)),
     ],
