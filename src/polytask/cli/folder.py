@@ -116,6 +116,7 @@ def writer(
 
     def write(folder: Path) -> None:
         from polytask import write_report
+        from polytask.comparison.sentences import no_use_of_any
         from polytask.comparison.tables import group_word
         from polytask.data.readers import write_table
 
@@ -130,7 +131,7 @@ def writer(
         tasks["action"] = [say.word("verb", action) for action in tasks["action"]]
         for name, table in {SCORES: scores, TASKS: tasks}.items():
             write_table(table, str(folder / name))
-        if with_model and result.recommended:
+        if with_model and result.recommended and not no_use_of_any(result):
             kept.extend(_keep_model(result, folder, running))
         write_json(folder / LOCK, result.lock)
 

@@ -128,9 +128,10 @@ def call_of(lock: dict[str, Any]) -> str:
 
 def _next(result: Findings, say: Translator) -> Code:
     """Return the command, or the lines of Python, that use the recommended model."""
+    if not result.recommended or says.no_use_of_any(result):
+        return Code("", "sh", "")
     if "command" in result.lock:
-        predict = str(_command(result.lock).get("predict", ""))
-        return Code(predict if result.recommended else "", "sh", say("next.command"))
+        return Code(str(_command(result.lock).get("predict", "")), "sh", say("next.command"))
     rows = {"long": "X_new, task=task_new", "targets": "X_new", "separate": "{task: X_new}"}
     columns: Any = result.lock.get("task_columns")
     given = "X_new" if columns else rows[result.setup.form]
@@ -140,7 +141,7 @@ def _next(result: Findings, say: Translator) -> Code:
         f"model.predict({given})" + (f"  # {held}" if held else ""),
         'result.to_html("report.html")',
     )
-    return Code("\n".join(lines) if result.recommended else "", "python", say("next"))
+    return Code("\n".join(lines), "python", say("next"))
 
 
 def _held_by_new_rows(result: Findings, say: Translator) -> str:

@@ -73,6 +73,12 @@ def as_good_as_all(result: Findings) -> str:
     return "means" if means >= best else ""
 
 
+def no_use_of_any(result: Findings) -> str:
+    """Return which constant to use instead of every model: "mean", "means" of tasks, or none."""
+    row = recommended(result)
+    return "" if row is not None and row.family == "mean" else as_good_as_all(result)
+
+
 def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
     """Explain a model in half a sentence."""
     return what_is(row.name, row.kind, [one.name for one in result.groupings], say)
@@ -84,9 +90,8 @@ def recommendation(result: Findings, say: Translator) -> str:
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
-    nothing = as_good_as_all(result)
-    if nothing and row.family != "mean":
-        return say(f"use.nothing.{nothing}", fields)
+    if nothing := no_use_of_any(result):
+        return say(f"use.nothing.{nothing}")
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
@@ -160,9 +165,9 @@ def benefits(result: Findings, say: Translator) -> list[str]:
 
 
 def rivals(result: Findings) -> list[ModelRow]:
-    """Return the best model of every kind but that of the recommended one."""
+    """Return the best model of every kind but that of the recommended one, if it is of use."""
     row = recommended(result)
-    if row is None or not math.isfinite(row.score.mean):
+    if row is None or not math.isfinite(row.score.mean) or no_use_of_any(result):
         return []
     sign = 1.0 if result.setup.greater_is_better else -1.0
     families = ("linear", row.family)

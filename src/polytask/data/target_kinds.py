@@ -27,6 +27,8 @@ MANY_CLASSES = 20
 ROWS_PER_CLASS = 10
 SHOWN = 3
 
+# Distinct values of amounts at least, and their skewness: that of gamma variables of shape 2 is 1.4.
+_LEAST_AMOUNTS, _SKEWED = 20, 1.25
 # Of larger counts the noise is near enough to one of equal size.
 _MEAN_OF_COUNTS = 10.0
 _CODE = re.compile(r"[+-]?0[0-9]+")
@@ -117,11 +119,29 @@ def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) ->
     counts = len(distinct) > 2 and distinct[0] == 0 and not np.any(distinct % 1)
     if counts:
         counts = float(np.nanmean(np.asarray(values, dtype=np.float64))) < _MEAN_OF_COUNTS
-    reason = LazyMessage("cli.reason.counts" if counts else "cli.reason.numbers")
+    positive = "amounts" if _are_amounts(values, distinct) else "numbers"
+    reason = LazyMessage(f"cli.reason.{'counts' if counts else positive}")
     if few is not None:
         reason = LazyMessage(few, {"values": shown(distinct.tolist())})
     is_class = wanted == "classes" or (wanted == "auto" and two)
     return TargetReading(is_class, reason, len(distinct), values)
+
+
+def _are_amounts(values: NDArray[Any], distinct: NDArray[Any]) -> bool:
+    """Say whether numbers are positive and skewed, and their logarithms clearly less."""
+    if len(distinct) < _LEAST_AMOUNTS or not 0 < distinct[0] <= distinct[-1] < np.inf:
+        return False
+    amounts = np.asarray(values, dtype=np.float64)
+    # The scale changes no skewness, and cubes of large numbers would overflow.
+    amounts = amounts[~np.isnan(amounts)] / float(distinct[-1])
+    skewed = _skewness(amounts)
+    return skewed > _SKEWED and abs(_skewness(np.log(amounts))) < min(1.5, 0.9 * skewed)
+
+
+def _skewness(values: NDArray[np.float64]) -> float:
+    away = values - values.mean()
+    size = float(np.sqrt((away**2).mean()))
+    return float((away**3).mean()) / size**3 if size > 0 else 0.0
 
 
 def _written(

@@ -46,6 +46,8 @@ _LATER: Mapping[str, frozenset[str]] = {
     "TaskGain": frozenset({"centre"}),
     "ModelRow": frozenset({"left_out", "behind", "said", "target_errors"}),
 }
+# What a program reads beside the fields; it follows from them and is not read back.
+_DERIVED: Mapping[str, tuple[str, ...]] = {"Comparison": ("predicts",)}
 # Fields of files of 0.1 that have another name now.
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "Comparison": {"kept": "sparsity", "mattered": "parameter_importance"},
@@ -57,7 +59,8 @@ def to_json(result: object) -> str:
     """Return a result as JSON text."""
     kind = type(result)
     head = {"format": FORMATS[kind.__name__], "version": VERSION}
-    content = head | _codec_of(kind).write(result)
+    derived = {name: getattr(result, name) for name in _DERIVED.get(kind.__name__, ())}
+    content = head | derived | _codec_of(kind).write(result)
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
     # Half a surrogate pair has no place in a file of UTF-8.
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -14,6 +14,8 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from unit.cli._comparing import (
     FILES,
@@ -31,6 +33,20 @@ from polytask.data.readers import read_table
 from polytask.exceptions import DataError
 
 pytestmark = pytest.mark.usefixtures("light")
+
+
+def test_no_model_is_kept_where_the_mean_predicts_as_well(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {"g": list("abc") * 40, "x": rng.normal(size=120), "y": rng.normal(size=120)}
+    )
+    table.to_csv("noise.csv", index=False)
+    done = comparison(run, "noise.csv", "--task", "g", "--target", "y", "--quick")
+    found = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
+    assert (found.predicts, json.loads(found.to_json())["predicts"]) == (False, False)
+    assert "polytask predict" not in done.out
+    assert [name for name in files_of("out") if name.startswith("model")] == []
 
 
 @pytest.mark.slow
