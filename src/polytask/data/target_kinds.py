@@ -27,7 +27,7 @@ MANY_CLASSES = 20
 ROWS_PER_CLASS = 10
 SHOWN = 3
 
-# Distinct values of amounts at least, and their skewness: that of gamma variables of shape 2 is 1.4.
+# Distinct values of amounts at least, and their skewness: gamma variables of shape 2 have 1.4.
 _LEAST_AMOUNTS, _SKEWED = 20, 1.25
 # Of larger counts the noise is near enough to one of equal size.
 _MEAN_OF_COUNTS = 10.0
