@@ -20,7 +20,14 @@ def run(name):
 
 
 def test_every_program_is_tested():
-    tested = {"funnel.py", "pretrained.py", "sequences.py", "shapes.py", "two_processes.py"}
+    tested = {
+        "funnel.py",
+        "modalities.py",
+        "pretrained.py",
+        "sequences.py",
+        "shapes.py",
+        "two_processes.py",
+    }
     assert {path.name for path in FOLDER.glob("*.py")} == tested
 
 
@@ -70,6 +77,15 @@ def test_funnel():
     assert abs(share["told, of those who clicked"] - share["true, of those who clicked"]) < 0.06
     assert abs(share["told, click x purchase"] - share["true, bought"]) < 0.03
     assert share["told, of all"] - share["true, if all clicked"] > 0.05
+
+
+@pytest.mark.slow
+def test_modalities():
+    program = runpy.run_path(str(FOLDER / "modalities.py"))
+    found = program["one_seed"](0, 0.8)
+    # Rows that lack an input are worth having, and the network can do without it.
+    assert found["both"]["all, hiding"] > found["both"]["rows that have both"]
+    assert found["upper"]["all, hiding"] > found["upper"]["rows that have both"] + 0.05
 
 
 @pytest.mark.slow
