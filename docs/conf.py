@@ -36,7 +36,8 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
 
 html_theme = "pydata_sphinx_theme"
-html_title = "polytask"
+html_context = {"default_mode": "auto"}
+html_title, html_favicon = "polytask", "_static/icon.svg"
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
@@ -49,6 +50,7 @@ html_theme_options = {
 }
 copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
 
+toc_object_entries_show_parents = "hide"
 default_role = "literal"
 suppress_warnings = ["ref.footnote"]  # numpydoc's References need not be cited in the text
 autodoc_typehints = "none"
@@ -128,6 +130,9 @@ def _mathml(block: bool) -> Callable[..., None]:
 
     def visit(translator: Any, node: nodes.Element) -> None:
         tex = re.sub(r"\\([bB]igg?[lr]?|textstyle)(?![a-zA-Z])", "", node.astext())
+        # The translator takes "12" of \frac12 for one number, and a bare second part not at all.
+        tex = re.sub(r"(\\[td]?frac)\s*(\d)", r"\1{\2}", tex)
+        tex = re.sub(r"(\\[td]?frac\{[^{}]*\})\s*([^\s{])", r"\1{\2}", tex)
         math = tex2mathml(tex, as_block=block)
         translator.body.append(f'<div class="formula">{math}</div>' if block else math)
         raise nodes.SkipNode

@@ -1,8 +1,10 @@
-"""What all tests share: the folder of real data, and how hypothesis searches."""
+"""What all tests share: the folder of real data, a browser, and how hypothesis searches."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,17 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,3 +48,16 @@ def polytask_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"POLYTASK_DATA names {named!r}, which is not a folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Start Chromium, or skip the test."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium was found")
+    with api.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=program, args=QUIET)
+        yield found
+        found.close()

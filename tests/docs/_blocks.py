@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_DEEP = "polytask.deep import"
+# What a block needs that has this text.
+_PACKAGES = {"polytask.deep import": "torch", "import keras": "keras"}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,7 +39,7 @@ def run_page(page: Path) -> None:
     run; a ``text`` block is what the block before it prints.
     """
     names: dict[str, Any] = {"__name__": page.stem}
-    found = _without_networks(blocks(page)) if find_spec("torch") is None else blocks(page)
+    found = _that_can_run(blocks(page))
     for block, after in zip(found, [*found[1:], None], strict=True):
         printed = _run(block, page, names)
         if after is not None and after.language == "text":
@@ -48,12 +49,13 @@ def run_page(page: Path) -> None:
             assert block.language != "python" or not printed, f"{page.name}:{block.line} prints"
 
 
-def _without_networks(found: list[Block]) -> list[Block]:
-    """Return blocks less those that need PyTorch, with what they print."""
+def _that_can_run(found: list[Block]) -> list[Block]:
+    """Return blocks less those that need an absent package, with what they print."""
+    absent = [text for text, package in _PACKAGES.items() if find_spec(package) is None]
     kept: list[Block] = []
     for before, block in zip([None, *found], found, strict=False):
-        printed = block.language == "text" and before is not None and _DEEP in before.text
-        if _DEEP not in block.text and not printed:
+        owner = before if block.language == "text" and before is not None else block
+        if not any(text in owner.text for text in absent):
             kept.append(block)
     return kept
 

@@ -23,7 +23,7 @@ CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 # These fit and search for more than a few seconds.
 LONG = (
     *("README", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
-    *("large_data", "regularising_nets", "tour", "which_penalty"),
+    *("large_data", "migrating", "regularising_nets", "tour", "which_penalty"),
 )
 
 
@@ -65,3 +65,4 @@ def test_every_public_class_is_in_the_tour():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert polytask.__version__ in text
     assert polytask.__version__ in readme
+    assert f"version: {polytask.__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,31 +14,9 @@ from polytask.reporting import write_report
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VIEWS = {"phone": (390, 844), "desk": (1280, 900)}
 CASES = ("share", "inconclusive", "hostile", "incomplete", "nothing", "many", "one_model", "pool")
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium was found")
-    with api.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=program, args=QUIET)
-        yield found
-        found.close()
 
 
 class Opened:
