@@ -367,6 +367,8 @@ _POLISH = 1e-15
 _FLAT = 1e-10
 _SHORT = 0.1
 _REACH = 4.0
+# Shortened steps in a row that may leave the value as it is: on the way to infinity all do.
+_LEVEL = 2
 # Steps by slopes alone, each to halve them at least.
 _SETTLING = 10
 
@@ -445,7 +447,7 @@ class Profile:
         if isinstance(self.intercepts, NoIntercepts):
             return b, self.stack.shift(plain, b), np.zeros_like(b)
         point = self._begin(plain, b)
-        reach = _Reach(np.full(b.size, _REACH), np.zeros(b.size))
+        reach, level = _Reach(np.full(b.size, _REACH), np.zeros(b.size)), 0
         for _ in range(_STEPS):
             way = self._way(point, reach)
             if self._is_last(way, point.value):
@@ -453,7 +455,8 @@ class Profile:
                 # step squares the error, which leaves rounding only.
                 return point.b, point.eta, way.step
             moved = self._halved(plain, point, way)
-            if moved is None or (moved.value >= point.value and way.pure):
+            level = level + 1 if moved is not None and moved.value >= point.value else 0
+            if moved is None or (level and way.pure) or level > _LEVEL:
                 point = self._settled(plain, point)
                 break
             point = moved
