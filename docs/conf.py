@@ -77,7 +77,7 @@ MODULES = (
     *("selection.auto", "penalties", "losses", "datafits", "solvers", "bayes", "boosting"),
     *("deep", "deep.sharing", "deep.balancing", "deep.regularise", "deep.adapting"),
     *("deep.align", "deep.recording", "deep.sampling", "statistics", "distributed"),
-    *("task_relations", "transfer", "explanation", "monitoring", "reporting", "export", "io"),
+    *("task_relations", "transfer", "explanation", "monitoring", "export", "io"),
     "testing",
 )
 
@@ -119,10 +119,17 @@ def _skip(app: object, kind: str, name: str, member: object, skip: bool, options
     return skip or foreign or bool(re.fullmatch(r"set_\w+_request", name))
 
 
-def _uncited(*event: Any) -> None:
-    """Leave numbers of references as text: a summary in a table is not beside what it cites."""
+def _plain(*event: Any) -> None:
+    """Leave numbers of references as text, and let two attributes share one description."""
     lines: list[str] = event[-1]
-    lines[:] = [re.sub(r"(\[\d+\])_", r"\1", line) for line in lines]
+    for place, line in enumerate([*lines]):
+        text = line
+        if line.startswith((":ivar", ":vartype")):
+            field, rest = line.split(" ", 1)
+            name, told = rest.split(":", 1)
+            text = f"{field} {name.replace(', ', ',')}:{told}"
+        # A summary in a table is not beside what it cites.
+        lines[place] = re.sub(r"(\[\d+\])_", r"\1", text)
 
 
 def _mathml(block: bool) -> Callable[..., None]:
@@ -146,7 +153,7 @@ def setup(app: Any) -> None:
         if isinstance(field, TypedField):  # types are prose here, not names to link
             field.typerolename = ""
     app.connect("autodoc-skip-member", _skip)
-    app.connect("autodoc-process-docstring", _uncited)
+    app.connect("autodoc-process-docstring", _plain)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(_mathml(False), None), block_renderers=(_mathml(True), None)
     )

@@ -7,8 +7,11 @@ the exit status is 1 if there is one.
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -74,6 +77,15 @@ def faults_of_reference(site: Path) -> Iterator[str]:
             path = site / "generated" / f"{module}.{name}.html"
             if not path.is_file():
                 yield f"reference: no page for {module}.{name}"
+                continue
+            value = getattr(importlib.import_module(module), name)
+            if isinstance(value, type) and issubclass(value, Exception | Enum):
+                continue
+            told = " ".join(re.findall("<strong>(.*?)</strong>", path.read_text(encoding="utf-8")))
+            wanted = {p for p in inspect.signature(value).parameters if p[0] != "_"}
+            lacking = wanted - {"args", "kwargs"} - set(re.findall(r"\w+", told))
+            if lacking:
+                yield f"reference: {module}.{name} does not describe {', '.join(sorted(lacking))}"
 
 
 def main() -> int:

@@ -23,6 +23,11 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+CUT = """() => [...document.querySelectorAll('article :is(h1, h2, h3, p, li, dt)')]
+    .filter(one => one.scrollWidth > one.clientWidth + 1 && !one.closest('table, pre'))
+    .filter(one => one.clientWidth > 0).map(one => one.textContent.slice(0, 80))"""
+
+
 @pytest.fixture(scope="module")
 def address():
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=SITE))
@@ -50,6 +55,7 @@ def test_page_opens_without_fault_and_fits(page, address, name):
     page.goto(f"{address}/{name}.html")
     width, inner = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert width <= inner
+    assert page.evaluate(CUT) == []
     assert page.faults == []
 
 

@@ -168,6 +168,8 @@ class LocalQuadratic(Datafit):
         There.
     intercepts : Intercepts
         What b may be.
+    times : callable, default=None
+        Products of the curvature at the point with (W, b), where `sums` has no grams.
     """
 
     W: Array
@@ -233,7 +235,19 @@ class LocalQuadratic(Datafit):
 
 @dataclass(frozen=True, eq=False)
 class PassStack:
-    """What :class:`Profile` asks of blocks, answered by passes; predictions are their sums."""
+    """What :class:`Profile` asks of blocks, answered by passes; predictions are their sums.
+
+    Parameters
+    ----------
+    run : callable
+        From coefficients, intercepts and whether grams are wanted to LossSums: one pass.
+    n_features : int
+        Number of features.
+    start, bound : ndarray of shape (n_columns,)
+        The first intercepts, and bounds of the second derivatives (inf without).
+    times : callable, default=None
+        Products with the curvature, where `run` sums up no products of features.
+    """
 
     # Shapes: start, bound (n_columns,), inf where the curvature has no bound.
 

@@ -94,7 +94,21 @@ class TaskGrams:
 
 @dataclass(frozen=True, eq=False)
 class LossSums:
-    """What the losses of rows sum to at coefficients and intercepts."""
+    """What the losses of rows sum to at coefficients and intercepts.
+
+    Attributes
+    ----------
+    value, square : float
+        The losses, and the sum of squares that touches them at this point.
+    gradient : ndarray of shape (n_features, n_columns)
+        Of the losses, by coefficients.
+    slope : ndarray of shape (n_columns,)
+        By intercepts.
+    conjugates : ndarray of shape (n_shares,)
+        Conjugates of the losses at shares of their derivatives.
+    grams, plain : tuple of TaskGrams
+        Products of features with the second derivatives as weights, and with the weights alone.
+    """
 
     # Shapes: gradient (n_features, n_columns), slope (n_columns,), conjugates (n_shares,): those
     # of the losses at shares of their derivatives. `square` is the value of the sum of squares

@@ -212,7 +212,15 @@ class _Reversed(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
-    """Return the values themselves; their gradient is multiplied by minus the strength."""
+    """Return the values themselves; their gradient is multiplied by minus the strength.
+
+    Parameters
+    ----------
+    values : Tensor
+        Any values.
+    strength : float, default=1.0
+        The factor.
+    """
     found: Tensor = _Reversed.apply(values, strength)  # type: ignore[no-untyped-call]
     return found
 

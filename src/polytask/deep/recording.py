@@ -32,7 +32,19 @@ _TOLD = 2.0
 @saveable("deep.task_relation")
 @dataclass(frozen=True, eq=False)
 class TaskRelation:
-    """A measure of pairs of tasks, averaged over training."""
+    """A measure of pairs of tasks, averaged over training.
+
+    Attributes
+    ----------
+    measure : {"gradients", "affinity"}
+        What was measured.
+    tasks : tuple of length n_tasks
+        The task labels.
+    matrix, errors : ndarray of shape (n_tasks, n_tasks)
+        Means over training, and their standard errors.
+    counts : ndarray of int of shape (n_tasks, n_tasks)
+        How often each pair was measured.
+    """
 
     # Shapes: matrix (n_tasks, n_tasks), counts (n_tasks, n_tasks), errors (n_tasks, n_tasks).
 
@@ -100,7 +112,17 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class PairValues:
-    """Values of a measure for some pairs of tasks; one that is not finite says nothing."""
+    """Values of a measure for some pairs of tasks; one that is not finite says nothing.
+
+    Attributes
+    ----------
+    values : Tensor of shape (k, m)
+        The values.
+    rows, columns : Tensor of shape (k,) and (m,)
+        Numbers of the tasks.
+    whole : Tensor of shape (m,), default=None
+        What the values are shares of, added up apart.
+    """
 
     # Shapes: values (k, m), rows, columns (k,), whole (m,).
 
@@ -135,7 +157,15 @@ class Recording(Protocol):
 @saveable("deep.recording.gradients")
 @dataclass(frozen=True)
 class GradientSimilarity:
-    """Cosines between the gradients of the tasks: whether they pull the shared layers alike."""
+    """Cosines between the gradients of the tasks: whether they pull the shared layers alike.
+
+    Parameters
+    ----------
+    every : int, default=10
+        Steps from one measured batch to the next.
+    at : str, default="parameters"
+        Whether gradients are those of the shared parameters or of the shared representation.
+    """
 
     # The gradient of one task is that of a batch, the gradient of the other that of the batch
     # before it in the epoch, both at the weights of the moment (of the same batch where an epoch
@@ -200,7 +230,13 @@ def _lengths(rows: list[Tensor]) -> Tensor:
 
 
 def cosines(gramian: Tensor) -> Tensor:
-    """Return the cosines of vectors from their inner products; NaN for a vector of 0."""
+    """Return the cosines of vectors from their inner products; NaN for a vector of 0.
+
+    Parameters
+    ----------
+    gramian : Tensor of shape (k, k)
+        The inner products.
+    """
     # Shapes: gramian (k, k).
     length = gramian.diagonal().sqrt()
     found = gramian / torch.outer(length, length)
@@ -214,7 +250,15 @@ def cosines(gramian: Tensor) -> Tensor:
 @saveable("deep.recording.affinity")
 @dataclass(frozen=True)
 class TaskAffinity:
-    """Inter-task affinity: what a step for one task does to the losses of the others [1]_."""
+    """Inter-task affinity: what a step for one task does to the losses of the others [1]_.
+
+    Parameters
+    ----------
+    every : int, default=10
+        Steps from one measured batch to the next.
+    step : float, default=None
+        Length of the trial step; None means the learning rate.
+    """
 
     # For tasks i and j, ``1 - L_j(after) / L_j(before)``, the shared parameters having taken one
     # plain gradient step on ``L_i``: above 0 where i helps j, below where it harms. The step is by
@@ -287,7 +331,15 @@ def _shared(network: Trainable, owner: str) -> list[Tensor]:
 
 
 def recordings_of(record: object, owner: str) -> tuple[Recording, ...]:
-    """Return what is to be recorded."""
+    """Return what is to be recorded.
+
+    Parameters
+    ----------
+    record : None, Recording or sequence of these
+        What the user gave.
+    owner : str
+        The name in an error.
+    """
     if record is None:
         return ()
     given = tuple(record) if isinstance(record, list | tuple) else (record,)

@@ -37,7 +37,13 @@ class Proportional:
 @saveable("deep.sampling.temperature")
 @dataclass(frozen=True)
 class Temperature:
-    """Tasks are drawn with probabilities in proportion to ``n_t ** (1 / temperature)``."""
+    """Tasks are drawn with probabilities in proportion to ``n_t ** (1 / temperature)``.
+
+    Parameters
+    ----------
+    temperature : float, default=2.0
+        1: in proportion to rows; the larger, the more alike.
+    """
 
     temperature: float = 2.0
 
@@ -87,7 +93,15 @@ SAMPLINGS: Mapping[str, Sampling] = {
 
 
 def in_batches(rows: Rows, batch_size: int) -> list[Rows]:
-    """Cut rows into batches; a single row that is left over joins the batch before it."""
+    """Cut rows into batches; a single row that is left over joins the batch before it.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Numbers of rows.
+    batch_size : int
+        How many a batch has.
+    """
     # Batch norm cannot take a batch of one row.
     starts = np.arange(batch_size, len(rows), batch_size)
     if len(starts) and len(rows) - starts[-1] == 1:

@@ -56,7 +56,13 @@ class Task:
 
 
 def labelled(target: Tensor) -> Tensor:
-    """Return where a target of numbers is not NaN; a mask for missing labels."""
+    """Return where a target of numbers is not NaN; a mask for missing labels.
+
+    Parameters
+    ----------
+    target : Tensor of shape (n_rows,)
+        Targets, NaN where a label is missing.
+    """
     return ~torch.isnan(target)
 
 

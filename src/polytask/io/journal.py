@@ -104,14 +104,32 @@ class _MemoryStore(dict[str, Any]):
 def open_store(
     path: str | os.PathLike[str] | None, header: Callable[[], Mapping[str, Any]], *, owner: str
 ) -> contextlib.AbstractContextManager[Store]:
-    """Open the journal of a run, or keep its pieces in memory where there is no path."""
+    """Open the journal of a run, or keep its pieces in memory where there is no path.
+
+    Parameters
+    ----------
+    path : path or None
+        The file; None keeps pieces in memory.
+    header : callable
+        What the run is; a journal of another run is refused.
+    owner : str
+        What the work is called in errors.
+    """
     if path is None:
         return contextlib.nullcontext(_MemoryStore())
     return Journal.open(path, header(), owner=owner)
 
 
 class Journal:
-    """The finished pieces of a long piece of work, by key; made by :meth:`open`."""
+    """The finished pieces of a long piece of work, by key; made by :meth:`open`.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    owner : str
+        What the work is called in errors.
+    """
 
     # The file belongs to this run until it is closed: SQLite keeps its lock, and the system frees
     # it when the process is killed. Pieces go into a second file (path-wal) first, which SQLite
@@ -305,7 +323,15 @@ class Journal:
 def move_journal(
     path: str | os.PathLike[str], target: str | os.PathLike[str], *, owner: str
 ) -> None:
-    """Give a journal another name, also a damaged one, unless another run is writing to it."""
+    """Give a journal another name, also a damaged one, unless another run is writing to it.
+
+    Parameters
+    ----------
+    path, target : path
+        The file, and its new name.
+    owner : str
+        What the work is called in errors.
+    """
     journal = Journal(path, owner)
     try:
         journal._lock()

@@ -66,7 +66,17 @@ def scores_by_task(tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score)
 
 
 def r2(y: Labels, prediction: Labels, weight: Weight = None) -> float:
-    """Coefficient of determination; NaN with under two rows or a constant y."""
+    """Coefficient of determination; NaN with under two rows or a constant y.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        The targets.
+    prediction : array of shape (n,)
+        What was predicted.
+    weight : array of shape (n,), default=None
+        Row weights.
+    """
     y, prediction = _numbers(y), np.asarray(prediction, dtype=float)
     if weight is not None:
         seen = np.asarray(weight) > 0
@@ -92,7 +102,17 @@ def _numbers(y: Labels) -> NDArray[np.float64]:
 
 
 def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:
-    """Share of rows predicted right; NaN without rows."""
+    """Share of rows predicted right; NaN without rows.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        The labels.
+    prediction : array of shape (n,)
+        What was predicted.
+    weight : array of shape (n,), default=None
+        Row weights.
+    """
     if len(y) == 0:
         return float("nan")
     return float(np.average(np.asarray(y) == np.asarray(prediction), weights=weight))

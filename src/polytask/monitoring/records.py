@@ -47,7 +47,17 @@ class Shift:
 
 @dataclass(frozen=True)
 class NewLevels:
-    """Levels of a column that were not in training, in how many rows, and up to five of them."""
+    """Levels of a column that were not in training, in how many rows, and up to five of them.
+
+    Attributes
+    ----------
+    column : str
+        The column.
+    rows : int
+        How many rows have such a level.
+    levels : tuple of str
+        Up to five of them.
+    """
 
     column: str
     rows: int

@@ -61,6 +61,13 @@ class TowardMean(AbsoluteTerm, Quadratic):
     """alpha / 2 * sum over tasks of ||w_t - mean of the tasks||^2.
 
     See :func:`toward_mean`.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
     """
 
     label = "toward_mean"
@@ -237,6 +244,17 @@ class Coupling(Blockwise):
     """alpha / 2 * tr(W Q W') for a matrix Q between tasks.
 
     See :func:`coupling`.
+
+    Parameters
+    ----------
+    alpha : float
+        The strength, >= 0.
+    matrix : ndarray of shape (n_tasks, n_tasks)
+        Q, symmetric and positive semidefinite.
+    tasks : tuple of hashable, default=None
+        The tasks of its rows; None means those of the model in their order.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
     """
 
     label = "coupling"
@@ -400,6 +418,15 @@ class AlongTime(AbsoluteTerm, Quadratic):
     """alpha / 2 * sum over tasks of ||w_t - w_{t-1}||^2.
 
     See :func:`along_time`.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    order : tuple of hashable, default=None
+        The tasks, the first in time first; None means those of the model in their order.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
     """
 
     label = "along_time"

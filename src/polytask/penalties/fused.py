@@ -56,6 +56,8 @@ class FusedTasks(RowNorm):
     fraction : float, default=None
         The strength as a fraction in (0, 1] of that at which every coefficient vanishes; it
         needs l1 > 0, without which equal coefficients cost nothing.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
 
     Raises
     ------

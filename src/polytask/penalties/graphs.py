@@ -206,6 +206,15 @@ class AlongGraph(Blockwise):
     """alpha / 2 * sum over pairs of tasks of A_st ||w_s - w_t||^2.
 
     See :func:`along_graph`.
+
+    Parameters
+    ----------
+    alpha : float
+        The strength, >= 0.
+    adjacency : Graph
+        How strongly each pair of tasks is joined.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
     """
 
     label = "along_graph"
@@ -324,6 +333,8 @@ class NetworkLasso(AbsoluteTerm, Composed):
         The strength, >= 0; None means 1.0.
     adjacency : array, sparse matrix, data frame or mapping
         A, weights >= 0, symmetric, as in :func:`along_graph`.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
 
     Raises
     ------

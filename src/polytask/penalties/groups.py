@@ -298,6 +298,8 @@ class OutlierTasks(RelativeTerm, NormTerm):
     fraction : float, default=None
         The strength as a fraction in (0, 1] of that at which every coefficient
         vanishes. Without alpha and fraction it is 0.1.
+    columns : Columns, default=None
+        The tasks that own the columns of W; estimators set it.
 
     References
     ----------

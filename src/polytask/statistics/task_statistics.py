@@ -66,6 +66,14 @@ class TaskStatistics:
         How the columns of a table became features.
     task_column : str, int or None
         The column that holds the task labels, in rows to predict too.
+    cells : tuple of Cell
+        The sums of each task and fold.
+    n_columns : int
+        Columns of X as given.
+    names : tuple of str, or None
+        Names of the columns of X as given.
+    present : ndarray of bool, or None
+        Which columns of features each task has; None: all.
 
     Notes
     -----

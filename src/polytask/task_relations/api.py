@@ -98,7 +98,17 @@ def binary_at_most(outcomes: Outcomes) -> bool:
 
 
 def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> RelatednessSummary | None:
-    """Return what a comparison says of the relatedness of its tasks."""
+    """Return what a comparison says of the relatedness of its tasks.
+
+    Parameters
+    ----------
+    data : TaskData
+        The rows.
+    outcomes : Outcomes
+        Which tasks have classes.
+    seed : int
+        For the signs of the test.
+    """
     if not binary_at_most(outcomes):
         return None
     found = judged(data, outcomes, CHOICES, seed)

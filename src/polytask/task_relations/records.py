@@ -44,7 +44,19 @@ UNKNOWN = Shares(float("nan"), float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class RelatednessSummary:
-    """What a comparison keeps of the relatedness of its tasks."""
+    """What a comparison keeps of the relatedness of its tasks.
+
+    Attributes
+    ----------
+    n_tasks : int
+        Number of tasks.
+    p_value : float
+        Of the test of no relation between the tasks.
+    shares : Shares
+        Of the explained variance: common, of groups, of single tasks.
+    effective_tasks : float
+        Effective number of tasks.
+    """
 
     n_tasks: int
     p_value: float

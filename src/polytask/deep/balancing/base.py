@@ -450,7 +450,15 @@ class StatefulBalancer:
 def balance_of(
     balancer: AnyBalancer | StatefulBalancer | None, n_tasks: int
 ) -> StatefulBalancer | None:
-    """Return a balancer with its state, a new one unless it has one; None for none."""
+    """Return a balancer with its state, a new one unless it has one; None for none.
+
+    Parameters
+    ----------
+    balancer : LossBalancer, GradientBalancer, StatefulBalancer or None
+        The balancer.
+    n_tasks : int
+        How many tasks its state is for.
+    """
     if balancer is None or isinstance(balancer, StatefulBalancer):
         return balancer
     return StatefulBalancer(balancer, n_tasks)

@@ -154,7 +154,17 @@ def smooth_value(W: Tensor, penalty: Smooth) -> Tensor:
 @final
 @dataclass(frozen=True, eq=False)
 class PenaltyTerm:
-    """A penalty on one matrix of a network, under the name by which it was asked for."""
+    """A penalty on one matrix of a network, under the name by which it was asked for.
+
+    Attributes
+    ----------
+    name : str
+        The name.
+    matrix : Matrix
+        Which parameters are read as the matrix.
+    split : SmoothProxSplit
+        Its smooth part and its part with a prox.
+    """
 
     name: str
     matrix: Matrix
