@@ -38,7 +38,8 @@ for rate in (0.1, 0.3, 0.5, 0.7):
     networks["dropout", rate] = DeepMultiTaskRegressor(MLP((32, 32), dropout=rate))
 for strength in (0.03, 0.1, 0.3):  # of the sum of the losses of six tasks
     for name, where, norm in (("L1 of the input layer", "input", L1), ("L2", "*", L2)):
-        networks[name, strength] = DeepMultiTaskRegressor(MLP((32, 32)), penalties=penalties)
+        norms = {where: norm(strength)}
+        networks[name, strength] = DeepMultiTaskRegressor(MLP((32, 32)), penalties=norms)
 
 # %%
 # Every network on three splits, to the last epoch:
@@ -93,9 +94,8 @@ for name in ("nothing", "batch norm"):
     for seed, ((X, y, task), *_) in enumerate(splits):
         network.set_params(random_state=seed).fit(X, y, task=task)
         found.append(network.history_.held_out.mean(axis=1))
-    epochs, lowest = np.argmin(found, axis=1) + 1, np.min(found, axis=1)
-    curves[name] = np.mean(found, axis=0)
-    print(f"{name}: lowest loss {lowest.round(3)} after {epochs} epochs")
+    curves[name], epochs = np.mean(found, axis=0), np.argmin(found, axis=1) + 1
+    print(f"{name}: lowest loss {np.min(found, axis=1).round(3)} after {epochs} epochs")
 
 # %%
 # The lesson: each penalty made far more of this network than nothing did, and dropout came next,
