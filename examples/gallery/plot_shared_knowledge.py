@@ -114,5 +114,5 @@ for problem, marker in zip(problems, "os", strict=True):
     ax.plot(values, list(models), marker, markersize=8, alpha=0.7, label=problem)
 ax.set_xlabel("R2 on interviews held out")
 ax.grid(axis="y", linewidth=0.4)
-ax.legend(title="women", loc="lower left")
+ax.legend(title="women", loc="upper left")
 plt.show()
