@@ -101,8 +101,8 @@ for name in ("nothing", "batch norm"):
 # The lesson: each penalty made far more of this network than nothing did, and dropout came next,
 # best at a rate near one half among those tried. L1 empties weights but drops no feature; for that
 # take `L21`, and mind the cliff behind its best strength. Batch norm was there in fewer epochs, at
-# a higher loss: it is no regulariser here. And a linear regression of all groups is better than
-# any of these networks, which no comparison among networks would have said.
+# a higher loss: it is no regulariser here. And a linear regression of all groups did better on
+# average than any of these networks, which no comparison among networks would have said.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for name, colour in (("dropout", "C0"), ("L1 of the input layer", "C1"), ("L2", "C2")):

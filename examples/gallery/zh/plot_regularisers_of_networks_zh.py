@@ -100,7 +100,7 @@ for name in ("nothing", "batch norm"):
 # 在试过的比率中一半左右最好。L1 清空许多权重，却没有去掉特征；
 # 要去掉特征应使用 `L21` ，并留意最佳强度之后的陡崖。
 # 批归一化用较少的轮数到达最低点，损失却更高：在这里它不起正则化作用。
-# 而所有组共用的线性回归胜过这里的任何网络，只在网络之间比较是看不出这一点的。
+# 而所有组共用的线性回归平均胜过这里的任何网络，只在网络之间比较是看不出这一点的。
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for name, colour in (("dropout", "C0"), ("L1 of the input layer", "C1"), ("L2", "C2")):
