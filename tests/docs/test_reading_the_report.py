@@ -1,4 +1,4 @@
-"""The page "Reading the report" explains every part that a report has, by the words it uses."""
+"""The page "Reading the report" explains, in each language, every part by its name there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import polytask
 from polytask.comparison.verdict import VERDICTS
 from polytask.messages import Translator
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reading_the_report.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = {"en": DOCS / "reading_the_report.md", "zh": DOCS / "zh" / "reading_the_report.md"}
 CATALOGUE = Path(polytask.__file__).parent / "messages" / "locale" / "en.po"
-SAY = Translator()
+in_each_language = pytest.mark.parametrize("lang", PAGES)
 
 
 def _keys(group):
@@ -21,16 +22,19 @@ def _keys(group):
     return sorted(entry.msgid for entry in entries if entry.msgid.startswith(f"{group}."))
 
 
+@in_each_language
 @pytest.mark.parametrize("key", _keys("section"))
-def test_every_section_is_explained(key):
-    assert SAY(key) in PAGE.read_text(encoding="utf-8")
+def test_every_section_is_explained(key, lang):
+    assert Translator(lang)(key) in PAGES[lang].read_text(encoding="utf-8")
 
 
+@in_each_language
 @pytest.mark.parametrize("key", _keys("verb"))
-def test_every_action_has_a_row(key):
-    assert f"| {SAY(key)} |" in PAGE.read_text(encoding="utf-8")
+def test_every_action_has_a_row(key, lang):
+    assert f"| {Translator(lang)(key)} |" in PAGES[lang].read_text(encoding="utf-8")
 
 
+@in_each_language
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_every_verdict_has_a_row(verdict):
-    assert f"| {verdict} |" in PAGE.read_text(encoding="utf-8")
+def test_every_verdict_has_a_row(verdict, lang):
+    assert f"| {verdict} |" in PAGES[lang].read_text(encoding="utf-8")

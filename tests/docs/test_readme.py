@@ -12,8 +12,9 @@ import polytask
 from polytask import penalties
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+FOLDER = ("README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in FOLDER), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "docs" / "zh").glob("*.md"))
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 # Penalties that users choose, as against what these are made of.
@@ -22,13 +23,14 @@ CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 
 # These fit and search for more than a few seconds.
 LONG = (
-    *("README", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
-    *("large_data", "migrating", "regularising_nets", "tour", "which_penalty"),
+    *("README", "README.zh", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
+    *("large_data", "migrating", "quick_start", "regularising_nets", "tour"),
+    "which_penalty",
 )
 
 
 def _name(page):
-    return page.name
+    return str(page.relative_to(ROOT))
 
 
 def _pages_with_code():
