@@ -12,7 +12,8 @@ import pytest
 SITE = Path(__file__).resolve().parents[2] / "docs" / "_build" / "html"
 PAGES = ("index", "start", "data", "penalties", "objective", "migrating", "results/auto",
          "reference", "generated/polytask.MultiTaskRegressor", "generated/polytask.penalties",
-         "auto_examples/plot_slopes")  # fmt: skip
+         "auto_examples/plot_slopes", "zh/index", "zh/which_tool",
+         "zh/reading_the_report")  # fmt: skip
 WIDTHS = (390, 1280)
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 needs_site = pytest.mark.skipif(not SITE.is_dir(), reason="the site is not built: make docs")
