@@ -140,7 +140,7 @@ def test_work_that_ends_early_says_where(clock, monkeypatch, where):
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    said = {"pipe": "stopped at 1/4 after 12 s", "terminal": "1/4 0:00:12 0:00:36"}
+    said = {"pipe": "1/4, ended after 12 s", "terminal": "1/4 0:00:12 0:00:36"}
     assert _last(console).endswith(said[where])
 
 
@@ -197,7 +197,7 @@ def test_weights_that_do_not_add_up_do_no_harm(clock, monkeypatch, where):
         for weight in (0, 5, 1e9):
             clock.now += 40
             told.advance("ridge", weight)
-    said = {"pipe": "stopped at 3/4 after about 2 minutes", "terminal": " 3/4 "}
+    said = {"pipe": "3/4, ended after about 2 minutes", "terminal": " 3/4 "}
     assert said[where] in _last(console)
 
 

@@ -206,7 +206,7 @@ def _write(result: Comparison, folder: Folder, tables: Tables, running: Running)
     out = folder.file("predictions.csv")
     more = ["--force"] if os.path.exists(out) else []
     predict = predict_line(folder.file(MODEL), tables, out, *more)
-    if not interrupted:
+    if result.recommended and not interrupted:
         result.lock["command"]["predict"] = predict
     kept: list[str] = []
     folder.fill(writer(result, running, with_model=not interrupted, kept=kept))
@@ -217,6 +217,8 @@ def _write(result: Comparison, folder: Folder, tables: Tables, running: Running)
         note(LazyMessage("cli.compare.out_of_time", done))
     say()
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
+    if not result.predicts:
+        say(speech("cli.compare.no_model", {"folder": folder.path}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL), "new": tables.source.new}))
         say_whole(f"  {predict}")

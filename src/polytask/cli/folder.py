@@ -116,7 +116,6 @@ def writer(
 
     def write(folder: Path) -> None:
         from polytask import write_report
-        from polytask.comparison.sentences import no_use_of_any
         from polytask.comparison.tables import group_word
         from polytask.data.readers import write_table
 
@@ -128,10 +127,12 @@ def writer(
         scores, tasks = result.to_frame(), result.task_gains
         scores["kind"] = [say.word("kind", kind) for kind in scores["kind"]]
         tasks["group"] = [group_word(task, result, say) for task in result.tasks]
-        tasks["action"] = [say.word("verb", action) for action in tasks["action"]]
+        tasks["action"] = [
+            say.word("verb", action) if result.recommended else "" for action in tasks["action"]
+        ]
         for name, table in {SCORES: scores, TASKS: tasks}.items():
             write_table(table, str(folder / name))
-        if with_model and result.recommended and not no_use_of_any(result):
+        if with_model and result.recommended:
             kept.extend(_keep_model(result, folder, running))
         write_json(folder / LOCK, result.lock)
 

@@ -64,6 +64,7 @@ from polytask.comparison.plan import (
 )
 from polytask.comparison.records import UNKNOWN, Description, Grouping, Interval, Setup
 from polytask.comparison.result import Comparison
+from polytask.comparison.sentences import no_use_of_any
 from polytask.comparison.work import (
     ALL_ROWS,
     Record,
@@ -242,8 +243,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     problem, outcomes, losses = read_outcomes(data, options.loss)
     encoded, alike = _encoded(data, options.time)
     study = Study(data, outcomes, encoded if alike else None, collected, grouped)
-    metric = check_metric(options.metric, METRICS)
-    parts = [part for _, part in constant_parts(study)]
+    metric, parts = check_metric(options.metric, METRICS), [p for _, p in constant_parts(study)]
     shown = tuple(dict.fromkeys((metric, *default_metrics(parts))))
     if collected is not None:
         shown = tuple(filter(is_told, shown))
@@ -278,7 +278,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
     given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
     refit = _refit(plan, records, given, column)
-    return dataclasses.replace(
+    whole = dataclasses.replace(
         result,
         tasks=refit.with_coverage(result.recommended, result.tasks),
         _refit=refit,
@@ -290,6 +290,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )
+    return dataclasses.replace(whole, recommended="") if no_use_of_any(whole) else whole
 
 
 def _refit(

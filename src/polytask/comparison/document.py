@@ -128,7 +128,7 @@ def call_of(lock: dict[str, Any]) -> str:
 
 def _next(result: Findings, say: Translator) -> Code:
     """Return the command, or the lines of Python, that use the recommended model."""
-    if not result.recommended or says.no_use_of_any(result):
+    if not result.recommended:
         return Code("", "sh", "")
     if "command" in result.lock:
         return Code(str(_command(result.lock).get("predict", "")), "sh", say("next.command"))
@@ -476,6 +476,7 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
     meaning = {"meaning": amounts.metric_meaning(result.setup, say)}
     scored = says.scored(result, say)
     caption = say.joined([say("models.caption", meaning), scored, say("models.note")])
+    marks = say("models.marks" if result.recommended else "models.lines")
 
     def draw(ax: Axes) -> None:
         charts.figures.interval_lines(
@@ -491,7 +492,7 @@ def _models_figure(result: Findings, say: Translator) -> Figure:
 
     return Figure(
         "models-chart", say("models.scores", {"metric": metric}), say("models.note"), draw,
-        caption, height=0.7 + 0.26 * max(len(models), 2), marks=say("models.marks"),
+        caption, height=0.7 + 0.26 * max(len(models), 2), marks=marks,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class Comparison(Findings, Report):
     pooling_gain : Interval
         The chosen pooled model against the separate one; NaN if there is but one kind of them.
     recommended : str
-        The model to use, a name of the leaderboard.
+        The model to use, a name of the leaderboard; empty if none predicts better than a mean.
     trees_gain : Interval or None
         The best tree model (chosen inside the training parts) against the linear model that
         the verdict recommends; None if no trees were compared.
@@ -115,7 +115,7 @@ class Comparison(Findings, Report):
     def predicts(self) -> bool:
         """Whether any model predicts better than the mean of all training rows or of each task.
 
-        False means: use none of the models, whatever `recommended` names.
+        False means: use none of the models; `recommended` is empty then.
         """
         return not says.as_good_as_all(self)
 
@@ -185,10 +185,10 @@ class Comparison(Findings, Report):
         ParameterError
             If there is no model of this name, or it was left out.
         DataError
-            If this comparison was read from a file, which holds neither data nor models, or
-            nothing was finished.
+            If this comparison was read from a file, which holds neither data nor models,
+            nothing was finished, or none is recommended.
         """
-        if self._refit is None or not self.recommended:
+        if self._refit is None or not self.models:
             raise DataError(LazyMessage("comparison.refusal.best_model"))
         fitted = [row.name for row in self.models if row.left_out is None]
         if name is not None and name not in fitted:
@@ -196,6 +196,8 @@ class Comparison(Findings, Report):
             raise ParameterError(
                 LazyMessage("comparison.refusal.model_name", {"known": known, "got": repr(name)})
             )
+        if not (name or self.recommended):
+            raise DataError(LazyMessage("comparison.refusal.none_recommended"))
         return self._refit(name or self.recommended)
 
     def __repr__(self) -> str:

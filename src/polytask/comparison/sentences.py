@@ -30,7 +30,7 @@ from polytask.messages import Translator, plain_number
 from polytask.selection.candidates import compared_models
 from polytask.selection.entries import of_groupings, what_is
 from polytask.task_relations import sentences as relations
-from polytask.task_relations.records import CHOICES, is_borderline, is_related
+from polytask.task_relations.records import CHOICES, LEVEL, is_borderline, is_related
 
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
@@ -86,12 +86,12 @@ def model_words(result: Findings, row: ModelRow, say: Translator) -> str:
 
 def recommendation(result: Findings, say: Translator) -> str:
     """Return which model to use, what it is, and why it; nothing if there is none."""
+    if nothing := no_use_of_any(result):
+        return say(f"use.nothing.{nothing}")
     row = recommended(result)
     if row is None:
         return ""
     fields = {"model": say.quoted(row.name), "what": model_words(result, row, say)}
-    if nothing := no_use_of_any(result):
-        return say(f"use.nothing.{nothing}")
     gain = {"trees": result.trees_gain, "deep": result.networks_gain}.get(row.family)
     if gain is not None and gain.above:
         more = {"amount": amount(gain, result.setup, say), "rival": best_of_rule(result, say)}
@@ -479,7 +479,7 @@ def related(result: Findings, say: Translator) -> list[str]:
         said = say.joined([said, say("related.own_units") if told else ""])
     why = ""
     # Of targets in other units there is no pooled model that could use it.
-    pools = any(row.kind == "pooled" for row in result.models)
+    pools = found.shares.common >= LEVEL and any(row.kind == "pooled" for row in result.models)
     still = say("related_but.open") if pools else ""
     if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
         row = recommended(result)
@@ -620,7 +620,8 @@ def warnings(result: Findings, say: Translator) -> list[str]:
     if n := result.repeated_rows:
         found.insert(0, say("warn.repeats", {"n": n, "rows": result.setup.n_rows}))
     setup = result.setup
-    if 0 < setup.n_scored < setup.n_rows / 2 and setup.splits not in ("time", "collected"):
+    done = setup.n_splits == setup.planned and setup.splits not in ("time", "collected")
+    if done and 0 < setup.n_scored < setup.n_rows / 2:
         found.insert(0, say("warn.few_scored", {"n": setup.n_scored, "rows": setup.n_rows}))
     return [sentence for sentence in found if sentence]
 

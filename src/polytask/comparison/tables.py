@@ -305,7 +305,7 @@ def _task_row(
         _count(task.rows, say),
         *_interval_cells(gain, places, say, signed=True),
         Cell(group_word(task, result, say), task.group),
-        Cell(say.word("verb", task.action), task.action),
+        Cell(say.word("verb", task.action) if result.recommended else "", task.action),
         Cell(words, more),
         Cell(say.number(task.raw, places, signed=True), float(task.raw)),
         Cell("" if task.coverage is None else f"{task.coverage:.0%}", task.coverage),

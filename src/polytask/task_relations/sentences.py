@@ -53,8 +53,10 @@ def answer(
     p, shares = p_words(found.p_value, n_permutations, say), shares_words(found.shares, say)
     if brief and shares:
         common = percent(found.shares.common, say)
+        fields = {"common": common, "clustered": percent(found.shares.clustered, say)}
+        grouped = "groups" if found.shares.clustered >= LEVEL else "brief"
         every = common == percent(1.0, say)
-        shares = say(f"related.shares.{'all' if every else 'brief'}", {"common": common})
+        shares = say(f"related.shares.{'all' if every else grouped}", fields)
     if is_borderline(found.p_value):
         return say("related.borderline", {"p": p})
     if not is_related(found.p_value):
