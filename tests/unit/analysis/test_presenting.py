@@ -201,8 +201,8 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
 
     assert sure_of(examples.inconclusive) == (
         f"The gain of joint models over {RIVAL} is R2 +0.004 (95% interval -0.012 to "
-        "0.020). These data do not show whether there is a gain above 0.01, the margin from which it "
-        "matters. If the differences "
+        "0.020). These data do not show whether there is a gain above 0.01, the margin from which "
+        "it matters. If the differences "
         "stay as they are, about 2,800 more rows in total would decide the verdict over all tasks."
     )
     assert "about 1,300 more rows in total would decide" in more()

@@ -136,8 +136,8 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
     said = "The tasks are related (test of no relation between the tasks: p = 0.002): of "
     said += (
-        "the variance that the features explain in predictions, 70% is common to all tasks, 10% to "
-        "groups of tasks, the rest differs from task to task."
+        "the variance that the features explain in predictions, 70% is common to all tasks, 10% "
+        "to groups of tasks, the rest differs from task to task."
     )
     assert f"\n{said}" in one.summary()
     assert "Effective number" not in one.summary()
