@@ -258,6 +258,7 @@ def test_forms_of_the_data_agree(fitted):
     assert both.dispersion_[0] != both.dispersion_[1]
 
 
+@pytest.mark.slow
 def test_several_classes_have_trees_each():
     X, odds, task = simulated(700, 10)
     y = np.digitize(odds + np.random.default_rng(1).logistic(size=700), [-1.5, 1.5])
@@ -276,6 +277,7 @@ def test_several_classes_have_trees_each():
     assert_allclose(none.predict_proba(X, task), linear.predict_proba(X[:, [3]], task), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_amounts_and_their_intervals():
     X, odds, task = simulated(600, 15)
     X_new, odds_new, new = simulated(2000, 15, seed=9)
@@ -304,6 +306,7 @@ def test_losses_and_labels_that_are_not_for_it_are_refused():
 _COUNTS = "leaves, cuts between bins and folds count rows, whatever their weights"
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [MixedBoostingClassifier(max_iter=5, min_samples_leaf=5, cv=3)],
     expected_failed_checks=lambda _: {

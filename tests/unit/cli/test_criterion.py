@@ -9,6 +9,7 @@ from polytask import MultiTaskClassifierIC, MultiTaskModelIC, MultiTaskRegressor
 TABLE = ("--task", "g", "--target", "y")
 
 
+@pytest.mark.slow
 def test_a_criterion_replaces_the_folds(run, plain):
     plain.to_csv("a.csv", index=False)
     done = run(

@@ -85,6 +85,7 @@ def test_a_criterion_replaces_the_folds(run, plain):
     assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
 
 
+@pytest.mark.slow
 def test_an_infinite_criterion_is_said(run, plain):
     rng = np.random.default_rng(0)
     wide = pd.DataFrame(rng.normal(size=(24, 25))).add_prefix("x")

@@ -38,6 +38,7 @@ def test_suffix_chooses_the_form(tmp_path, name, begins):
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [True, False])
 def test_folder_gets_all_forms(tmp_path, there):
     folder = tmp_path / "answers" / "one"

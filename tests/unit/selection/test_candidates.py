@@ -102,6 +102,7 @@ def test_what_cannot_be_tried_says_why():
     assert "5,000" in str(MODELS["learned prior"].unfit(many))
 
 
+@pytest.mark.slow
 def test_trees_with_a_learned_prior_of_classes_are_a_candidate():
     pytest.importorskip("lightgbm")
     rng = np.random.default_rng(0)

@@ -197,6 +197,7 @@ def test_metrics_that_need_predictions_get_them(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(named.scores_, asked.scores_, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring_name", ["r2", "accuracy"])
 def test_a_score_counts_a_row_of_weight_two_twice(scoring_name: str) -> None:
     rng = np.random.default_rng(3)

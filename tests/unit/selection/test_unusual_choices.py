@@ -34,6 +34,7 @@ def unlike_classes() -> np.ndarray:
     return np.column_stack([few, many])
 
 
+@pytest.mark.slow
 def test_a_class_that_only_another_target_has_is_an_error_of_its_row() -> None:
     names = ["separate", "pooled"]
     model = AutoMultiTaskClassifier(names, cv=2).fit(X, unlike_classes())
@@ -67,6 +68,7 @@ def test_rows_that_count_for_less_than_one_in_all_are_refused(criterion: str) ->
         model.fit(X, Y, task=TASK, sample_weight=np.full(90, 1 / 90))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["near the mean", "pooled", "boosting, corrected"])
 def test_unseen_tasks_may_be_allowed_after_the_fit(name: str) -> None:
     model = AutoMultiTaskClassifier([name], cv=2).fit(X, Y > 0, task=TASK)

@@ -142,6 +142,7 @@ def test_target_matrices(kind):
         assert fitted.score(X, Y > 0) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
 def test_a_matrix_with_gaps_has_a_forest_per_target(kind):
     X, _, _, rng = alike(tasks=1, rows=150)
@@ -371,6 +372,7 @@ def test_a_candidate_that_time_cut_off_is_gone_on_with(hours, tmp_path):
     assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
 
 
+@pytest.mark.slow
 def test_what_fits_into_no_single_run_is_finished_by_several(hours, tmp_path):
     X, y, task = numbers()
     path = tmp_path / "auto.journal"
@@ -740,6 +742,7 @@ def test_folds_of_many_rows_are_as_many_as_tell_candidates_apart() -> None:
     assert folds_of(130_000, WithinTasks(5)) == 5
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_predicted_it_is_no_worse_than_the_mean() -> None:
     # Rare events in a target matrix, few rows, features that say nothing of them.
     asked = ["task means", "separate", "pooled", "learned prior", "same features"]

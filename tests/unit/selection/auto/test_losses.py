@@ -39,6 +39,7 @@ def targets(loss, seed=0, tasks=5, rows=20):
     return X, y.astype(float), task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])
 def test_counts_and_amounts_are_judged_by_their_deviance(loss, tmp_path):
     X, y, task = targets(loss)
