@@ -44,6 +44,10 @@ def test_a_few():
     assert set().union(*(check(seed, without_criteria) for seed in range(3))) >= {"fit", "refused"}
 
 
+def test_a_row_without_weight_so_large_that_its_prediction_overflows():
+    assert check(1620, without_criteria) >= {"fit", "refused"}
+
+
 @pytest.mark.slow
 def test_a_sample():
     assert set().union(*(check(seed, without_criteria) for seed in range(3, 33))) == ENDS

@@ -347,7 +347,9 @@ def writable(
 def require_file(path: str, what: LazyMessage) -> None:
     """Refuse a file that is not there, naming the nearest."""
     if os.path.isdir(path):
-        models = sorted(Path(path).glob(f"*{MODEL_SUFFIX}"))
+        # A folder of compare has its model in another.
+        names = (f"*{MODEL_SUFFIX}", f"*/*{MODEL_SUFFIX}")
+        models = [file for name in names for file in Path(path).glob(name)]
         hint = suggested(str(models[0])) if len(models) == 1 else ""
         raise DataError(
             LazyMessage("cli.refusal.is_folder", {"path": path, "what": what, "hint": hint})

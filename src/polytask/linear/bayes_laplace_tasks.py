@@ -26,7 +26,7 @@ from polytask.linear._bayes_rows import column_presence, numbers_of, presence, w
 from polytask.linear._export import plain_model
 from polytask.linear.adapted_coefficients import AdaptedCoefficients, line_given
 from polytask.linear.heavy_weights import refuse_heavy
-from polytask.linear.prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks, finite_product, refuse_overflow
 from polytask.losses import Logistic, LogLink, Loss, Multinomial
 from polytask.messages import LazyMessage, Text
 
@@ -102,9 +102,7 @@ class LaplaceTasks:
     def modes(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors at the mode, shaped as those of :meth:`eta`."""
         coef, intercept = self.parameters(task)
-        product = X @ coef.T
-        product = product.toarray() if is_sparse(product) else np.asarray(product)
-        return np.asarray(product + intercept, dtype=np.float64)
+        return np.asarray(finite_product(X, coef) + intercept, dtype=np.float64)
 
     def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return class probabilities, shape (n_rows, classes of the task)."""
@@ -218,10 +216,11 @@ class LaplaceTasks:
             present = self.present[task]
         exists = None if present is None else np.broadcast_to(present, X.shape)
         scaling = FeatureScaling(self.mean, self.scale, active=True)
-        features = scaling.features(X.astype(np.float64), None if is_sparse(X) else exists)
+        with np.errstate(over="ignore"):
+            features = scaling.features(X.astype(np.float64), None if is_sparse(X) else exists)
         Z, shift = with_ones(features)
         dense = Z.toarray() if is_sparse(Z) else Z
-        return np.asarray(dense if shift is None else dense - shift)
+        return refuse_overflow(np.asarray(dense if shift is None else dense - shift))
 
 
 def expected_predictors(modes: Array, variances: Array, loss: Loss) -> Array:

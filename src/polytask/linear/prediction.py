@@ -18,10 +18,27 @@ from polytask._estimator.predictors import (
 )
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
+from polytask.exceptions import DataError
 from polytask.losses import Loss, Multinomial
+from polytask.messages import LazyMessage
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
+
+
+def finite_product(X: Any, coef: Array) -> Array:  # noqa: ANN401 - dense or sparse
+    """Return rows times coefficients, or refuse rows that are too large for them."""
+    # Shapes: X (n_rows, n_features), coef (n_columns, n_features), result (n_rows, n_columns).
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = X @ coef.T
+    return refuse_overflow(product.toarray() if is_sparse(product) else np.asarray(product))
+
+
+def refuse_overflow(values: Array) -> Array:
+    """Return what was computed of rows, or refuse them where that overflowed."""
+    if not np.isfinite(values).all():
+        raise DataError(LazyMessage("linear.refusal.rows_overflow"))
+    return values
 
 
 @saveable("linear.tasks")
@@ -52,9 +69,7 @@ class LinearTasks:
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors, shape (n_rows, columns of the task)."""
         coef, intercept = self.parameters(task)
-        product = X @ coef.T
-        product = product.toarray() if is_sparse(product) else np.asarray(product)
-        return np.asarray(product + intercept)
+        return np.asarray(finite_product(X, coef) + intercept)
 
     def loss_of(self, task: int) -> Loss:
         """Return the loss of a task; an unseen task has that of all tasks."""

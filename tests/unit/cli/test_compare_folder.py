@@ -46,7 +46,13 @@ def test_no_model_is_kept_where_the_mean_predicts_as_well(run, tmp_path, monkeyp
     found = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     assert (found.predicts, json.loads(found.to_json())["predicts"]) == (False, False)
     assert "polytask predict" not in done.out
+    assert "No model is kept in out" in done.out
     assert [name for name in files_of("out") if name.startswith("model")] == []
+
+
+def test_the_folder_of_a_comparison_is_no_model_but_has_one(run, there):
+    done = run("predict", "out", "a.csv", "--out", "p.csv")
+    assert (done.status, "Did you mean 'out/model/model.polytask'?" in done.err) == (2, True)
 
 
 @pytest.mark.slow
