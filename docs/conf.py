@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import jupytext
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.domains.python import PyObject
@@ -44,7 +45,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 8,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "notebook"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
@@ -57,6 +58,14 @@ autodoc_typehints = "none"
 autodoc_member_order = "groupwise"
 autosummary_imported_members = True
 napoleon_google_docstring, napoleon_use_ivar, napoleon_use_rtype = False, True, False
+
+# Pages with programs are notebooks too.
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT / "docs").with_suffix("").as_posix()
+    for path in (ROOT / "docs").glob("**/*.md")
+    if "```python\n" in path.read_text(encoding="utf-8") and "_build" not in path.parts
+)
+html_context = {"notebooks": NOTEBOOKS}
 
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples" / "gallery"),
@@ -147,11 +156,27 @@ def _mathml(block: bool) -> Callable[..., None]:
     return visit
 
 
+def _write_notebooks(app: Any, failure: Exception | None) -> None:
+    """Write a notebook of every page with programs beside the built site."""
+    if failure is not None or app.builder.format != "html":
+        return
+    for name in NOTEBOOKS:
+        notebook = jupytext.read(ROOT / "docs" / f"{name}.md")
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":  # pages that it links are not beside it
+                cell.source = re.sub(r"!?\[([^]]*)\]\((?!http)[^)]*\)", r"\1", cell.source)
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        path = Path(app.outdir) / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        jupytext.write(notebook, path)
+
+
 def setup(app: Any) -> None:
-    """Register the formulas, and which members are left out."""
+    """Register the formulas, the notebooks, and which members are left out."""
     for field in PyObject.doc_field_types:
         if isinstance(field, TypedField):  # types are prose here, not names to link
             field.typerolename = ""
+    app.connect("build-finished", _write_notebooks)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _plain)
     app.add_html_math_renderer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,3 +67,16 @@ def test_search_finds(page, address, words):
     page.goto(f"{address}/search.html?q={words}")
     page.wait_for_selector("#search-results li a")
     assert page.faults == []
+
+
+@needs_site
+@pytest.mark.parametrize("name", ["which_penalty", "zh/quick_start"])
+def test_a_page_with_programs_is_a_notebook(name):
+    linked = (SITE / f"{name}.html").read_text(encoding="utf-8")
+    assert f'notebooks/{name}.ipynb" download>' in linked
+    cells = json.loads((SITE / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    programs = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    page = (SITE.parents[1] / f"{name}.md").read_text(encoding="utf-8")
+    assert len(programs) == page.count("```python\n")
+    for program in programs:
+        compile(program, name, "exec")
