@@ -326,8 +326,10 @@ def test_no_model_is_tuned_on_rows_of_the_same_patient() -> None:
     models = ["separate", "pooled", "pooled + intercepts", "near the mean"]
     result = compare(X, y, task=task, models=models, groups=who)
     assert all(row.score.mean > -0.25 for row in result.models)
-    assert result.verdict == "inconclusive"
-    model = result.best_model()
+    assert (result.verdict, result.recommended) == ("inconclusive", "")
+    with pytest.raises(DataError, match="No model predicts better than a mean"):
+        result.best_model()
+    model = result.best_model("pooled")
     assert "patient" not in repr(model.get_params(deep=True))
 
 
