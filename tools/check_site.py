@@ -69,7 +69,7 @@ def faults_of_pages(site: Path) -> Iterator[str]:
 
 
 def faults_of_reference(site: Path) -> Iterator[str]:
-    """Yield public names without a page,."""
+    """Yield public names without a page, and parameters that theirs does not describe."""
     sys.path.insert(0, str(ROOT / "docs"))
     public = importlib.import_module("conf").PUBLIC
     for module, kinds in public.items():

@@ -217,7 +217,7 @@ def _write(result: Comparison, folder: Folder, tables: Tables, running: Running)
         note(LazyMessage("cli.compare.out_of_time", done))
     say()
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
-    if not result.predicts:
+    if not (result.predicts or result.recommended):
         say(speech("cli.compare.no_model", {"folder": folder.path}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL), "new": tables.source.new}))
