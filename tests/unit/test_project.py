@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import polytask
 from polytask import _registry, exceptions
@@ -276,6 +278,17 @@ def test_constraints_cover_every_named_dependency():
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     names = {line.partition(">=")[0].partition("[")[0] for group in groups for line in group}
     assert names - {"polytask"} <= set(_pins("constraints.txt"))
+
+
+def test_every_pinned_package_installs_on_the_first_python_3_11():
+    pinned = {name.lower().replace("_", "-") for name in _pins("constraints.txt")}
+    needs = {
+        one.name: one.metadata["Requires-Python"]
+        for one in importlib.metadata.distributions()
+        if one.name.lower().replace("_", "-") in pinned and one.metadata["Requires-Python"]
+    }
+    assert len(needs) > 50
+    assert [n for n, of in needs.items() if not SpecifierSet(of).contains("3.11.0")] == []
 
 
 def test_body_length_leaves_the_docstring_out(tmp_path):
