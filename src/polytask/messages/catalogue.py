@@ -168,7 +168,8 @@ class Translator:
         special = f"{key}.{_SPECIAL.get(number, '')}" if counted else key
         if special != key and (text := found.gettext(special)) != special:
             return text
-        text = found.ngettext(key, key, number) if counted else key
+        # Sums of weights are told as text, which may have fractions: not one, so many.
+        text = found.ngettext(key, key, number if counted else 2)
         text = found.gettext(key) if text == key else text
         return None if text == key else text
 

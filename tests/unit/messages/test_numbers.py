@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.messages import Translator, clean, decimals, fixed, plain_number
+from polytask.messages import LazyMessage, Translator, clean, decimals, fixed, plain_number
 from polytask.messages.catalogue import shortened
 
 NAN = float("nan")
@@ -109,3 +109,8 @@ def test_shortened_text_is_short_and_keeps_its_start(text, longest):
     assert len(short) <= longest
     assert short == text or short.startswith(text[: longest // 3].rstrip())
     assert math.isclose(len(short), len(text)) or "…" in short
+
+
+def test_a_number_told_as_text_is_so_many():
+    assert str(LazyMessage("got.rows", {"n": "2.5"})) == "2.5 rows"
+    assert str(LazyMessage("got.rows", {"n": 1})) == "1 row"
