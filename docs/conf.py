@@ -37,7 +37,6 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
 
 html_theme = "pydata_sphinx_theme"
-html_context = {"default_mode": "auto"}
 html_title, html_favicon = "polytask", "_static/icon.svg"
 html_show_sourcelink = False
 html_theme_options = {
@@ -65,7 +64,7 @@ NOTEBOOKS = sorted(
     for path in (ROOT / "docs").glob("**/*.md")
     if "```python\n" in path.read_text(encoding="utf-8") and "_build" not in path.parts
 )
-html_context = {"notebooks": NOTEBOOKS}
+html_context = {"default_mode": "auto", "notebooks": NOTEBOOKS}
 
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples" / "gallery"),
