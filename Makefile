@@ -6,6 +6,7 @@
 #   make check    lint, types, layers, shape and licences
 #   make release  a wheel and a source archive in dist/, built twice alike, with what they need listed
 #   make docs     the site, in docs/_build/html, checked for dead links
+#   make results  the tables of docs/results that have raw rows, made from these anew
 #   make audit    known weaknesses of the packages that the project is tested with
 # Another interpreter: make test PYTHON=/path/to/python
 
@@ -54,10 +55,10 @@ bin/polytask --help
 endef
 
 .PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers shape licenses format wheel \
-	release audit changelog docs clean
+	release audit changelog docs results clean
 
 help:
-	@sed -n '2,10s/^# //p' Makefile
+	@sed -n '2,11s/^# //p' Makefile
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(find_python); echo "Setting up $(VENV) (a minute or two)"; "$$python" -m venv --clear $(VENV)
@@ -143,6 +144,9 @@ audit: $(RELEASE_STAMP)
 # What the next release will say.
 changelog: $(STAMP)
 	@$(BIN)/towncrier build --draft
+
+results: $(STAMP)
+	@$(BIN)/python tools/results.py
 
 # Warnings are errors; afterwards links, anchors, texts of pictures and the reference are checked.
 docs: $(STAMP)

@@ -11,10 +11,17 @@ from typing import Any
 class Kept:
     """Results of earlier runs in a file of lines, so that a run can be continued."""
 
-    def __init__(self, path: str | None, title: str) -> None:
+    def __init__(self, path: str | Path | None, title: str = "") -> None:
         self.path, self.title = path, title
         known = Path(path).read_text().splitlines() if path and Path(path).exists() else []
         self.values = {tuple(key): tuple(value) for key, value in map(json.loads, known)}
+
+    def grouped(self) -> dict[str, dict[str, dict[int, Any]]]:
+        """Return all results by title, label and split."""
+        found: dict[str, dict[str, dict[int, Any]]] = {}
+        for (title, label, split), value in sorted(self.values.items(), key=lambda one: one[0][2]):
+            found.setdefault(title, {}).setdefault(label, {})[split] = value
+        return found
 
     def get(self, label: str, split: int, compute: Callable[[], Any]) -> Any:
         """Return a result, computed if it is not known."""

@@ -4,7 +4,8 @@
 training part. Numbers: R2 against the grand mean of the test rows (mean over targets in the
 targets form); classes: mean over tasks of the area under the ROC curve. The intervals are of the
 paired difference "auto minus this", corrected for overlapping training parts (Nadeau and Bengio).
-Two tables at the end have Auto beside the best of each set, and the ranks.
+Three tables of all that is kept are at the end: scores, Auto beside the best of each set, ranks
+(p is corrected by Holm: of the differences on each set, and of signed ranks over sets).
 A set is a name, or NAME:SPLITS, or NAME:SPLITS:SECONDS with a time budget for Auto.
 ``--keep FILE`` goes on with a run that was stopped; ``--table`` prints what it has so far. The
 first split of every set is measured before the second of any, so that such a table is balanced.
@@ -39,6 +40,7 @@ import sklearn
 from _auto_peers import peers
 from _kept import Kept
 from _sets import RealSet, load_table
+from _tables import table
 from learned_prior_classes import interval
 from real_data import score, single, splits, take
 from scipy import stats
@@ -279,39 +281,33 @@ class Contest:
 
     def found(self) -> dict[str, np.ndarray]:
         """Return scores and CPU seconds, (splits, 2), by model, of the splits that all have."""
-        kept = Kept(self.keep, self.plan.name).values
-        every = range(self.plan.n_splits)
-        labels = self.makes()
-        whole = [k for k in every if all((self.plan.name, name, k) in kept for name in labels)]
-        return {
-            label: np.array([kept[self.plan.name, label, k] for k in whole]).reshape(-1, 2)
-            for label in labels
-        }
+        kept = Kept(self.keep).grouped().get(self.plan.name, {})
+        return whole({label: kept.get(label, {}) for label in self.makes()})
 
-    def scores(self) -> Scores:
-        """Print the table of the set; return the scores of every model that had all of them."""
+    def show(self) -> None:
+        """Print the table of the set."""
         data, found = _loaded(self.plan.name), self.found()
         n_splits = len(next(iter(found.values())))
         if not n_splits:
-            return {}
+            return
         failed = {label: int(np.isnan(own[:, 0]).sum()) for label, own in found.items()}
         found = {label: own for label, own in found.items() if not failed[label]}
         metric = "AUC" if data.classes else "R2"
         shape = f"{data.X.shape[0]:,} rows, {data.X.shape[1]} features"
         limit = "" if self.plan.budget is None else f", Auto given {self.plan.budget:g} s"
         print(f"\n## {self.plan.name} ({shape}): {metric}, {n_splits} splits{limit}\n")
-        print("| model | mean | sd | auto minus this | 95% interval | CPU s per fit |")
-        print("|---|---|---|---|---|---|")
+        rows = []
         for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
             values, seconds = found[label].T
             compared = label != AUTO and AUTO in found
-            shown = _gap(found[AUTO][:, 0], values) if compared else "  |  |"
-            print(f"| {label} | {values.mean():.4f} | {values.std():.4f} |", end="")
-            print(f"{shown} {seconds.mean():.1f} |")
+            gap = _gap(found[AUTO][:, 0], values) if compared else ("", "")
+            scores = f"{values.mean():.4f}", f"{values.std():.4f}"
+            rows.append([label, *scores, *gap, f"{seconds.mean():.1f}"])
         for label in sorted(label for label, times in failed.items() if times):
-            print(f"| {label} | failed on {failed[label]} of {n_splits} splits |  |  |  |  |")
+            rows.append([label, f"failed on {failed[label]} of {n_splits} splits", *[""] * 4])
+        head = ("model", "mean", "sd", "auto minus this", "95% interval", "CPU s per fit")
+        print(table(head, rows))
         sys.stdout.flush()
-        return {label: own[:, 0] for label, own in found.items()}
 
 
 @cache
@@ -319,27 +315,48 @@ def _loaded(name: str) -> RealSet:
     return load_table(name)
 
 
-def _gap(auto: np.ndarray, values: np.ndarray) -> str:
+def _gap(auto: np.ndarray, values: np.ndarray) -> tuple[str, str]:
     """Return two cells: the mean of what Auto has more, and its interval."""
     gap = auto - values
     if len(gap) == 1:
-        return f" {gap[0]:+.4f} |  |"
+        return f"{gap[0]:+.4f}", ""
     low, high = interval(gap, 0.25)
-    return f" {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
+    return f"{gap.mean():+.4f}", f"{low:+.4f} to {high:+.4f}"
 
 
-def print_scores(contests: list[Contest]) -> None:
-    """Print the scores of every model on every set, and its CPU seconds on average."""
-    every = {contest.plan.name: contest.found() for contest in contests}
-    every = {name: own for name, own in every.items() if len(own[AUTO])}
-    labels = dict.fromkeys(label for own in every.values() for label in own)
-    print(f"\n## Scores\n\n| model | {' | '.join(every)} | CPU s per fit |")
-    print("|---" * (len(every) + 2) + "|")
-    for label in labels:
+def whole(own: dict[str, dict[int, Any]]) -> dict[str, np.ndarray]:
+    """Return scores and CPU seconds, (splits, 2), by model, of the splits that all have."""
+    every = sorted(set.intersection(*map(set, own.values())))
+    return {
+        label: np.array([values[k] for k in every]).reshape(-1, 2) for label, values in own.items()
+    }
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of all sets; scores of a model that failed on a set have no rank there."""
+    every = {name: whole(own) for name, own in kept.grouped().items()}
+    every = {name: own for name, own in every.items() if len(next(iter(own.values())))}
+    found = {
+        name: {label: values[:, 0] for label, values in own.items() if not np.isnan(values).any()}
+        for name, own in every.items()
+    }
+    found = {name: own for name, own in found.items() if len(own) > 1}
+    return {
+        "scores": _scores(every),
+        "Auto against the best": _bests(found),
+        "ranks": _ranks(found),
+    }
+
+
+def _scores(every: dict[str, dict[str, np.ndarray]]) -> str:
+    """Return the scores of every model on every set, and its CPU seconds on average."""
+    rows = []
+    for label in dict.fromkeys(label for own in every.values() for label in own):
         means = [own[label].mean(axis=0) if label in own else None for own in every.values()]
         cells = ["" if own is None else f"{own[0]:.4f}".replace("nan", "-") for own in means]
         seconds = np.nanmean([own[1] for own in means if own is not None])
-        print(f"| {label} | {' | '.join(cells)} | {seconds:.1f} |")
+        rows.append([label, *cells, f"{seconds:.1f}"])
+    return table(["model", *every, "CPU s per fit"], rows)
 
 
 def _p_value(gap: np.ndarray) -> float:
@@ -361,18 +378,12 @@ def _holm(values: list[float]) -> list[float]:
     return list(map(float, found))
 
 
-def print_bests(found: dict[str, Scores]) -> None:
-    """Print, for every set, Auto against the best of the others and of those without sharing."""
-    print(f"\n## Auto against the best, {len(found)} sets\n")
-    print("p: of the difference, corrected by Holm for the number of sets.\n")
-    print(
-        "| set | splits | Auto is | best of the others | auto minus it | 95% interval | p |",
-        end="",
-    )
-    print(" best of separate and pooled | auto minus it | 95% interval | p |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for name in [name for name, own in found.items() if AUTO not in own]:
-        print(f"| {name} |  | failed |  |  |  |  |  |  |  |  |")
+def _bests(found: dict[str, Scores]) -> str:
+    """Return, for every set, Auto against the best of the others and of those without sharing."""
+    against = ("auto minus it", "95% interval", "p")
+    head = ("set", "splits", "Auto is", "best of the others", *against)
+    head += ("best of separate and pooled", *against)
+    rows = [[name, "", "failed", *[""] * 8] for name, own in found.items() if AUTO not in own]
     found = {name: own for name, own in found.items() if AUTO in own}
     chosen = []
     for rivals in (set[str](), set(PLAIN)):
@@ -384,15 +395,16 @@ def print_bests(found: dict[str, Scores]) -> None:
         chosen.append((bests, dict(zip(found, p, strict=True))))
     for name, own in found.items():
         place = sorted(-v.mean() for v in own.values()).index(-own[AUTO].mean()) + 1
-        cells = f"{len(own[AUTO])} | {place} of {len(own)} |"
+        cells = [name, str(len(own[AUTO])), f"{place} of {len(own)}"]
         for bests, p in chosen:
             shown = "" if np.isnan(p[name]) else f"{p[name]:.2f}"
-            cells += f" {bests[name]} |{_gap(own[AUTO], own[bests[name]])} {shown} |"
-        print(f"| {name} | {cells}")
+            cells += [bests[name], *_gap(own[AUTO], own[bests[name]]), shown]
+        rows.append(cells)
+    return table(head, rows)
 
 
-def print_ranks(found: dict[str, Scores]) -> None:
-    """Print the mean rank of every model over the sets, each among the models that it has."""
+def _ranks(found: dict[str, Scores]) -> str:
+    """Return the mean rank of every model over the sets, each among the models that it has."""
     ranks: dict[str, list[float]] = {}
     gaps: dict[str, list[float]] = {}
     for own in found.values():
@@ -410,15 +422,13 @@ def print_ranks(found: dict[str, Scores]) -> None:
     tested = {label: gaps[label] for label in order if label != AUTO and len(gaps[label]) > 5}
     raw = [float(stats.wilcoxon(own).pvalue) if any(own) else 1.0 for own in tested.values()]
     p = dict(zip(tested, _holm(raw), strict=True))
-    print(f"\n## Ranks over {len(found)} sets\n")
-    print("p: signed ranks of the differences of Auto over sets, corrected by Holm.\n")
-    print("| model | mean rank | sets | first on | Auto is ahead on | p |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     for label in order:
         places, ahead = ranks[label], sum(gap > 0 for gap in gaps[label])
         shown = f"{p[label]:.3f}" if label in p else ""
-        print(f"| {label} | {np.mean(places):.2f} | {len(places)} | {places.count(1.0)} |", end="")
-        print(f" {'' if label == AUTO else ahead} | {shown} |")
+        cells = [f"{np.mean(places):.2f}", len(places), places.count(1.0)]
+        rows.append([label, *cells, "" if label == AUTO else ahead, shown])
+    return table(("model", "mean rank", "sets", "first on", "Auto is ahead on", "p"), rows)
 
 
 def main() -> None:
@@ -446,13 +456,11 @@ def main() -> None:
             for contest in contests:
                 if split < contest.plan.n_splits:
                     contest.measure(split)
-        found = {contest.plan.name: contest.scores() for contest in contests}
+        for contest in contests:
+            contest.show()
         if not chosen.alone:
-            print_scores(contests)
-    found = {name: scores for name, scores in found.items() if len(scores) > 1}
-    if found:
-        print_bests(found)
-        print_ranks(found)
+            for name, text in tables(Kept(keep)).items():
+                print(f"\n## {name}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _kept import Kept
 from _sets import RealSet, load_table
+from _tables import table
 from auto import Plan
 from real_data import score, splits, take
 
@@ -62,6 +62,26 @@ def measure(data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, 
     return stopped, lost, whole, part, float(full.seconds.sum()), float(raced.seconds.sum())
 
 
+HEAD = ("set", "splits", "winner stopped", "weight lost", "full run", "race", "race minus full",
+        "CPU s of folds, full", "race")  # fmt: skip
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of all that is kept, and what is below it."""
+    found = {name: np.array(list(own["race"].values())) for name, own in kept.grouped().items()}
+    rows = []
+    for name, own in found.items():
+        lost, whole, part, full, raced = own[:, 1:].mean(axis=0)
+        scores = f"{lost:.3f}", f"{whole:.4f}", f"{part:.4f}", f"{part - whole:+.4f}"
+        rows.append([name, len(own), int(own[:, 0].sum()), *scores, f"{full:.1f}", f"{raced:.1f}"])
+    every = np.concatenate(list(found.values()))
+    below = (
+        f"Winner stopped in {int(every[:, 0].sum())} of {len(every)} runs; "
+        f"median CPU of the folds, race over full run: {np.median(every[:, 5] / every[:, 4]):.2f}."
+    )
+    return {"all": f"{table(HEAD, rows)}\n\n{below}"}
+
+
 def main() -> None:
     """Run the chosen sets."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,29 +93,12 @@ def main() -> None:
         f"polytask {polytask.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores\n"
     )
-    print(
-        "| set | splits | winner stopped | weight lost | full run | race | race minus full |",
-        end="",
-    )
-    print(" CPU s of folds, full | race |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    every: list[Any] = []
+    kept = Kept(chosen.keep)
     for plan in chosen.sets:
-        data, kept = load_table(plan.name), Kept(chosen.keep, plan.name)
-        pairs = enumerate(splits(data, plan.n_splits))
-        found = np.array([kept.get("race", k, partial(measure, data, pair)) for k, pair in pairs])
-        every += list(found)
-        lost, whole, part, full, raced = found[:, 1:].mean(axis=0)
-        print(
-            f"| {plan.name} | {len(found)} | {int(found[:, 0].sum())} | {lost:.3f} | {whole:.4f} "
-            f"| {part:.4f} | {part - whole:+.4f} | {full:.1f} | {raced:.1f} |",
-            flush=True,
-        )
-    table = np.array(every)
-    print(
-        f"\nWinner stopped in {int(table[:, 0].sum())} of {len(table)} runs; "
-        f"median CPU of the folds, race over full run: {np.median(table[:, 5] / table[:, 4]):.2f}."
-    )
+        data, kept.title = load_table(plan.name), plan.name
+        for k, pair in enumerate(splits(data, plan.n_splits)):
+            kept.get("race", k, partial(measure, data, pair))
+    print(tables(kept)["all"])
 
 
 if __name__ == "__main__":

@@ -30,17 +30,17 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
-import torch
-from _deep_nets import KINDS, Keep, Search, default_nets, fitted, n_tasks
 from _deep_sets import SETS, is_complete, labels_of, load, pairs
 from _kept import Kept
 from _sets import RealSet
+from _tables import table
 from learned_prior_classes import interval
 from real_data import score, single
 from sklearn.ensemble import (
@@ -60,6 +60,9 @@ from polytask import (
     SingleTask,
 )
 from polytask.baselines import Joint, TunedLogistic
+
+if TYPE_CHECKING:
+    from _deep_nets import Keep, Search
 
 SINGLE, DEFAULTS = "single-task nets", "hard sharing, defaults"
 Pair = tuple[np.ndarray, np.ndarray]
@@ -96,6 +99,8 @@ def _same_question(data: RealSet) -> bool:
 
 def fit_other(make: Callable[[], Any], data: RealSet, pair: Pair, seed: int) -> Found:
     """Return the held-out score and CPU seconds of a model that is no net."""
+    from _deep_nets import fitted
+
     started = time.process_time()
     model = fitted(make(), labels_of(data, pair[0], seed), pair[0])
     seconds = time.process_time() - started
@@ -111,6 +116,8 @@ def fit_nets(search: Search, data: RealSet, pair: Pair, seed: int, keep: Keep, m
 
 def fit_default(data: RealSet, pair: Pair, seed: int) -> Found:
     """Return the same of hard sharing as it comes."""
+    from _deep_nets import default_nets
+
     started = time.process_time()
     model = default_nets(labels_of(data, pair[0], seed), pair[0], seed)
     seconds = time.process_time() - started
@@ -119,6 +126,8 @@ def fit_default(data: RealSet, pair: Pair, seed: int) -> Found:
 
 def jobs(data: RealSet, kept: Kept, most: int) -> dict[str, Callable[[Pair, int], Found]]:
     """Return what to run, by name."""
+    from _deep_nets import KINDS
+
     found: dict[str, Callable[[Pair, int], Found]] = {
         DEFAULTS: lambda pair, seed: fit_default(data, pair, seed)
     }
@@ -143,57 +152,74 @@ def _quietly(job: Callable[[], Found]) -> Found:
 
 
 def run(name: str, options: argparse.Namespace) -> None:
-    """Print the table of one set."""
+    """Fit the models to one set and print its table."""
+    from _deep_nets import n_tasks
+
     data = load(name)
     kept = Kept(options.keep, name)
     skipped = set(options.skip.split(","))
-    found: dict[str, list[Found]] = {}
     for label, job in jobs(data, kept, options.settings).items():
         if f"{name}:{label}" in skipped or options.only not in label:
             continue
-        found[label] = [
+        for k, pair in enumerate(pairs(data, options.seeds)):
             kept.get(label, k, partial(_quietly, partial(job, pair, k)))
-            for k, pair in enumerate(pairs(data, options.seeds))
-        ]
         print(f"<!-- {name} {label} done -->", file=sys.stderr, flush=True)
-    print_table(data, found)
+    shape = f"{len(data.y):,} rows, {data.X.shape[1]} features, {n_tasks(data)} tasks"
+    print(f"\n## {name} ({shape}): {'AUC' if data.classes else 'R2'}, {options.seeds} seeds\n")
+    print(tables(kept)[name], flush=True)
 
 
-def print_table(data: RealSet, found: dict[str, list[Found]]) -> None:
-    """Print the scores, best first, and what was chosen."""
+HEAD = (
+    "model",
+    "mean",
+    "sd",
+    "minus single-task nets",
+    "95% interval",
+    "minus best other",
+    "CPU s",
+)
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept, and the settings chosen."""
+    # Beside the models their settings are kept, without a name of what was chosen.
+    found = {
+        name: {label: list(values.values()) for label, values in own.items()}
+        for name, own in kept.grouped().items()
+    }
+    return {
+        name: _table({label: own for label, own in models.items() if len(own[0]) == 3})
+        for name, models in found.items()
+    }
+
+
+def _table(found: dict[str, list[Found]]) -> str:
+    """Return the scores, best first, and what was chosen."""
     values = {label: np.array([entry[0] for entry in own]) for label, own in found.items()}
     order = sorted(values, key=lambda label: -values[label].mean())
-    metric = "AUC" if data.classes else "R2"
-    shape = f"{len(data.y):,} rows, {data.X.shape[1]} features, {n_tasks(data)} tasks"
-    print(f"\n## {data.name} ({shape}): {metric}, {len(values[order[0]])} seeds\n")
-    print(
-        "| model | mean | sd | minus single-task nets | 95% interval | minus best other | CPU s |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for label in order:
         best = next((other for other in order if other != label), label)
         gap = (values[label] - values[best]).mean()
         seconds = np.mean([entry[1] for entry in found[label]])
-        print(
-            f"| {label} | {values[label].mean():.4f} | {values[label].std(ddof=1):.4f} "
-            f"{_against(values, label)} | {gap:+.4f} | {seconds:.1f} |"
-        )
-    for label in KINDS:
-        if label in found:
-            print(f"\nChosen, {label}: {_counted([entry[2] for entry in found[label]])}.")
-    sys.stdout.flush()
+        scores = f"{values[label].mean():.4f}", f"{values[label].std(ddof=1):.4f}"
+        against = _against(values, label)
+        rows.append([label, *scores, *against, f"{gap:+.4f}", f"{seconds:.1f}"])
+    told = [table(HEAD, rows)]
+    for label, own in found.items():
+        chosen = Counter(entry[2] for entry in own)
+        if any(chosen) and label != DEFAULTS:
+            counts = "; ".join(f"{name} ({n})" for name, n in chosen.items())
+            told.append(f"Chosen, {label}: {counts}.")
+    return "\n\n".join(told)
 
 
-def _against(values: dict[str, np.ndarray], label: str) -> str:
+def _against(values: dict[str, np.ndarray], label: str) -> tuple[str, str]:
     if label == SINGLE or SINGLE not in values or len(values[label]) < 2:
-        return "|  | "
+        return "", ""
     gap = values[label] - values[SINGLE]
     low, high = interval(gap, 0.25)
-    return f"| {gap.mean():+.4f} | {low:+.4f} to {high:+.4f}"
-
-
-def _counted(chosen: Sequence[str]) -> str:
-    return "; ".join(f"{name} ({chosen.count(name)})" for name in dict.fromkeys(chosen))
+    return f"{gap.mean():+.4f}", f"{low:+.4f} to {high:+.4f}"
 
 
 def main() -> None:
@@ -206,6 +232,8 @@ def main() -> None:
     parser.add_argument("--skip", default="", help="SET:MODEL to leave out, by commas")
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
     options = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     print(
         f"`python benchmarks/deep_accuracy.py {shlex.join(sys.argv[1:])}`, "

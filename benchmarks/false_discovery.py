@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
+from _tables import table
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import clone
@@ -235,18 +236,26 @@ def one(kind: str, models: str, seed: int) -> Outcome:
 
 
 HEAD = (
-    "| collection | models | collections | share | pool | separate | no practical difference "
-    "| inconclusive | false share | true gain, median | true gain > 0 | covered "
-    "| tasks called (wrongly) | to gain (wrongly) | of tasks | CPU s each |"
-)
+    "collection", "models", "collections", "share", "pool", "separate", "no practical difference",
+    "inconclusive", "false share", "true gain, median", "true gain > 0", "covered",
+    "tasks called (wrongly)", "to gain (wrongly)", "of tasks", "CPU s each",
+)  # fmt: skip
 
 
-def show(outcomes: Sequence[Outcome]) -> str:
+def tables(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the table of all kinds of collections."""
+    grouped: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        grouped[outcome.models, outcome.kind].append(outcome)
+    return {"verdicts": table(HEAD, [cells(grouped[key]) for key in sorted(grouped)])}
+
+
+def cells(outcomes: Sequence[Outcome]) -> list[object]:
     """Return one row of the table."""
     n, first = len(outcomes), outcomes[0]
     said = Counter(outcome.verdict for outcome in outcomes)
     true = np.array([outcome.true_gain for outcome in outcomes])
-    cells = [
+    return [
         first.kind,
         first.models,
         n,
@@ -260,7 +269,6 @@ def show(outcomes: Sequence[Outcome]) -> str:
         n * SETTINGS[first.kind].n_tasks,
         f"{np.mean([o.seconds for o in outcomes]):.1f}",
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def covered(outcome: Outcome) -> bool:
@@ -311,12 +319,8 @@ def main() -> None:
                 line = json.dumps(asdict(one(kind, chosen.models, seed)))
                 with chosen.raw.open("a", encoding="utf-8") as file:
                     file.write(line + "\n")
-    grouped: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     outcomes = read(chosen.raw)
-    for outcome in outcomes:
-        grouped[outcome.kind, outcome.models].append(outcome)
-    print(HEAD + "\n|" + "---|" * (HEAD.count("|") - 1))
-    print("\n".join(show(grouped[key]) for key in sorted(grouped)))
+    print(tables(outcomes)["verdicts"])
     print("\n" + "\n".join(contradictions(outcomes)))
 
 

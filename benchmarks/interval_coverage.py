@@ -8,7 +8,7 @@ over the standard deviation of the target (for several targets the mean of that)
 left out. Of classes the share of sets that hold the true one, and their mean size.
 ``--peers`` adds MAPIE and crepes,
 in environments of their own, on the ridge regression of features and a column per task; it has no
-CPU seconds. ``--keep FILE`` continues a run.
+CPU seconds. ``--keep FILE`` continues a run; the table has all that it has of the set.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from _kept import Kept
 from _sets import RealSet, load_set
+from _tables import table
 from scipy.stats import binom
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
@@ -47,10 +48,8 @@ from polytask import (
     calibrate,
 )
 from polytask.baselines import TunedRidge
-from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
 from polytask.data import TaskData, WithinTasks
 from polytask.datasets import load_wages
-from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor
 from polytask.penalties import L2, toward_mean
 
 sys.path.append(str(Path(__file__).parent / "speed"))
@@ -67,6 +66,7 @@ SETS = (
     "landmine",
     "heart4",
 )
+CLASSES = ("landmine", "heart4")
 LEVEL, ENOUGH, LEAST = 0.9, 20, 0.8
 STRENGTHS = tuple(10.0 ** (k / 3) for k in range(-9, 16))
 AUTO = ("separate", "pooled + intercepts", "near the mean", "learned prior")
@@ -108,6 +108,9 @@ def asked(model: Any, new: tuple[Any, ...], classes: bool, by_task: bool = False
 
 def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
     """Return what gives the intervals or sets of each model, by name."""
+    from polytask.boosting import MixedBoostingClassifier, MixedBoostingRegressor
+    from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor
+
     near = toward_mean() + L2()
     if data.classes:
         separate, pooled = LogisticRegressionCV(), LogisticRegressionCV()
@@ -229,13 +232,26 @@ def judged(data: RealSet, ends: Callable[..., Any], split: tuple[np.ndarray, ...
     return [inside.size, int(inside.sum()), len(parts), int(low), chance, width, seconds]
 
 
-def line(name: str, found: np.ndarray) -> str:
-    """Return a row of the table. Shapes: found (splits, 7)."""
-    total = found.sum(axis=0)
-    shares = [f"{total[3] / total[2]:.1%} | {total[4] / total[2]:.1%}" if total[2] else "- | -"]
-    cells = [name, str(len(found)), f"{total[1] / total[0]:.1%}", *shares]
-    cells += [f"{found[:, 5].mean():.2f}", f"{found[:, 6].mean():.1f}"]
-    return "| " + " | ".join(cells) + " |"
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept."""
+    return {
+        name: _table(own, "size of the set" if name in CLASSES else "width / sd")
+        for name, own in kept.grouped().items()
+    }
+
+
+def _table(own: dict[str, dict[int, Any]], width: str) -> str:
+    rows = []
+    for name in sorted(own, key=str.casefold):
+        found = np.array(list(own[name].values()), dtype=float)
+        inside, asked_rows, n_tasks, low, chance = found[:, [1, 0, 2, 3, 4]].sum(axis=0)
+        shares = [f"{low / n_tasks:.1%}", f"{chance / n_tasks:.1%}"] if n_tasks else ["-", "-"]
+        # What a peer takes is spent in a process of its own.
+        seconds = "" if name.endswith(tuple(PEERS)) else f"{found[:, 6].mean():.1f}"
+        wide = f"{found[:, 5].mean():.2f}"
+        rows.append([name, len(found), f"{inside / asked_rows:.1%}", *shares, wide, seconds])
+    head = ["model", "splits", "inside", "tasks below 80%", "by chance", width, "CPU s"]
+    return table(head, rows)
 
 
 def main() -> None:
@@ -254,17 +270,12 @@ def main() -> None:
         made["ridge of a column per task, calibrate"] = same_ridge
         made |= {f"ridge of a column per task, {name}": peer(name) for name in PEERS}
     splits = halves(data, given.splits)
-    width = "size of the set" if data.classes else "width / sd"
-    print(f"\n### {given.set}\n")
-    print(f"| model | splits | inside | tasks below 80% | by chance | {width} | CPU s |")
-    print("|---|---|---|---|---|---|---|")
     for name, ends in made.items():
         if given.models and not any(name.startswith(one) for one in given.models):
             continue
-        rows = [
-            kept.get(name, k, partial(judged, data, ends, split)) for k, split in enumerate(splits)
-        ]
-        print(line(name, np.array(rows, dtype=float)), flush=True)
+        for k, split in enumerate(splits):
+            kept.get(name, k, partial(judged, data, ends, split))
+    print(f"\n### {given.set}\n\n{tables(kept)[given.set]}")
 
 
 if __name__ == "__main__":

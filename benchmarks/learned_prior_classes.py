@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 import sklearn
 from _kept import Kept
 from _sets import RealSet, load_set
+from _tables import table
 from real_data import NOT_CONVERGED, score, splits, take
 from scipy import stats
 from sklearn.pipeline import make_pipeline
@@ -120,45 +122,47 @@ def interval(difference: np.ndarray, share: float) -> tuple[float, float]:
     return float(difference.mean() - reach), float(difference.mean() + reach)
 
 
+HEAD = ("model", "mean", "sd", "auto minus this", "95% interval", "CPU s", "not converged")
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept, and what "auto" chose."""
+    return {title: _table(own) for title, own in kept.grouped().items()}
+
+
+def _table(own: dict[str, dict[int, Any]]) -> str:
+    found = {label: list(entries.values()) for label, entries in own.items()}
+    auto = np.array([value for value, *_ in found.get(AUTO, [])])
+    rows = []
+    for label, entries in found.items():
+        values = np.array([value for value, *_ in entries])
+        gap = ["", ""]
+        if len(auto) == len(values) > 1 and label != AUTO:
+            low, high = interval(auto - values, 0.25)
+            gap = [f"{np.mean(auto - values):+.4f}", f"{low:+.4f} to {high:+.4f}"]
+        seconds, warned = np.mean([e[1] for e in entries]), sum(e[2] for e in entries)
+        scores = f"{values.mean():.4f}", f"{values.std():.4f}"
+        rows.append([label, *scores, *gap, f"{seconds:.1f}", f"{warned}/{len(entries)}"])
+    chosen = Counter(entry[3] for entry in found.get(AUTO, []))
+    told = ", ".join(f"{name} {n}" for name, n in chosen.items())
+    return table(HEAD, rows) + (f"\n\nauto chose: {told}" if told else "")
+
+
 def run(data: RealSet, options: argparse.Namespace) -> None:
-    """Print the table of one set."""
+    """Fit the models to one set and print its table."""
     pairs = splits(data, options.splits)
     metric = accuracy if options.metric == "accuracy" else score
     kept = Kept(options.keep, f"{data.name} {data.X.shape} {options.metric}")
-    found: dict[str, list[tuple[float, float, bool, str]]] = {}
     known = models(data, options.strengths)
-    wanted = {label: make for label, make in known.items() if options.only in label}
     skipped = set(filter(None, options.skip.split(",")))
-    for label, make in wanted.items():
-        if label in skipped:
-            continue
-        found[label] = [
-            kept.get(label, k, partial(fit_and_score, make, data, pair, metric))
-            for k, pair in enumerate(pairs)
-        ]
+    for label in [label for label in known if options.only in label and label not in skipped]:
+        for k, pair in enumerate(pairs):
+            kept.get(label, k, partial(fit_and_score, known[label], data, pair, metric))
         print(f"<!-- {data.name} {label} done -->", file=sys.stderr, flush=True)
     title = "accuracy" if options.metric == "accuracy" else "AUC"
     shape = f"{data.X.shape[0]} rows, {data.X.shape[1]} features"
     print(f"\n## {data.name} ({shape}): mean {title} per task, {len(pairs)} splits\n")
-    print("| model | mean | sd | auto minus this | 95% interval | CPU s | not converged |")
-    print("|---|---|---|---|---|---|---|")
-    auto = np.array([value for value, *_ in found.get(AUTO, [])])
-    for label, entries in found.items():
-        values = np.array([value for value, *_ in entries])
-        gap = "|  |  |"
-        if len(auto) > 1 and label != AUTO:
-            low, high = interval(auto - values, 0.25)
-            gap = f"| {np.mean(auto - values):+.4f} | {low:+.4f} to {high:+.4f} |"
-        seconds = np.mean([entry[1] for entry in entries])
-        warned = sum(entry[2] for entry in entries)
-        print(
-            f"| {label} | {values.mean():.4f} | {values.std():.4f} {gap} {seconds:.1f} "
-            f"| {warned}/{len(entries)} |"
-        )
-    chosen = [entry[3] for entry in found.get(AUTO, [])]
-    counts = {name: chosen.count(name) for name in dict.fromkeys(chosen)}
-    print("\nauto chose: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
-    sys.stdout.flush()
+    print(tables(kept)[kept.title], flush=True)
 
 
 def main() -> None:
