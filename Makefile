@@ -96,6 +96,7 @@ check: lint types layers shape licenses
 lint: $(STAMP)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/typos --format brief $(wildcard *.md) changelog docs examples src tools
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix $(CODE)
