@@ -57,6 +57,7 @@ def test_page_opens_without_fault_and_fits(page, address, name):
     page.goto(f"{address}/{name}.html")
     width, inner = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert width <= inner
+    assert page.evaluate("document.querySelector('.bd-header').offsetHeight") <= 80  # one row
     assert page.evaluate(CUT) == []
     assert page.faults == []
 
