@@ -24,7 +24,7 @@ def tables() -> dict[str, str]:
     """Return every table, by the file and the name that a page has for it."""
     from _kept import Kept
 
-    found = {}
+    found: dict[str, str] = {}
     for raw in sorted((RESULTS / "raw").glob("*.jsonl")):
         program = importlib.import_module(PROGRAMS.get(raw.stem, raw.stem))
         rows = getattr(program, "read", Kept)(raw)
