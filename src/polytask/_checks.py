@@ -17,6 +17,7 @@ from polytask.messages import LazyMessage, Text
 _DIGITS = re.compile(r"\d+")
 # How alike a name must be to be suggested, from 0 to 1.
 _ALIKE = 0.6
+_SHORT = 3
 
 
 # What a number must be, as often as it is asked for.
@@ -160,6 +161,9 @@ def nearest_file(path: str) -> Text:
 def _closest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that may be meant: alike, or the same but for case."""
     possible = [text for text in candidates if not _is_sibling(name, text)]
+    if len(name) <= _SHORT:
+        # Two of three letters in common are a likeness of many words; a slip keeps the first.
+        possible = [text for text in possible if text[:1].lower() == name[:1].lower()]
     folded = [text for text in possible if text.lower() == name.lower()]
     close = folded or difflib.get_close_matches(name, possible, n=1, cutoff=_ALIKE)
     return close[0] if close else None

@@ -10,6 +10,8 @@ from polytask._checks import nearest, nearest_file
 @pytest.mark.parametrize(
     ("name", "known", "meant"),
     [
+        ("bin", ["inf", "box"], None),
+        ("fot", ["fit", "tof"], "fit"),
         ("scool", ["school", "age"], "school"),
         ("AGE", ["age", "page"], "age"),
         ("x01", ["x1", "x2"], "x1"),

@@ -92,6 +92,16 @@ def ranked_tasks(columns: Iterable[LabelColumn]) -> tuple[TaskHint, ...]:
     return tuple(hint for _, hint in sorted(ranked, key=lambda pair: pair[0])[:SHOWN])
 
 
+def is_measured(column: pd.Series) -> bool:
+    """Say whether numbers vary as measured ones do: fractions, most of which occur once."""
+    from pandas.api.types import is_float_dtype
+
+    values = column.dropna()
+    if not is_float_dtype(values) or len(values) < FEW_ROWS:
+        return False
+    return bool((values % 1 != 0).any()) and bool(values.duplicated(False).mean() < 0.5)
+
+
 # The whole name of a column that holds labels, unlike age_group or n_users.
 _LABELS = re.compile(rf"({_WORDS.pattern}){_SUFFIX}", re.IGNORECASE)
 _FEWEST_LABELS = 3

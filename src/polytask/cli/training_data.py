@@ -24,6 +24,7 @@ from polytask.cli.columns import (
     SplitOptions,
     TargetTypeOverride,
     groups_of,
+    is_measured,
     likely_tasks,
     matching,
     numbers_like_tasks,
@@ -282,6 +283,11 @@ def check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
                 {"source": source, "names": [*map(repr, table.columns[:10])]},
             )
         )
+    for name in (roles.task, *roles.others):
+        if name is not None and is_measured(table[name]):
+            swapped = {"task": shlex.quote(roles.targets[0]), "target": shlex.quote(name)}
+            fields = {"name": repr(name), "n": table[name].nunique(), "source": source, **swapped}
+            raise DataError(LazyMessage("cli.refusal.measured_task", fields))
     if roles.task is not None and len(roles.targets) > 1:
         raise ParameterError(
             LazyMessage(

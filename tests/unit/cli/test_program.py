@@ -25,6 +25,11 @@ def test_version(run):
     assert run("--version").out == f"polytask {polytask.__version__}\n"
 
 
+def test_module_is_the_program():
+    asked = [sys.executable, "-m", "polytask", "--version"]
+    assert polytask.__version__ in subprocess.check_output(asked, text=True)
+
+
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("fit", "--help"), ("predict", "-h")])
 def test_help(run, arguments):
     done = run(*arguments)

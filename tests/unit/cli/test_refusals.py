@@ -332,3 +332,13 @@ def test_no_command_is_offered_where_one_reason_has_no_option(run, plain):
     assert done.status == 2
     assert "3 reasons why" in done.err
     assert "this command answers" not in done.err
+
+
+def test_task_and_target_that_are_swapped(run, folder):
+    draw = np.random.default_rng(0)
+    labels = np.repeat([*"abcd"], 10)
+    table = pd.DataFrame({"x": draw.normal(size=40), "g": labels, "y": draw.normal(size=40)})
+    table.to_csv(folder / "t.csv", index=False)
+    said = _refused(run, "fit", "t.csv", "--task", "y", "--target", "g", "--out", "m.polytask")
+    assert "40 different numbers" in said
+    assert "--task g --target y" in said
