@@ -71,8 +71,8 @@ print(means.round(3).to_string())
 
 # %%
 # Pooled, one answer to three different questions, is of no use. Right answers and probabilities do
-# not order the models alike: with few labels networks are right more often than logistic
-# regressions, but too sure.
+# not order the models alike: with 30 labels networks are right more often than
+# logistic regressions, but their log loss is about the same: where wrong they are surer.
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 for name in models:
