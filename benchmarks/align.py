@@ -5,7 +5,7 @@ labels they do not see; its other half judges. Beside no alignment: ``adapt(doma
 which fits the network again on old rows that are weighted to look like the new ones. Errors are
 means over targets and five seeds (simulations: squared error over the variance of the target;
 heart4: log loss); in brackets the paired difference to no alignment, with its 95% interval over
-seeds. Seconds are processor seconds.
+seeds. Seconds are processor seconds of a fit, memory the most that fitting adds to the process.
 
 "shifted": the same relation in all tasks, features of the new task moved by one standard
 deviation and stretched. "nuisance": half of the features say nothing about the target but where a
@@ -20,10 +20,13 @@ import argparse
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from _kept import Kept
+from _memory import apart, memory
 from sklearn.metrics import log_loss
 
 import polytask
@@ -97,33 +100,41 @@ def error(kind: str, method: Any, X: Any, y: Any, task: Any, seed: int) -> float
     return float(np.mean((predicted - y[judged]) ** 2) / y[judged].var())
 
 
+def measured(kind: str, method: Any, seed: int) -> tuple[float, float, float]:
+    """Return the mean error of the problems of a seed, and the seconds and memory of a fit."""
+    before, began = memory(reset=True), time.process_time()
+    problems = list(heart(seed) if kind == "heart4" else simulated(kind, seed))
+    found = float(np.mean([error(kind, method, *problem, seed) for problem in problems]))
+    return found, (time.process_time() - began) / len(problems), memory() - before
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print(f"polytask {polytask.__version__}, torch {torch.__version__}, numpy {np.__version__}\n")
     kinds = ("shifted", "nuisance", "heart4")
-    print(f"| | {' | '.join(kinds)} | s |\n{'|---' * (len(kinds) + 2)}|")
+    print(f"| | {' | '.join(kinds)} | s | MB |\n{'|---' * (len(kinds) + 3)}|")
     plain: dict[str, np.ndarray] = {}
     for name, method in METHODS.items():
-        cells, began = [], time.process_time()
+        cells, prices = [], []
         for kind in kinds:
-            errors = np.array([
-                np.mean([
-                    error(kind, method, *problem, seed)
-                    for problem in (heart(seed) if kind == "heart4" else simulated(kind, seed))
-                ])
+            kept = Kept(given.keep, kind)
+            runs = np.array([
+                kept.get(name, seed, partial(apart, partial(measured, kind, method, seed)))
                 for seed in range(given.seeds)
             ])  # fmt: skip
-            gap = errors - plain.setdefault(kind, errors)
+            errors, gap = runs[:, 0], runs[:, 0] - plain.setdefault(kind, runs[:, 0])
             half = T_95.get(len(gap), np.nan) * gap.std(ddof=1) / np.sqrt(len(gap))
             told = f" ({gap.mean():+.3f} ± {half:.3f})" if name != "no alignment" else ""
             cells.append(f"{errors.mean():.3f}{told}")
-        took = (time.process_time() - began) / (6 * given.seeds)
-        print(f"| {name} | {' | '.join(cells)} | {took:.1f} |", flush=True)
+            prices.append(runs[:, 1:].mean(axis=0))
+        seconds, most = np.mean(prices, axis=0)
+        print(f"| {name} | {' | '.join(cells)} | {seconds:.1f} | {most:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import torch
 from _deep_nets import estimator, fitted, n_tasks
 from _deep_sets import load, pairs
 from _kept import Kept
+from _memory import apart, memory
 from _sets import RealSet
 from learned_prior_classes import interval
 from real_data import score
@@ -74,23 +75,24 @@ WAYS: dict[str, Callable[[Net], tuple[Any, str]]] = {
 
 
 def fit(way: Callable[[Net], tuple[Any, str]], data: RealSet, rows: Any, seed: int) -> Any:
-    """Return the score, CPU seconds, parameters, and the last branches of a tree."""
+    """Return the score, CPU seconds, parameters, last branches of a tree, and the most memory."""
 
     def net(**settings: Any) -> Any:
         usual = {"trunk": NARROW, "max_epochs": 100, "random_state": seed, "device": "cpu"}
         return fitted(estimator(data)(**usual | settings), data, rows[0])
 
-    started = time.process_time()
+    before, started = memory(reset=True), time.process_time()
     model, branches = way(net)
     seconds = time.process_time() - started
     size = sum(p.numel() for p in model.network_.parameters())
-    return score(model, data, rows[1]), seconds, size, branches
+    most = memory() - before
+    return score(model, data, rows[1]), seconds, size, branches, most
 
 
 def table(data: RealSet, seeds: int, kept: Kept) -> None:
     found = {
         label: [
-            kept.get(label, k, partial(fit, way, data, rows, k))
+            kept.get(label, k, partial(apart, partial(fit, way, data, rows, k)))
             for k, rows in enumerate(pairs(data, seeds))
         ]
         for label, way in WAYS.items()
@@ -99,8 +101,8 @@ def table(data: RealSet, seeds: int, kept: Kept) -> None:
     print(f"\n## {data.name} ({len(data.y):,} rows, {data.X.shape[1]} features, ", end="")
     print(f"{n_tasks(data)} tasks): R2, {seeds} seeds\n")
     print(
-        "| net | mean | minus hard, wide | 95% interval | CPU s | parameters |\n"
-        + "|---" * 6
+        "| net | mean | minus hard, wide | 95% interval | CPU s | MB | parameters |\n"
+        + "|---" * 7
         + "|"
     )
     for label, runs in found.items():
@@ -112,7 +114,8 @@ def table(data: RealSet, seeds: int, kept: Kept) -> None:
         )
         mean, seconds = base.mean() + gap.mean(), np.mean([one[1] for one in runs])
         print(f"| {label} | {mean:.4f} | {gap.mean():+.4f} {told}", end="")
-        print(f"| {seconds:.1f} | {max(one[2] for one in runs):,} |")
+        most = np.mean([one[4] for one in runs])
+        print(f"| {seconds:.1f} | {most:.0f} | {max(one[2] for one in runs):,} |")
     if data.name == "groups":
         for label in ("tree by affinity", "tree by Gumbel choice"):
             counts = Counter(one[3] for one in found[label])

@@ -21,22 +21,23 @@ import torch
 from _deep_nets import SHARED, TRUNKS, estimator, fitted
 from _deep_sets import load, pairs, split
 from _kept import Kept
+from _memory import apart, memory
 from _sets import RealSet
 from learned_prior_classes import interval
-from real_data import score
+from real_data import score, take
 
 from polytask.selection import tune
 
 BY_HAND = [*list(TRUNKS.values())[:4], *list(SHARED.values())[:4]]
 
 
-def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, str]:
-    """Return the score, CPU seconds, and what was chosen."""
+def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, float, str]:
+    """Return the score, CPU seconds, the most memory in MB, and what was chosen."""
     warnings.simplefilter("ignore")
     train, test = rows
     usual = {"max_epochs": 60, "random_state": seed, "device": "cpu"}
     halves = split(data, train, 0.5, seed)
-    started = time.process_time()
+    before, started = memory(reset=True), time.process_time()
     if way == "hard, defaults":
         model, told = fitted(estimator(data)(**usual), data, train), ""
     elif way == "by hand":
@@ -46,7 +47,7 @@ def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, st
                 (fitted(estimator(data)(**usual | settings), data, own), other)
                 for own, other in (halves, halves[::-1])
             ]
-            return float(np.mean([net.score(data.X[rows], data.y[rows]) for net, rows in nets]))
+            return float(np.mean([score(net, data, rows) for net, rows in nets]))
 
         found = max(BY_HAND, key=judged)
         model, told = fitted(estimator(data)(**usual | found), data, train), repr(found)
@@ -54,11 +55,12 @@ def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, st
         net = estimator(data)(**usual)
         first, second = (np.searchsorted(train, half) for half in halves)
         folds = [(first, second), (second, first)]
-        X, y = data.X[train], data.y[train]
+        X, y = take(data.X, train), data.y[train]
         tuned = tune(net, net.search_space(), X, y, cv=folds, n_trials=8, random_state=seed)
         pruned = sum(trial.pruned for trial in tuned.trials)
         model, told = tuned.estimator, f"{pruned} pruned; {dict(tuned.params)}"
-    return score(model, data, test), time.process_time() - started, told
+    seconds = time.process_time() - started
+    return score(model, data, test), seconds, memory() - before, told
 
 
 def main() -> None:
@@ -73,20 +75,21 @@ def main() -> None:
         data, kept = load(name), Kept(options.keep, name)
         found = {
             way: [
-                kept.get(way, k, partial(fit, way, data, rows, k))
+                kept.get(way, k, partial(apart, partial(fit, way, data, rows, k)))
                 for k, rows in enumerate(pairs(data, options.seeds))
             ]
             for way in ("hard, defaults", "by hand", "tune")
         }
         print(f"\n## {name}: R2, {options.seeds} seeds\n")
-        print("| settings | mean | minus by hand | 95% interval | CPU s |\n|---|---|---|---|---|")
+        print("| settings | mean | minus by hand | 95% interval | CPU s | MB |")
+        print("|---" * 6 + "|")
         for way, runs in found.items():
             gap = np.array([a[0] - b[0] for a, b in zip(runs, found["by hand"], strict=True)])
             low, high = interval(gap, 0.25)
-            mean, seconds = (np.mean([run[k] for run in runs]) for k in (0, 1))
+            mean, seconds, most = (np.mean([run[k] for run in runs]) for k in range(3))
             print(f"| {way} | {mean:.4f} | {gap.mean():+.4f} ", end="")
-            print(f"| {low:+.4f} to {high:+.4f} | {seconds:.1f} |")
-        print(*(f"\n- {way}: {run[2]}" for way in found for run in found[way] if run[2]))
+            print(f"| {low:+.4f} to {high:+.4f} | {seconds:.1f} | {most:.0f} |")
+        print(*(f"\n- {way}: {run[3]}" for way in found for run in found[way] if run[3]))
 
 
 if __name__ == "__main__":

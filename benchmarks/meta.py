@@ -17,18 +17,18 @@ read from the folder that POLYTASK_DATA names.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import platform
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from _kept import Kept
+from _memory import apart, memory
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
@@ -131,20 +131,6 @@ def models(p: Problem, seed: int) -> dict[str, Any]:
     return found
 
 
-def memory(reset: bool = False) -> float:
-    """Return the most memory of this process since it was last asked to begin anew, in MB."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
-
-
-def apart(p: Problem, name: str, seed: int) -> list[float]:
-    """Measure in a process of its own, whose memory no other run has touched."""
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(measured, (p, name, seed))
-
-
 def measured(p: Problem, name: str, seed: int) -> list[float]:
     """Return errors with each number of rows, seconds of fitting and adapting, and memory."""
     model, X = models(p, seed)[name], p.X
@@ -203,7 +189,7 @@ def main() -> None:
         problems = [PROBLEMS[name](seed) for seed in range(given.seeds)]
         found = {
             method: np.array([
-                kept.get(method, seed, lambda p=p, m=method, s=seed: apart(p, m, s))
+                kept.get(method, seed, partial(apart, partial(measured, p, method, seed)))
                 for seed, p in enumerate(problems)
             ])
             for method in models(problems[0], 0)
