@@ -107,6 +107,28 @@ def torchjd(name: str, settings: dict[str, Any], tasks: int) -> torch.Tensor:
     return kind(**settings)(JACOBIAN[:tasks])
 
 
+def loop() -> None:
+    """Print how far gradients of shared layers are from those of TorchJD's `mtl_backward`."""
+    autojac = importlib.import_module("torchjd.autojac")
+    trunk, heads = torch.nn.Linear(6, 5), torch.nn.ModuleList(torch.nn.Linear(5, 1) for _ in "abc")
+    X, Y, layers = torch.randn(30, 6), torch.randn(30, 3), tuple(trunk.parameters())
+    found = []
+    for ours in (False, True):
+        shared = torch.tanh(trunk(X))
+        losses = [(h(shared)[:, 0] - y).square().mean() for h, y in zip(heads, Y.T, strict=True)]
+        trunk.zero_grad()
+        if ours:
+            at = balancing.Parameters(layers, through=shared)
+            balancing.backward(torch.stack(losses), shared=at, balancer=balancing.UPGrad())
+        else:
+            autojac.mtl_backward(losses, features=shared)
+            kind = importlib.import_module("torchjd.aggregation").UPGrad
+            autojac.jac_to_grad(trunk.parameters(), kind())
+        found.append(torch.cat([p.grad.ravel() for p in layers]))
+    apart = (3 * found[0] - found[1]).norm() / found[1].norm()
+    print(f"  TorchJD mtl_backward with UPGrad, backward / 3: apart {apart:.0e}")
+
+
 def libmtl(name: str, settings: dict[str, Any], tasks: int) -> torch.Tensor:
     """Return the step of a weighting: no network is needed, for the losses are linear."""
     weighting, shared = _libmtl(name)(), torch.zeros(4, requires_grad=True)
@@ -132,9 +154,11 @@ def steps(title: str, table: dict[str, Any], step: Callable[..., torch.Tensor]) 
 
 if __name__ == "__main__":
     random.seed(0)
+    torch.manual_seed(0)
     gpboost()
     print(versions())
     if find_spec("torchjd"):
         steps("TorchJD", AGGREGATORS, torchjd)
+        loop()
     if find_spec("LibMTL"):
         steps("LibMTL", WEIGHTINGS, libmtl)
