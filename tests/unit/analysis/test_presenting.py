@@ -64,8 +64,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "“pooled + intercepts”, is 0.381: a difference of +0.031 (95% interval 0.015 to 0.047). "
         "With “near the mean, shrunk intercepts” instead of “pooled + intercepts”, the root mean "
         "squared error is 9.888 instead of 9.919, in units of the target.",
-        "How sure? Joint models are better than the separate or pooled model that the training "
-        "rows chose: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
+        "How sure? Joint models are better than the best separate or pooled model, picked on the "
+        "training rows: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain. Where numbers here differ from those above, "
         "this is because here the models are chosen anew in each split, on its training rows "
         "alone.",
@@ -123,7 +123,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
     assert "predict" not in said()
 
 
-RIVAL = "the separate or pooled model that the training rows chose"
+RIVAL = "the best separate or pooled model, picked on the training rows"
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 
 
@@ -154,7 +154,7 @@ def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
     assert f"{worse}: R2 -0.040" in loses
     enough = sure_of(examples.separate, gain=examples.interval(0.001, 0.005))
     assert better in enough
-    nothing = f"joint models that were tried are not better by an amount that matters than {RIVAL}"
+    nothing = f"are not shown to be better by an amount that matters than {RIVAL}"
     assert nothing in enough
     # A loss that is known but too small to matter is none to speak of.
     tiny = sure_of(examples.separate, gain=examples.interval(-0.003, 0.001))

@@ -28,7 +28,7 @@ def dates(shown, row=0):
         f"Column 'when' holds dates ({shown} in row {row}, counting from 0). Turn it into year, "
         "month, week, weekday and elapsed days with date_features=True (for compare: with "
         "polytask.data.dates.add_date_features), or leave it out: X.drop(columns=['when']). To "
-        "predict later rows, compare takes it as time=X['when']."
+        "predict later rows, compare X.drop(columns=['when']) with time=X['when']."
     )
 
 
