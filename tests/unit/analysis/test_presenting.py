@@ -65,8 +65,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "With “near the mean, shrunk intercepts” instead of “pooled + intercepts”, the root mean "
         "squared error is 9.888 instead of 9.919, in units of the target.",
         "How sure? Joint models are better than the best separate or pooled model, picked on the "
-        "training rows: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
-        "chance alone hardly explains the gain. Where numbers here differ from those above, "
+        "training rows: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, "
+        "so chance alone hardly explains the gain. Where numbers here differ from those above, "
         "this is because here the models are chosen anew in each split, on its training rows "
         "alone.",
     ]
