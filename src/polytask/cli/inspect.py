@@ -366,12 +366,16 @@ def _example(column: ColumnSummary, speech: Translator) -> str:
     from polytask.cli.column_facts import NUMBERS
 
     if column.ends is not None:
-        low, high = (f"{end:.6g}" if column.kind in NUMBERS else str(end) for end in column.ends)
+        # Of dates without times of day only the dates are told.
+        low, high = (
+            f"{end:.6g}" if column.kind in NUMBERS else str(end).removesuffix(" 00:00:00")
+            for end in column.ends
+        )
         return speech("cli.tune.range", {"low": low, "high": high})
     if column.most_frequent is None:
         return ""
     value, rows = column.most_frequent
-    return f"{value} ({rows:,}x)"
+    return f"{value} ({rows:,}×)"
 
 
 def _say_next(

@@ -149,6 +149,7 @@ def test_strange_columns(run):
         "dates", "empty", "categories", "whole numbers", "numbers"
     ]  # fmt: skip
     assert "holds dates." in facts["columns"][0]["remarks"][0]
+    assert facts["columns"][0]["example"] == "2020-01-01 to 2020-01-03"
 
 
 def test_model(run, pupils):
