@@ -205,7 +205,7 @@ def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     done = comparison(run, *QUICK, "--splits", "2", "--margin", "7.5")
     assert "(2 of 2 splits)" in done.out
     # The options are those of the command line, and the data are described once.
-    assert "compare without --quick, which tries all models" in done.out
+    assert "Before you act on it, leave out --quick: then more models are tried." in done.out
     assert "features: regression." not in done.err
     # Nothing is as far apart as that.
     assert verdict_of(done).endswith("joint models make no practical difference")

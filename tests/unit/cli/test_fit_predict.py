@@ -677,7 +677,9 @@ def test_intervals_are_made_of_what_fit_held_out(run, plain, model):
     words = ("--task", "g", "--target", "y", "--model", model, "--out", "m.polytask")
     done = run("fit", "a.csv", *words)
     assert "90% intervals hold" in done.out
-    assert "Of the 3 tasks with at least 20 of them it is from" in " ".join(done.out.split())
+    assert "For the 3 tasks with at least 20 of these rows the share is from" in " ".join(
+        done.out.split()
+    )
     assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
     found = read_table("p.csv").table
     expected = load("m.polytask").predict_interval(plain[["g", "x", "z"]], level=0.8)

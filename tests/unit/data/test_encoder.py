@@ -205,8 +205,7 @@ def test_rare_levels_are_joined():
     colours = ["a"] * 5 + ["b"] * 4 + ["c"] * 2 + ["d"] * 2 + ["e"]
     table = pd.DataFrame({"colour": colours})
     sentence = (
-        "Column 'colour' has 5 different values, more than max_levels=4: "
-        "the 2 rarest share one feature."
+        "Column 'colour' has 5 different values, more than 4: the 2 rarest share one feature."
     )
     encoder = TableEncoder(max_levels=4)
     with pytest.warns(DataWarning) as caught:
@@ -249,7 +248,7 @@ def test_blank_text_is_missing():
 def test_new_levels_are_counted_and_named():
     encoder = TableEncoder().fit(pd.DataFrame({"colour": ["red", "blue"], "x": [1.0, 3.0]}))
     new = pl.DataFrame({"colour": ["green", "red", "绿", "green", None], "x": [1, 2, None, 4, 5]})
-    none = "(a column of categories: the row counts as an average of the categories)"
+    none = "(in a column of categories: the average of the categories)"
     expected = (
         "Column 'colour' has values that were not in training in 3 rows: 'green', '绿'. "
         "Column 'colour' is missing in 1 row but was never missing in training: the training "

@@ -536,7 +536,7 @@ def test_the_best_of_each_kind_is_said():
                         0.61, np.inf, False)  # fmt: skip
     best = explain(found, Translator("en"))[-1]
     assert best.startswith("The best of each kind: trees: “boosting, corrected” (0.610)")
-    assert "sharing: “learned prior” (0.500)" in best
+    assert "joint: “learned prior” (0.500)" in best
     assert "separate: “separate” (0.300)" in best
     assert "pooled:" not in best
     first = explain(found, Translator("en"))[0]
