@@ -74,8 +74,8 @@ for kind, found in errors.items():
 
 # %%
 # With the first interviews the model of her own fails, because it must go on to years that it has
-# not seen. There and with no interview at all, the pooled model does: the adapted one is not shown
-# to be better. The bands are 95% intervals over women.
+# not seen. There the adapted one is not shown to be better than the pooled one. With no interview
+# the pooled model is a little better for any interviews. The bands are 95% intervals over women.
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True, layout="constrained")
 for ax, (kind, found) in zip(axes, errors.items(), strict=True):

@@ -41,8 +41,8 @@ print(pd.DataFrame(gains, columns=columns).round(3).to_string(index=False))
 # %%
 # "joint" is the gain of the joint model over the better of the two others. A difference below the
 # margin, 0.01 at most, does not matter. "pool": one model for all is shown to be better than
-# separate ones, and nothing beyond that. "inconclusive": the intervals hold both a gain that
-# matters and none, so that the data do not decide; it does not say that the models are equally
+# separate ones, and nothing beyond that. "inconclusive": the data do not show whether there
+# is a gain larger than the margin; it does not say that the models are equally
 # good. Near the border the word depends on the folds, as it does for all patients: read the
 # intervals, and let the word not decide alone.
 #
