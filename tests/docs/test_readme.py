@@ -23,7 +23,7 @@ CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 
 # These fit and search for more than a few seconds.
 LONG = (
-    *("README", "README.zh", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
+    *("README", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
     *("large_data", "migrating", "quick_start", "regularising_nets", "tour"),
     "which_penalty",
 )
@@ -34,8 +34,10 @@ def _name(page):
 
 
 def _pages_with_code():
-    # Each recipe of serving.md needs packages that may be missing: test_serving.py runs them.
-    for page in filter(blocks, (page for page in PAGES if page.stem != "serving")):
+    # Each recipe of serving.md needs packages that may be missing: test_serving.py runs them. The
+    # programs of README.zh.md are those of README.md.
+    elsewhere = ("serving", "README.zh")
+    for page in filter(blocks, (page for page in PAGES if page.stem not in elsewhere)):
         yield pytest.param(page, marks=[pytest.mark.slow] * (page.stem in LONG))
 
 
@@ -47,6 +49,12 @@ def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
         pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     run_page(page)
+
+
+def test_the_chinese_readme_has_the_programs_of_the_english_one():
+    here, there = (blocks(ROOT / name) for name in ("README.zh.md", "README.md"))
+    assert here
+    assert [block[:2] for block in here] == [block[:2] for block in there]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
