@@ -112,9 +112,9 @@ shape: $(STAMP)
 	@$(BIN)/python tools/check_shape.py
 
 # Licences that ask nothing of who uses polytask, or only of who changes the package itself (MPL). Those
-# of two packages are not in their metadata: skops is MIT, namex Apache-2.0.
+# of three packages are not in their metadata: skops and huey are MIT, namex Apache-2.0.
 licenses: $(STAMP)
-	@$(BIN)/pip-licenses --partial-match --ignore-packages polytask skops namex --allow-only \
+	@$(BIN)/pip-licenses --partial-match --ignore-packages polytask skops huey namex --allow-only \
 		"MIT;BSD;Apache;ISC;PSF;Python Software Foundation;MPL;Mozilla Public License" >/dev/null
 
 # A wheel, installed on its own and used from a folder that is not the checkout.

@@ -30,7 +30,6 @@ def logged(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason='needs MLflow: pip install "polytask[mlflow]"')
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    mlflow.set_experiment("test")
 
     def again(model):
         with mlflow.start_run():
