@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from _kept import Kept
 from _memory import apart, memory
+from _tables import differing, table
 from sklearn.metrics import log_loss
 
 import polytask
@@ -42,7 +43,7 @@ METHODS: dict[str, Any] = {
     "shift weights": "shift",
 }
 NEW = 9
-T_95 = {2: 12.706, 3: 4.303, 5: 2.776}
+KINDS = ("shifted", "nuisance", "heart4")
 
 
 def simulated(kind: str, seed: int) -> Iterator[tuple[Any, ...]]:
@@ -108,6 +109,18 @@ def measured(kind: str, method: Any, seed: int) -> tuple[float, float, float]:
     return found, (time.process_time() - began) / len(problems), memory() - before
 
 
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the one table, of kept results."""
+    found, rows = kept.grouped(), []
+    for name in METHODS:
+        runs = [np.array(list(found[kind][name].values())) for kind in KINDS]
+        plain = [np.array(list(found[kind]["no alignment"].values())) for kind in KINDS]
+        errors = [differing(a[:, 0], b[:, 0]) for a, b in zip(runs, plain, strict=True)]
+        seconds, most = np.mean([own[:, 1:].mean(axis=0) for own in runs], axis=0)
+        rows.append([name, *errors, f"{seconds:.1f}", f"{most:.0f}"])
+    return {"all": table(["", *KINDS, "s", "MB"], rows)}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,24 +130,13 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print(f"polytask {polytask.__version__}, torch {torch.__version__}, numpy {np.__version__}\n")
-    kinds = ("shifted", "nuisance", "heart4")
-    print(f"| | {' | '.join(kinds)} | s | MB |\n{'|---' * (len(kinds) + 3)}|")
-    plain: dict[str, np.ndarray] = {}
+    kept = Kept(given.keep)
     for name, method in METHODS.items():
-        cells, prices = [], []
-        for kind in kinds:
-            kept = Kept(given.keep, kind)
-            runs = np.array([
-                kept.get(name, seed, partial(apart, partial(measured, kind, method, seed)))
-                for seed in range(given.seeds)
-            ])  # fmt: skip
-            errors, gap = runs[:, 0], runs[:, 0] - plain.setdefault(kind, runs[:, 0])
-            half = T_95.get(len(gap), np.nan) * gap.std(ddof=1) / np.sqrt(len(gap))
-            told = f" ({gap.mean():+.3f} ± {half:.3f})" if name != "no alignment" else ""
-            cells.append(f"{errors.mean():.3f}{told}")
-            prices.append(runs[:, 1:].mean(axis=0))
-        seconds, most = np.mean(prices, axis=0)
-        print(f"| {name} | {' | '.join(cells)} | {seconds:.1f} | {most:.0f} |", flush=True)
+        for kept.title in KINDS:
+            for seed in range(given.seeds):
+                run = partial(measured, kept.title, method, seed)
+                kept.get(name, seed, partial(apart, run))
+    print(tables(kept)["all"])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,7 +29,7 @@ from _deep_sets import load, pairs
 from _kept import Kept
 from _memory import apart, memory
 from _sets import RealSet
-from learned_prior_classes import interval
+from _tables import against, table
 from real_data import score
 
 from polytask.deep import MLP, balancing, sharing
@@ -38,7 +37,7 @@ from polytask.deep.recording import GradientSimilarity
 
 NARROW, WIDE = MLP((64, 64), dropout=0.1), MLP((160, 160), dropout=0.1)
 Net = Callable[..., Any]
-PLANTED = "000111"
+BASE, PLANTED = "hard, wide", "000111"
 
 
 def simulated() -> RealSet:
@@ -89,39 +88,23 @@ def fit(way: Callable[[Net], tuple[Any, str]], data: RealSet, rows: Any, seed: i
     return score(model, data, rows[1]), seconds, size, branches, most
 
 
-def table(data: RealSet, seeds: int, kept: Kept) -> None:
-    found = {
-        label: [
-            kept.get(label, k, partial(apart, partial(fit, way, data, rows, k)))
-            for k, rows in enumerate(pairs(data, seeds))
-        ]
-        for label, way in WAYS.items()
-    }
-    base = np.array([one[0] for one in found["hard, wide"]])
-    print(f"\n## {data.name} ({len(data.y):,} rows, {data.X.shape[1]} features, ", end="")
-    print(f"{n_tasks(data)} tasks): R2, {seeds} seeds\n")
-    print(
-        "| net | mean | minus hard, wide | 95% interval | CPU s | MB | parameters |\n"
-        + "|---" * 7
-        + "|"
-    )
-    for label, runs in found.items():
-        gap = np.array([one[0] for one in runs]) - base
-        told = (
-            "|  "
-            if label == "hard, wide"
-            else "| {:+.4f} to {:+.4f} ".format(*interval(gap, 0.25))
-        )
-        mean, seconds = base.mean() + gap.mean(), np.mean([one[1] for one in runs])
-        print(f"| {label} | {mean:.4f} | {gap.mean():+.4f} {told}", end="")
-        most = np.mean([one[4] for one in runs])
-        print(f"| {seconds:.1f} | {most:.0f} | {max(one[2] for one in runs):,} |")
-    if data.name == "groups":
-        for label in ("tree by affinity", "tree by Gumbel choice"):
-            counts = Counter(one[3] for one in found[label])
-            print(
-                f"\n{label}: the planted groups in {counts[PLANTED]} of {seeds}; {dict(counts)}."
-            )
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept, and what trees have found."""
+    head = ("net", "mean", f"minus {BASE}", "95% interval", "CPU s", "MB", "parameters")
+    found = {}
+    for name, own in kept.grouped().items():
+        rows = against(own, BASE)
+        for row, runs in zip(rows, own.values(), strict=True):
+            _, seconds, sizes, _, most = zip(*runs.values(), strict=True)
+            row += [f"{np.mean(seconds):.1f}", f"{np.mean(most):.0f}", f"{max(sizes):,}"]
+        told = [table(head, rows)]
+        for label in own if name == "groups" else ():
+            branches = [run[3] for run in own[label].values()]
+            if any(branches):
+                right = branches.count(PLANTED)
+                told.append(f"{label}: the planted groups in {right} of {len(branches)}.")
+        found[name] = "\n\n".join(told)
+    return found
 
 
 def main() -> None:
@@ -132,8 +115,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.sets:
-        data = simulated() if name == "groups" else load(name)
-        table(data, options.seeds, Kept(options.keep, name))
+        data, kept = simulated() if name == "groups" else load(name), Kept(options.keep, name)
+        for label, way in WAYS.items():
+            for k, rows in enumerate(pairs(data, options.seeds)):
+                kept.get(label, k, partial(apart, partial(fit, way, data, rows, k)))
+        print(f"\n## {name} ({len(data.y):,} rows, {data.X.shape[1]} features, ", end="")
+        print(f"{n_tasks(data)} tasks): R2\n\n{tables(kept)[name]}")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ import sklearn
 from _auto_peers import peers
 from _kept import Kept
 from _sets import RealSet, load_table
-from _tables import table
-from learned_prior_classes import interval
+from _tables import interval, table
 from real_data import score, single, splits, take
 from scipy import stats
 from scipy.linalg import qr

@@ -40,8 +40,7 @@ import sklearn
 from _deep_sets import SETS, is_complete, labels_of, load, pairs
 from _kept import Kept
 from _sets import RealSet
-from _tables import table
-from learned_prior_classes import interval
+from _tables import interval, table
 from real_data import score, single
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,

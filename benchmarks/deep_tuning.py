@@ -23,7 +23,7 @@ from _deep_sets import load, pairs, split
 from _kept import Kept
 from _memory import apart, memory
 from _sets import RealSet
-from learned_prior_classes import interval
+from _tables import against, table
 from real_data import score, take
 
 from polytask.selection import tune
@@ -63,6 +63,19 @@ def fit(way: str, data: RealSet, rows: Any, seed: int) -> tuple[float, float, fl
     return score(model, data, test), seconds, memory() - before, told
 
 
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept."""
+    found = {}
+    for name, own in kept.grouped().items():
+        rows = against(own, "by hand")
+        for row, runs in zip(rows, own.values(), strict=True):
+            _, seconds, most, _ = zip(*runs.values(), strict=True)
+            row += [f"{np.mean(seconds):.1f}", f"{np.mean(most):.0f}"]
+        head = ("settings", "mean", "minus by hand", "95% interval", "CPU s", "MB")
+        found[name] = table(head, rows)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=["mtr_atp1d", "mtr_scpf"])
@@ -73,23 +86,12 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for name in options.sets:
         data, kept = load(name), Kept(options.keep, name)
-        found = {
-            way: [
+        for way in ("hard, defaults", "by hand", "tune"):
+            for k, rows in enumerate(pairs(data, options.seeds)):
                 kept.get(way, k, partial(apart, partial(fit, way, data, rows, k)))
-                for k, rows in enumerate(pairs(data, options.seeds))
-            ]
-            for way in ("hard, defaults", "by hand", "tune")
-        }
-        print(f"\n## {name}: R2, {options.seeds} seeds\n")
-        print("| settings | mean | minus by hand | 95% interval | CPU s | MB |")
-        print("|---" * 6 + "|")
-        for way, runs in found.items():
-            gap = np.array([a[0] - b[0] for a, b in zip(runs, found["by hand"], strict=True)])
-            low, high = interval(gap, 0.25)
-            mean, seconds, most = (np.mean([run[k] for run in runs]) for k in range(3))
-            print(f"| {way} | {mean:.4f} | {gap.mean():+.4f} ", end="")
-            print(f"| {low:+.4f} to {high:+.4f} | {seconds:.1f} | {most:.0f} |")
-        print(*(f"\n- {way}: {run[3]}" for way in found for run in found[way] if run[3]))
+        print(f"\n## {name}: R2\n\n{tables(kept)[name]}")
+        for way, runs in kept.grouped()[name].items():
+            print(*(f"\n- {way}: {run[3]}" for run in runs.values() if run[3]))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ import numpy as np
 import sklearn
 from _kept import Kept
 from _sets import RealSet, load_set
-from _tables import table
+from _tables import interval, table
 from real_data import NOT_CONVERGED, score, splits, take
-from scipy import stats
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -112,14 +111,6 @@ def fit_and_score(
         value = metric(model, data, test)
     warned = any(issubclass(warning.category, NOT_CONVERGED) for warning in caught)
     return value, seconds, warned, repr(getattr(model, "structure_", ""))
-
-
-def interval(difference: np.ndarray, share: float) -> tuple[float, float]:
-    """Return the 95% corrected resampled interval of a mean difference."""
-    n = len(difference)
-    spread = np.sqrt((1 / n + share / (1 - share)) * np.var(difference, ddof=1))
-    reach = stats.t.ppf(0.975, n - 1) * spread
-    return float(difference.mean() - reach), float(difference.mean() + reach)
 
 
 HEAD = ("model", "mean", "sd", "auto minus this", "95% interval", "CPU s", "not converged")

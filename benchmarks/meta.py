@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from _kept import Kept
 from _memory import apart, memory
+from _tables import differing, table
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
@@ -38,7 +39,6 @@ from polytask.deep import ANIL, MAML, MLP, DeepMultiTaskRegressor, MetaLearner, 
 from polytask.penalties import L2
 
 REFERENCE = "network, new head"
-T_95 = {3: 4.303, 5: 2.776}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def sinusoids(seed: int) -> Problem:
     amplitude, phase = rng.uniform(0.1, 5, (1000, 1)), rng.uniform(0, np.pi, (1000, 1))
     x = rng.uniform(-5, 5, (1000, 40))
     y, task = amplitude * np.sin(x - phase), np.repeat(np.arange(1000), 40)
-    settings = (5, 10), (40, 40), 1000, 25, 1e-2, (1, 0.1), 10
+    settings = SHOTS["sinusoids"], (40, 40), 1000, 25, 1e-2, (1, 0.1), 10
     return Problem(x.reshape(-1, 1), y.ravel(), task, np.arange(900, 1000), *settings)
 
 
@@ -89,10 +89,11 @@ def real(name: str, least: int, count: int, shots: tuple[int, ...]) -> Callable[
     return problem
 
 
+SHOTS = {"sinusoids": (5, 10), "school": (5, 20), "computer": (5, 10)}
 PROBLEMS = {
     "sinusoids": sinusoids,
-    "school": real("school", 60, 20, (5, 20)),
-    "computer": real("computer", 20, 40, (5, 10)),
+    "school": real("school", 60, 20, SHOTS["school"]),
+    "computer": real("computer", 20, 40, SHOTS["computer"]),
 }
 
 
@@ -153,24 +154,18 @@ def measured(p: Problem, name: str, seed: int) -> list[float]:
     return [*errors, fitting, adapting, most]
 
 
-def show(name: str, p: Problem, found: dict[str, np.ndarray]) -> None:
-    """Print the table of a problem."""
-    shots = p.shots
-    print(f"\n## {name}\n\n{p.steps} steps of {20 * p.tasks_per_step} rows.", end=" ")
-    print(f"{len(p.held)} tasks are held out.\n")
-    print(f"| | {' | '.join(f'{k} rows' for k in shots)} | s, fit | s, adapt | MB |")
-    print("|---" * (len(shots) + 4) + "|")
-    for method, lines in found.items():
-        cells = []
-        for j in range(len(shots)):
-            gap = lines[:, j] - found[REFERENCE][:, j]
-            half = T_95.get(len(gap), np.nan) * gap.std(ddof=1) / np.sqrt(len(gap))
-            told = "" if method == REFERENCE else f" ({gap.mean():+.3f} ± {half:.3f})"
-            cells.append(f"{lines[:, j].mean():.3f}{told}")
-        fit, took, most = lines[:, len(shots) :].mean(axis=0)
-        print(
-            f"| {method} | {' | '.join(cells)} | {fit:.1f} | {took:.2f} | {most:.0f} |", flush=True
-        )
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every problem of which results are kept."""
+    found = {}
+    for name, own in kept.grouped().items():
+        head, rows = ["", *(f"{k} rows" for k in SHOTS[name]), "s, fit", "s, adapt", "MB"], []
+        runs = {method: np.array(list(seeds.values())) for method, seeds in own.items()}
+        for method, lines in runs.items():
+            errors = [differing(lines[:, j], runs[REFERENCE][:, j]) for j in (0, 1)]
+            fit, took, most = lines[:, 2:].mean(axis=0)
+            rows.append([method, *errors, f"{fit:.1f}", f"{took:.2f}", f"{most:.0f}"])
+        found[name] = table(head, rows)
+    return found
 
 
 def main() -> None:
@@ -187,14 +182,12 @@ def main() -> None:
     for name in given.only:
         kept = Kept(given.keep, name)
         problems = [PROBLEMS[name](seed) for seed in range(given.seeds)]
-        found = {
-            method: np.array([
+        for method in models(problems[0], 0):
+            for seed, p in enumerate(problems):
                 kept.get(method, seed, partial(apart, partial(measured, p, method, seed)))
-                for seed, p in enumerate(problems)
-            ])
-            for method in models(problems[0], 0)
-        }  # fmt: skip
-        show(name, problems[0], found)
+        p = problems[0]
+        print(f"\n## {name}\n\n{p.steps} steps of {20 * p.tasks_per_step} rows.", end=" ")
+        print(f"{len(p.held)} tasks are held out.\n\n{tables(kept)[name]}")
 
 
 if __name__ == "__main__":
