@@ -14,6 +14,7 @@ from polytask.cli.console import (
     DONE,
     FILE_ROWS,
     Interrupted,
+    in_options,
     note,
     say,
     say_pair,
@@ -109,7 +110,7 @@ def compare(
         result = compared(training.X, training.y, **vars(options))
         # What is said of the data counts rows as in the file.
         about = (*training.notes, *result.doubts)
-        told = (FILE_ROWS.counted(message.text(running.speech)) for message in about)
+        told = (FILE_ROWS.counted(in_options(message)) for message in about)
         known = set(map(str, result.doubts))
         others = (text for text in result.diagnostics if text not in known)
         result = dataclasses.replace(result, diagnostics=(*told, *others), doubts=())

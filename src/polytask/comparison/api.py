@@ -241,7 +241,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
     grouped, data = None if data.groupings is None else data, of_first_grouping(data, OWNER)
     problem, outcomes, losses = read_outcomes(data, options.loss)
-    encoded, alike = _encoded(data, options.time)
+    encoded, alike, met = _encoded(data, options.time)
     study = Study(data, outcomes, encoded if alike else None, collected, grouped)
     metric, parts = check_metric(options.metric, METRICS), [p for _, p in constant_parts(study)]
     shown = tuple(dict.fromkeys((metric, *default_metrics(parts))))
@@ -253,8 +253,8 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     if options.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(encoded, outcomes, OWNER)
-    found = (*_doubts(data, options, collected), *unscored_note(plan))
-    for doubt in found:
+    found = (*met, *_doubts(data, options, collected), *unscored_note(plan))
+    for doubt in found[len(met) :]:
         warnings.warn(DataWarning(doubt), stacklevel=3)
     found = found if collected is None else (*found, *said_of_statistics(data.n_tasks))
     lock = make_lock(study, encoded, options, metric)
@@ -312,8 +312,8 @@ def _doubts(
     return data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
 
 
-def _encoded(data: TaskData, time: object) -> tuple[TaskData, bool]:
-    """Return the data as numbers, and whether those of any part of the rows are the same."""
+def _encoded(data: TaskData, time: object) -> tuple[TaskData, bool, tuple[LazyMessage, ...]]:
+    """Return the data as numbers, whether those of any part are the same, and warnings."""
     try:
         encoded, encoder = encode_training(data)
     except DataError as error:
@@ -323,9 +323,10 @@ def _encoded(data: TaskData, time: object) -> tuple[TaskData, bool]:
         if not said_of_dates or fields["name"] != repr(getattr(time, "name", None)):
             raise
         raise DataError(LazyMessage("column.refusal.dates.time", fields)) from None
-    columns = () if encoder is None or data.present is not None else encoder.report_.columns
+    columns = () if encoder is None else encoder.report_.columns
     plain = [one.kind in ("numeric", "boolean") and not one.missing for one in columns]
-    return encoded, bool(plain) and all(plain)
+    alike = bool(plain) and all(plain) and data.present is None
+    return encoded, alike, () if encoder is None else encoder.report_.messages
 
 
 def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSummary | None:

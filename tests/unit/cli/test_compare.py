@@ -290,3 +290,12 @@ def test_a_model_that_cannot_be_saved_is_said(run, plain, monkeypatch):
     assert "could not be kept: It holds a lambda." in done.err
     assert "polytask predict" not in done.out
     assert not Path("out/model").exists()
+
+
+def test_the_saved_report_repeats_what_the_encoder_said(run, folder, plain):
+    plain["shade"] = [f"s{k % 40}" for k in range(len(plain))]
+    plain.to_csv("a.csv", index=False)
+    done = comparison(run, *QUICK, "--lang", "zh")
+    told = "列 'shade' 有 40 个取值，多于 30 个：最少见的 11 个共用一个特征。"
+    assert done.err.count(told) == 1
+    assert f"- {told}" in (folder / "out" / "report.md").read_text("utf-8")
