@@ -71,26 +71,30 @@ WAYS = {
 }
 
 
+def fitted(way: str, train: Rows, seed: int) -> TaskNetwork:
+    """Return a network that was trained in one of the ways."""
+    settings, which = WAYS[way]
+    rows = train
+    if which == "complete":
+        rows = [row for row in train if not row[0]["lower"].isnan().any()]
+    elif which == "upper":
+        rows = [({"upper": x["upper"]}, y) for x, y in train]
+    torch.manual_seed(seed)
+    net = network(**settings)
+    # As many steps for all: with fewer rows more epochs.
+    batches = torch.utils.data.DataLoader(rows, min(32, len(rows)), shuffle=True, drop_last=True)
+    adam = partial(torch.optim.Adam, lr=3e-3)
+    fit_network(net, batches, Training(adam, max_epochs=400 // len(batches)), seed=seed)
+    return net
+
+
 def one_seed(seed: int, missing: float) -> pd.DataFrame:
     """Return the mean accuracy of the labels, from both halves and from the upper one alone."""
     train, new = digits(seed, missing)
     inputs, labels = torch.utils.data.default_collate(new)
     found = {}
-    for name, (settings, which) in WAYS.items():
-        rows = train
-        if which == "complete":
-            rows = [row for row in train if not row[0]["lower"].isnan().any()]
-        elif which == "upper":
-            rows = [({"upper": x["upper"]}, y) for x, y in train]
-        torch.manual_seed(seed)
-        net = network(**settings)
-        # As many steps for all: with fewer rows more epochs.
-        batches = torch.utils.data.DataLoader(
-            rows, min(32, len(rows)), shuffle=True, drop_last=True
-        )
-        adam = partial(torch.optim.Adam, lr=3e-3)
-        fit_network(net, batches, Training(adam, max_epochs=400 // len(batches)), seed=seed)
-        found[name] = []
+    for name, (_, which) in WAYS.items():
+        net, found[name] = fitted(name, train, seed), []
         for given in (inputs, {"upper": inputs["upper"]}):
             seen = {"upper": given["upper"]} if which == "upper" else given
             with torch.no_grad():

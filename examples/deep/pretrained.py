@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,21 +128,20 @@ def networks(read: Callable[[], torch.nn.Module], trunk: Callable[..., Pretraine
     }
 
 
+def readers(make: Callable, folder: str) -> tuple[Callable, Callable]:
+    """Return what reads the written model, and what makes a trunk of it."""
+    kind = ViTModel if make is images else BertModel
+    given = (PIXELS, first_token) if make is images else (Tokens(), mean_of_tokens)
+    read = partial(kind.from_pretrained, folder, local_files_only=True, add_pooling_layer=False)
+    return read, lambda model: Pretrained(model, *given)
+
+
 def one_seed(make: Callable, seed: int) -> pd.DataFrame:
     """Return the accuracy of each label and the seconds of fitting, a row for each model."""
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         X, Y = make(seed, Path(folder))
-        kind = ViTModel if make is images else BertModel
-
-        def read() -> torch.nn.Module:
-            return kind.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-
-        def trunk(model: torch.nn.Module) -> Pretrained:
-            if make is images:
-                return Pretrained(model, PIXELS, first_token)
-            return Pretrained(model, Tokens(), mean_of_tokens)
-
+        read, trunk = readers(make, folder)
         at = np.random.default_rng(seed).permutation(len(X))
         fit, new = at[:ROWS], at[ROWS:]
         found = {}
