@@ -166,7 +166,8 @@ def make_card(model: Any, tested: TestedRows | None = None) -> Card:  # noqa: AN
         "intended use": _intended_use(model),
         "data": {
             "rows": data.n_rows,
-            "features": data.n_features,
+            "columns to learn from": len(model._schema.columns) or data.n_features,
+            "features after encoding": data.n_features,
             "tasks": len(data.tasks),
             "form": data.form,
             "checksum": data.checksum,
@@ -237,7 +238,7 @@ def _intended_use(model: Any) -> dict[str, Any]:  # noqa: ANN401
     n = len(schema.index.labels)
     held = getattr(model, "classes_", None)
     kind = "numbers" if held is None else "classes"
-    columns = [str(name) for name in schema.names or model.coef_feature_names_]
+    columns = [*(schema.columns or map(str, model.coef_feature_names_))]
     shown = ", ".join(columns[:_FEW_ROWS]) + (", ..." if len(columns) > _FEW_ROWS else "")
     if schema.form is Form.TARGETS:
         predicts = say(f"model_card.use.{kind}.targets", {"n": n})

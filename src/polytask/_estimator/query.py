@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
-from polytask._estimator.dates import DayFirst
+from polytask._estimator.dates import DayFirst, names_before
 from polytask._estimator.training import (
     TaskColumns,
     check_names,
@@ -47,6 +47,13 @@ class InputSchema:
     dates: DayFirst = field(default_factory=dict)
     # Name and levels of each of several groupings, that of the tasks first.
     groupings: tuple[tuple[Hashable, LabelIndex], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns learned from, a date as one; none for rows without names."""
+        held = listed_columns(self.task_column)
+        # A date that is given beside the features that were made of it is one column.
+        return names_before(tuple(n for n in self.names or () if n not in held), self.dates)
 
     def to_state(self) -> State:
         """Return the fields by name, the form as its value."""

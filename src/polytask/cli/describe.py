@@ -312,16 +312,24 @@ def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any 
     encoder = getattr(estimator, "encoder_", None)
     if encoder is None:
         return text
-    columns = encoder.report_.columns
+    from polytask._estimator.dates import date_of_feature
+
+    schema, columns = estimator._schema, encoder.report_.columns
+    made = date_of_feature(schema.dates)
+    of_dates = {made[c.name]: None for c in columns if c.name in made}
     parts = {
+        "dates": [*of_dates],
         "joined": [c.name for c in columns if c.joined],
-        "filled": [c.name for c in columns if c.missing],
+        # The dates themselves are missing in all features of them.
+        "filled": [*dict.fromkeys(made.get(c.name, c.name) for c in columns if c.missing)],
         "constant": list(encoder.report_.constant),
         "dropped": list(encoder.report_.dropped),
     }
-    if made := [c.name for c in columns if c.levels]:
-        shown: dict[str, str | int] = {"n": text, "columns": len(columns), "names": named(made)}
-        text = speech("cli.features.made", shown)
+    categories = [c.name for c in columns if c.levels and c.name not in made]
+    if categories or of_dates:
+        text = speech("cli.features.made", {"n": text, "columns": len(schema.columns)})
+    if categories:
+        text += speech("cli.features.categories", {"names": named(categories)})
     said = [
         speech(f"cli.features.{key}", {"names": named(names)})
         for key, names in parts.items()

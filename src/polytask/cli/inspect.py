@@ -497,7 +497,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "groupings": {name: len(found) for name, found in levels.items()},
         "unseen_tasks": model.unseen_tasks,
         "classes": _classes(model),
-        "columns": [str(name) for name in getattr(model, "feature_names_in_", [])],
+        "columns": [*model._schema.columns],
         "features": [str(name) for name in model.coef_feature_names_],
         # Features that some task uses.
         "nonzero": None if coef is None else int((coef != 0).any(axis=0).sum()),
@@ -544,9 +544,11 @@ def _say_model(facts: Facts, speech: Translator) -> None:
         "model": facts["description"],
         "rows": speech("cli.inspect.trained", trained),
         "tasks": f"{tasks}; {unseen}",
-        "columns": named(facts["columns"]),
-        "features": features,
     }
+    if facts["columns"]:
+        fields = {"n": len(facts["columns"]), "names": named(facts["columns"])}
+        pairs["columns"] = speech("cli.inspect.columns", fields)
+    pairs["features"] = features
     if facts["classes"] is not None:
         pairs["classes"] = named([str(label) for label in facts["classes"]])
     for label, text in pairs.items():

@@ -57,6 +57,7 @@ from polytask.comparison.plan import (
     costs_of,
     facts_of,
     make_plan,
+    n_columns,
     say_extras,
     say_plan,
     scheme_of,
@@ -75,7 +76,6 @@ from polytask.comparison.work import (
     run_one,
 )
 from polytask.data import TableEncoder, TaskData, tables
-from polytask.data.dates import n_given_columns
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
@@ -103,7 +103,7 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
             "checksum": checksum(encoded),
             "rows": study.n_rows,
             "tasks": study.data.n_tasks,
-            "features": study.data.n_features,
+            "columns": n_columns(study.data),
         },
         "settings": {
             **{name: _said(value) for name, value in vars(options).items() if name not in free},
@@ -490,7 +490,6 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     data, facts = plan.study.data, plan.facts
     rows = plan.study.task_rows()
     names = {unit.split for unit in plan.units if unit.key not in records}
-    columns = tables.column_names(data.X) if tables.is_table(data.X) else range(data.n_features)
     # The usual number of seconds between consecutive times.
     dated = plan.times.dtype.kind == "M" and len(plan.times) > 1
     gap = float(np.median(np.diff(plan.times)) / np.timedelta64(1, "s")) if dated else 0.0
@@ -501,7 +500,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         form=data.form.value,
         n_rows=plan.study.n_rows,
         n_tasks=data.n_tasks,
-        n_features=n_given_columns(columns),
+        n_features=n_columns(data),
         problem=facts.problem,
         metric=metric,
         greater_is_better=METRICS[metric].greater_is_better,

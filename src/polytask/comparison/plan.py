@@ -33,7 +33,9 @@ from polytask.data import (
     TimeOrdered,
     WithinTasks,
     as_splits,
+    tables,
 )
+from polytask.data.dates import n_given_columns
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, spoken, with_and
@@ -408,18 +410,27 @@ def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any est
         return time.process_time() - started
 
 
+def n_columns(data: TaskData) -> int:
+    """Return how many columns are learned from, a date as one."""
+    return (
+        n_given_columns(tables.column_names(data.X))
+        if tables.is_table(data.X)
+        else data.n_features
+    )
+
+
 def say_plan(plan: Plan, steps: int, remaining: float, elapsed: float, n_jobs: int | None) -> None:
     """Print rows, tasks, models, steps and an estimate of the time on stderr."""
     say, data = spoken(), plan.study.data
     counts = {
         "rows": plan.study.n_rows,
         "tasks": data.n_tasks,
-        "features": data.n_features,
         "models": len(plan.running),
         "splits": plan.n_splits,
         "steps": steps,
     }
     fields: dict[str, str | int] = {k: say(f"count.{k}", {"n": n}) for k, n in counts.items()}
+    fields["columns"] = say("fact.columns", {"n": n_columns(data)})
     # Less work is done in this process.
     jobs = effective_n_jobs(n_jobs) if remaining > BRIEF else 1
     fields |= {"time": duration(elapsed + remaining / jobs, say), "n": jobs}

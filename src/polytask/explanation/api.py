@@ -175,10 +175,7 @@ class UserColumns:
             sources = schema.encoder.source_columns()
             features = [str(name) for name in schema.encoder.feature_names_in_[sources]]
         features = [names_before((name,), schema.dates)[0] for name in features]
-        known = schema.names if schema.names is not None else tuple(features)
-        names = [str(name) for name in known if name not in held]
-        # A date that is given beside the features that were made of it is one column.
-        columns = [*dict.fromkeys(names_before(tuple(names), schema.dates))]
+        columns = [*(schema.columns or dict.fromkeys(features))]
         place = {name: k for k, name in enumerate(columns)}
         return cls((*columns, *levels), np.array([place[name] for name in features], np.intp))
 

@@ -533,8 +533,16 @@ def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plai
     done = run(*words, "--date-features", "--time", "day")
     assert done.status == 0
     assert "its year, month, week, weekday and elapsed days are learned from too" in done.err
-    names = json.loads(run("inspect", "m.polytask", "--json").out)["features"]
-    assert {"day=month", "day=days"} < set(names)
+    # A column of dates counts once everywhere.
+    assert "Columns      3 to learn from\n" in done.err + done.out
+    assert " after encoding, made of 3 columns" in done.out
+    assert "year, month, week, weekday and elapsed days of day" in done.out
+    told = run("inspect", "m.polytask", "--out", "card.md").out
+    assert "Columns      3 to learn from: " in told
+    assert "| columns to learn from | 3 |" in Path("card.md").read_text("utf-8")
+    found = json.loads(run("inspect", "m.polytask", "--json").out)
+    assert sorted(found["columns"]) == ["day", "x", "z"]
+    assert {"day=month", "day=days"} < set(found["features"])
     assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 0
     assert "lie after" not in run("predict", "m.polytask", "a.csv", "--out", "q.csv").err
     later = plain.assign(day=pd.date_range("2024-04-25", periods=120).strftime("%d/%m/%Y"))

@@ -243,7 +243,7 @@ def setup(n_tasks: int = 139, n_rows: int = 15362) -> Setup:
 
 
 LOCK = {
-    "data": {"checksum": "xxh3_128:" + "9f8a" * 8, "rows": 15362, "tasks": 139, "features": 27},
+    "data": {"checksum": "xxh3_128:" + "9f8a" * 8, "rows": 15362, "tasks": 139, "columns": 27},
     "settings": {"loss": "auto", "metric": "d2", "splits": "within", "cv": None},
     "seed": 0,
     "versions": {"polytask": "0.1.0.dev0", "numpy": "2.4.6", "scikit-learn": "1.9.1"},
