@@ -4,7 +4,8 @@ A trunk of three layers of 256 units on 64 features, linear heads, squared loss,
 rows, fused Adam; forward, backward and the step of the optimiser, median over repeats, as a
 multiple of a step of hard sharing in the same form. "All tasks" is the targets form, where every
 row has a label for every task; "one task" the long form, where every row belongs to one. On a CPU
-figures are CPU seconds of one thread, on a GPU wall time after it has finished.
+figures are CPU seconds of one thread, on a GPU wall time after it has finished. ``--memory``
+prints instead the most memory that five steps add to a process of their own (Linux, CPU).
 
 ``--peer FOLDER`` adds LibMTL, whose wheel is unpacked in the folder: its modules for hard
 sharing, MMoE and CGC with the same trunk, heads and optimiser, in the first form.
@@ -22,9 +23,12 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from _memory import apart, memory
+from _tables import table as markdown
 from torch import Tensor, nn
 
 from polytask.deep import sharing
@@ -168,11 +172,41 @@ class Line:
         return f"| {self.name} | " + " | ".join(cells) + " |"
 
 
+def ways(n_tasks: int) -> dict[str, sharing.Sharing]:
+    """Return all ways; in a tree tasks part once, before the last layer, into two groups."""
+    part = [[0] * n_tasks, [0] * n_tasks, [t % 2 for t in range(n_tasks)]]
+    return {**WAYS, "tree": sharing.Tree(part)}
+
+
+def megabytes(how: sharing.Sharing, n_tasks: int, form: str) -> float:
+    """Return the most memory that a net, its optimiser and five steps add."""
+    batch = Batch.of(n_tasks, "cpu")
+    seconds(
+        small := Ours(sharing.Hard(), 1), partial(small.all_tasks, Batch.of(1, "cpu")), 2, "cpu"
+    )
+    before = memory(reset=True)
+    net = Ours(how, n_tasks)
+    seconds(net, lambda: getattr(net, form)(batch), 2, "cpu")
+    return memory() - before
+
+
+def memory_table(tasks: list[int]) -> str:
+    """Return a row for each way, with the memory of both forms for each number of tasks."""
+    rows = []
+    for name in ways(2):
+        found = [
+            apart(partial(megabytes, ways(n_tasks)[name], n_tasks, form))
+            for form in ("all_tasks", "one_task")
+            for n_tasks in tasks
+        ]
+        rows.append([name, *(f"{most:.0f}" for most in found)])
+    head = [f"{form}, T = {n}" for form in ("all tasks", "one task") for n in tasks]
+    return markdown(["MB", *head], rows)
+
+
 def ours(n_tasks: int, repeats: int, device: str, only: list[str]) -> Iterator[Line]:
     batch = Batch.of(n_tasks, device)
-    # Tasks part once, before the last layer, into two groups.
-    part = [[0] * n_tasks, [0] * n_tasks, [t % 2 for t in range(n_tasks)]]
-    for name, how in {**WAYS, "tree": sharing.Tree(part)}.items():
+    for name, how in ways(n_tasks).items():
         if only and name not in ("hard", *only):
             continue
         torch.manual_seed(1)
@@ -216,11 +250,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="names to measure beside hard")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", type=Path, help="a folder with LibMTL unpacked")
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     modules = peer_modules(args.peer) if args.peer else None
     place = torch.cuda.get_device_name() if args.device != "cpu" else "CPU, one thread"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {place}\n")
+    if args.memory:
+        print(memory_table(args.tasks))
+        return
     for n_tasks in args.tasks:
         lines = list(ours(n_tasks, args.repeats, args.device, args.only))
         peers = list(theirs(modules, n_tasks, args.repeats, args.device)) if modules else []

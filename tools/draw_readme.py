@@ -1,13 +1,15 @@
-"""The poster: ``python tools/draw_readme.py`` writes ``docs/images/wages.png``.
+"""The poster: ``python tools/draw_readme.py`` writes wages.png and wages_zh.png in docs/images.
 
-README.md, README.zh.md and docs/index.md show it. Lines are fitted to four interviews of each
-woman, drawn at random, and judged on all her other ones.
+The READMEs and the first pages of the site show them. Lines are fitted to four interviews of each
+woman, drawn at random, and judged on all her other ones. The Chinese one needs a font that has
+its characters: Noto Sans CJK.
 """
 
 from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,9 +20,21 @@ from polytask import BayesianMultiTaskRegressor, Pooled, SingleTask
 from polytask.charts import COLOURS
 from polytask.datasets import load_wages
 
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SHOWN = 40
+# Titles of both sides, of the errors, and of the axes, and what is below.
+ENGLISH = (
+    "one model per woman", "learning together", "error", "years of work", "log of hourly wage",
+    "black: one model for all women", "4 interviews per woman, errors on the others",
+)  # fmt: skip
+CHINESE = (
+    "每位女性一个模型", "联合学习", "误差", "工作年数", "小时工资的对数",
+    "黑线：全体女性共用一个模型", "每位女性用 4 次访谈，误差在其余访谈上计算",
+)  # fmt: skip
 
-def main() -> None:
-    """Fit a line per woman alone, one for all and joint ones, and draw those of 40 women."""
+
+def fitted() -> tuple[dict[str, Any], dict[str, float], np.ndarray]:
+    """Return lines per woman, one for all and joint ones, their errors, and women to draw."""
     wages, rng = load_wages(), np.random.default_rng(0)
     years, y, task = wages.X[["experience"]].to_numpy(), wages.y, wages.task
     women = np.unique(task)
@@ -35,30 +49,44 @@ def main() -> None:
     for name, model in models.items():
         model.fit(years[train], y[train], task=task[train])
         residual = y[~train] - model.predict(years[~train], task=task[~train])
-        errors[name] = np.sqrt(np.mean(residual**2))
-        print(f"{name}: root mean squared error {errors[name]:.3f}")
+        errors[name] = float(np.sqrt(np.mean(residual**2)))
+    return models, errors, rng.choice(women, SHOWN, replace=False)
 
-    plt.rcParams["font.size"] = 13
+
+def draw(
+    models: dict[str, Any],
+    errors: dict[str, float],
+    women: np.ndarray,
+    words: tuple[str, ...],
+    name: str,
+) -> None:
+    """Draw a poster."""
+    alone, joint, error, x, y, pooled, below = words
     figure, axes = plt.subplots(1, 2, figsize=(6, 4.2), sharey=True, layout="constrained")
-    ends, shown = np.array([[0.0], [12.0]]), rng.choice(women, 40, replace=False)
-    titles = {"separate": "one model per woman", "joint": "learning together"}
-    for ax, (name, title) in zip(axes, titles.items(), strict=True):
-        colour = COLOURS["gain"] if name == "joint" else COLOURS["unclear"]
-        for woman in shown:
-            ax.plot(
-                ends, models[name].predict(ends, task=[woman] * 2), color=colour, lw=1, alpha=0.7
-            )
+    ends = np.array([[0.0], [12.0]])
+    for ax, (key, title) in zip(axes, {"separate": alone, "joint": joint}.items(), strict=True):
+        colour = COLOURS["gain"] if key == "joint" else COLOURS["unclear"]
+        for woman in women:
+            line = models[key].predict(ends, task=[woman] * 2)
+            ax.plot(ends, line, color=colour, lw=1, alpha=0.7)
         ax.plot(ends, models["pooled"].predict(ends, task=women[:2]), color="black", lw=3)
-        ax.set_title(f"{title}\nerror {errors[name]:.2f}", fontsize=14, fontweight="bold")
-        ax.set(xlim=(0, 12), ylim=(0, 4), xlabel="years of work", xticks=(0, 5, 10))
+        ax.set_title(f"{title}\n{error} {errors[key]:.2f}", fontsize=14, fontweight="bold")
+        ax.set(xlim=(0, 12), ylim=(0, 4), xlabel=x, xticks=(0, 5, 10))
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("log of hourly wage")
-    black = f"black: one model for all women, error {errors['pooled']:.2f}"
-    figure.supxlabel(f"{black}\n4 interviews per woman, errors on the others", fontsize=13)
+    axes[0].set_ylabel(y)
+    comma = "，" if words is CHINESE else ", "
+    figure.supxlabel(f"{pooled}{comma}{error} {errors['pooled']:.2f}\n{below}", fontsize=13)
     figure.savefig(drawn := BytesIO(), dpi=130, facecolor="white")
     # The page loads faster with a palette.
-    target = Path(__file__).parents[1] / "docs" / "images" / "wages.png"
-    Image.open(drawn).convert("RGB").quantize(64).save(target, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(64).save(IMAGES / name, optimize=True)
+
+
+def main() -> None:
+    """Draw both."""
+    plt.rcParams |= {"font.size": 13, "font.family": ["DejaVu Sans", "Noto Sans CJK SC"]}
+    found = fitted()
+    draw(*found, ENGLISH, "wages.png")
+    draw(*found, CHINESE, "wages_zh.png")
 
 
 if __name__ == "__main__":

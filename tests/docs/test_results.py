@@ -51,3 +51,12 @@ def test_quoted_figures_stand_in_the_pages_of_results_beside_them(page):
         for value, places in map(_value, told):
             near = 0.5 * 10.0**-places + 1e-9
             assert any(d >= places and abs(k - value) <= near for k, d in known), (value, part)
+
+
+def test_alternative_texts_of_the_poster_have_its_errors(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    _, errors, _ = importlib.import_module("draw_readme").fitted()
+    for page in ("README.md", "README.zh.md", "docs/index.md", "docs/zh/index.md"):
+        (told,) = re.findall(r"!\[([^\]]*)\]\([^)]*wages", (ROOT / page).read_text("utf-8"))
+        expected = [f"{errors[name]:.2f}" for name in ("separate", "joint", "pooled")]
+        assert re.findall(r"\d\.\d\d", told) == expected, page
