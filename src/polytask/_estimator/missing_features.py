@@ -176,7 +176,10 @@ def _encoded(raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
     holes = _of_table(raw.X)
     with rows_as_given(raw):
         encoder = TableEncoder().fit(
-            raw.X, sample_weight=raw.sample_weight, present=~holes.missing
+            raw.X,
+            sample_weight=raw.sample_weight,
+            present=~holes.missing,
+            is_part=raw.is_part,
         )
     data = dataclasses.replace(encode(raw, encoder), present=None)
     missing = holes.of_columns(_sources(encoder))

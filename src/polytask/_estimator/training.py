@@ -269,7 +269,7 @@ def _without_weightless(data: TaskData, owner: str) -> TaskData:
     if empty:
         fields = {"n": len(empty), "names": _shown(empty)}
         warnings.warn(DataWarning(LazyMessage("warn.weightless", fields)), stacklevel=4)
-    return dataclasses.replace(kept, n_input=data.n_rows)
+    return dataclasses.replace(kept, n_input=data.n_rows, is_part=data.is_part)
 
 
 def _shown(labels: list[Hashable]) -> str:
@@ -283,7 +283,9 @@ def encode_training(data: TaskData) -> tuple[TaskData, TableEncoder | None]:
     exists = cell_mask(data)
     weight = data.sample_weight
     with rows_as_given(data):
-        encoder = TableEncoder().fit(data.X, sample_weight=weight, present=exists)
+        encoder = TableEncoder().fit(
+            data.X, sample_weight=weight, present=exists, is_part=data.is_part
+        )
     return encode(data, encoder), encoder
 
 

@@ -333,7 +333,14 @@ class CategoryCode:
 
     @classmethod
     def learn(
-        cls, column: Column, name: str, weight: Weight, kind: Kind, max_levels: int
+        cls,
+        column: Column,
+        name: str,
+        weight: Weight,
+        kind: Kind,
+        max_levels: int,
+        *,
+        accepted: bool = False,
     ) -> Learned:
         """Return how a column of labels is encoded, and what was found in it."""
         cells = as_levels(column)
@@ -341,7 +348,7 @@ class CategoryCode:
         used = (cells.codes >= 0) & counts
         if not used.any():
             return nothing(name)
-        if looks_like_dates(cells.labels):
+        if not accepted and looks_like_dates(cells.labels):
             row = int(np.flatnonzero(cells.codes >= 0)[0])
             raise date_refusal(name, column.cells[row], row)
         shares = _shares(cells, weight, used)
@@ -349,7 +356,7 @@ class CategoryCode:
         # Categories were declared by the user: what their labels look like is no surprise.
         numeric = hints.numeric_hint(name, present) if kind is Kind.TEXT else None
         clues = [line for line in (numeric, hints.spelling_hint(name, present)) if line]
-        if len(present) > max(max_levels, NEARLY_ALL * used.sum()):
+        if not accepted and len(present) > max(max_levels, NEARLY_ALL * used.sum()):
             _refuse_identifiers(name, present, int(used.sum()), clues, cells)
         # Labels are sorted, so a stable sort by share breaks ties by label.
         order = np.argsort(-shares, kind="stable")[: len(present)]

@@ -120,6 +120,7 @@ class TableEncoder(BaseEstimator):
         *,
         sample_weight: npt.ArrayLike | None = None,
         present: npt.ArrayLike | None = None,
+        is_part: bool = False,
     ) -> TableEncoder:
         """Learn how to encode each column.
 
@@ -134,6 +135,9 @@ class TableEncoder(BaseEstimator):
         present : array-like of bool of shape (n_rows, n_columns), default=None
             False where a cell does not exist because the row's task lacks the column; such a
             cell is not counted as missing.
+        is_part : bool, default=False
+            Whether these are some of the rows of a table that was accepted. Text of which hardly
+            any value is seen twice, or that looks like dates, is then taken as categories.
 
         Returns
         -------
@@ -172,7 +176,9 @@ class TableEncoder(BaseEstimator):
             elif kind.is_numeric:
                 code, report = NumericCode.learn(column, name, weights[j], kind)
             else:
-                code, report = CategoryCode.learn(column, name, weights[j], kind, int(most))
+                code, report = CategoryCode.learn(
+                    column, name, weights[j], kind, int(most), accepted=is_part
+                )
             reports.append(report)
             codes += [code] if code is not None else []
         if not codes:

@@ -81,6 +81,8 @@ class TaskData:
         What reads the rows that these stand for, a part at a time.
     groupings : Groupings or None
         The levels of the rows where they belong to several groupings, in the long form.
+    is_part : bool
+        Whether these are some of the rows of others, whose columns were accepted before.
     """
 
     X: Design
@@ -96,6 +98,7 @@ class TaskData:
     fold: NDArray[np.intp] | None = None
     parts: EncodedParts | None = None
     groupings: Groupings | None = None
+    is_part: bool = False
 
     @classmethod
     def from_long(
@@ -279,6 +282,7 @@ class TaskData:
             order=self.order[run],
             fold=None if self.fold is None else self.fold[run],
             groupings=None if self.groupings is None else self.groupings.rows(run),
+            is_part=self.is_part or len(chosen) < self.n_rows,
         )
 
     def with_X(

@@ -10,8 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from polytask import MultiTaskRegressor
+from polytask.data import TaskData
 from polytask.data.encoder import TableEncoder
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, DataWarning, ParameterError
 
 KINDS = (pd.DataFrame, pl.DataFrame, pa.table)
 DAY = datetime.datetime(2024, 1, 31)
@@ -123,6 +125,17 @@ def test_identifiers():
         "(X.drop(columns=['id'])), or raise max_levels to 12000 to encode every value."
     )
     TableEncoder(max_levels=40).fit(table[:40])
+
+
+def test_what_was_accepted_of_all_rows_is_not_refused_of_some():
+    # Of 200 rows half are seen twice, of the first 50 none is.
+    table = pd.DataFrame({"who": [f"p{k % 150}" for k in range(200)]})
+    data = TaskData.from_long(table, np.arange(200.0), task=np.arange(200) % 2)
+    assert "identifier" in refusal(TableEncoder().fit, table[:50])
+    with pytest.warns(DataWarning, match="the 21 rarest share one feature"):
+        model = MultiTaskRegressor().fit(data.rows(range(50)))
+    assert len(model.coef_feature_names_) == 30
+    assert np.isfinite(model.predict(table, task=np.arange(200) % 2)).all()
 
 
 def test_many_numbers_with_decimal_commas_are_not_called_identifiers():
