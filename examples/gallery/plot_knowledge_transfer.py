@@ -87,7 +87,7 @@ print(scores.T.round(3).rename_axis(columns="interviews"))
 #
 # Networks that were trained before, and new domains: :doc:`/adapting`.
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for name, line in scores.items():
     style = "--" if name.startswith(("from", "no")) else "-"
     ax.plot(counts, line, style, marker="o", label=name)

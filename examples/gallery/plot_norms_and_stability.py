@@ -110,11 +110,10 @@ for how, search in searches.items():
 # one model for all groups, which is at least as good: here no group needs coefficients of its own.
 # Its predictions are the steadiest and its coefficients are not: judge stability by predictions.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for ax, column in ((left, "spread of coefficients"), (right, "spread of predictions")):
-    ax.set_xlabel(f"{column} (points of the disease score)")
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+for ax, column in ((upper, "spread of coefficients"), (lower, "spread of predictions")):
+    ax.set(xlabel=f"{column} (points of the disease score)", ylabel="mean R2 on rows held out")
     for k, (name, row) in enumerate(table.iterrows()):
         ax.scatter(row[column], row["R2"], color=f"C{k}", s=40, label=name)
-left.set_ylabel("R2 on rows held out, mean")
-right.legend(fontsize=8, loc="lower left")
+lower.legend(fontsize=8, loc="lower left")
 plt.show()

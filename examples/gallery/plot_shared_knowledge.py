@@ -108,7 +108,7 @@ for name, parts in (("joint", [range(10)]), ("separate", [[t] for t in range(10)
 # separate models comes from one strength, chosen on all women together. The joint network had far
 # fewer weights and took less time than ten small ones, but its probabilities were no better.
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for problem, marker in zip(problems, "os", strict=True):
     values = [scores[problem, name] for name in models]
     ax.plot(values, list(models), marker, markersize=8, alpha=0.7, label=problem)

@@ -77,7 +77,7 @@ for kind, found in errors.items():
 # not seen. There the adapted one is not shown to be better than the pooled one. With no interview
 # the pooled model is a little better for any interviews. The bands are 95% intervals over women.
 
-figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 4), sharey=True, layout="constrained")
 for ax, (kind, found) in zip(axes, errors.items(), strict=True):
     mean, half = found.mean(axis=2), 1.96 * found.std(axis=2, ddof=1) / np.sqrt(found.shape[2])
     for which, name in enumerate(names):

@@ -69,7 +69,7 @@ print(f"pairs that can be told apart: {apart[np.triu_indices(65, 1)].mean():.0%}
 # The learned prior has the smaller error, and finds no more of the best ten: an order stays noise.
 
 order = np.argsort(found)
-figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 place = np.arange(65)
 ax.errorbar(
     *(place, found[order], 1.96 * deviation[order]),

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 from statsmodels.datasets import grunfeld
 
-from polytask import BayesianMultiTaskRegressor, Pooled, SingleTask
+from polytask import BayesianMultiTaskRegressor, Pooled, SingleTask, relatedness
 
 panel = grunfeld.load_pandas().data
 firm = panel["firm"].to_numpy(dtype=object)
@@ -27,6 +27,24 @@ year = panel["year"].to_numpy().astype(int)
 
 X = np.log(panel[["value", "capital"]].to_numpy())
 y = np.log(panel["invest"].to_numpy())
+
+# %%
+# Are the firms related? ``relatedness`` tests it, says what they share, and draws how alike the
+# slopes of every two firms are (the darker the more): all are, some less. Most of the difference
+# between firms is that of their levels.
+
+related = relatedness(X, y, task=firm)
+print(f"p = {related.p_value:.3f}; of what value and capital explain, ", end="")
+print(f"{related.shares.common:.0%} is common to all firms")
+print(related.summary().splitlines()[-1])
+ax = related.plot()
+# sphinx_gallery_thumbnail_number = 2
+ax.figure.suptitle("how alike the slopes of two firms are")
+plt.show()
+
+# %%
+# Four models: alone, as one, with common slopes, and with slopes that the data may let differ.
+
 models = {
     "separate": SingleTask(LinearRegression()),
     "pooled": Pooled(LinearRegression()),

@@ -74,7 +74,7 @@ print(means.round(3).to_string())
 # not order the models alike: with 30 labels networks are right more often than
 # logistic regressions, but their log loss is about the same: where wrong they are surer.
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for name in models:
     of = table[table["model"] == name].groupby("labels")["log loss"].agg(["mean", "sem"])
     ax.errorbar(of.index.astype(str), of["mean"], of["sem"], marker="o", capsize=3, label=name)

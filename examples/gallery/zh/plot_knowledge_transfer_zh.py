@@ -86,7 +86,7 @@ print(scores.T.round(3).rename_axis(columns="interviews"))
 #
 # 预训练的网络与新领域： :doc:`/adapting` 。
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for name, line in scores.items():
     style = "--" if name.startswith(("from", "no")) else "-"
     ax.plot(counts, line, style, marker="o", label=name)

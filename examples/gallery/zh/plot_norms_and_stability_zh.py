@@ -109,11 +109,10 @@ for how, search in searches.items():
 # 与所有组共用的一个模型相比，说法不成立，后者至少一样好：这里没有哪一组需要自己的系数。
 # 它的预测最稳而系数不稳：应按预测来判断稳定性。
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for ax, column in ((left, "spread of coefficients"), (right, "spread of predictions")):
-    ax.set_xlabel(f"{column} (points of the disease score)")
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+for ax, column in ((upper, "spread of coefficients"), (lower, "spread of predictions")):
+    ax.set(xlabel=f"{column} (points of the disease score)", ylabel="mean R2 on rows held out")
     for k, (name, row) in enumerate(table.iterrows()):
         ax.scatter(row[column], row["R2"], color=f"C{k}", s=40, label=name)
-left.set_ylabel("R2 on rows held out, mean")
-right.legend(fontsize=8, loc="lower left")
+lower.legend(fontsize=8, loc="lower left")
 plt.show()

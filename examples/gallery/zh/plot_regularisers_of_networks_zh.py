@@ -102,17 +102,17 @@ for name in ("nothing", "batch norm"):
 # 批归一化用较少的轮数到达最低点，损失却更高：在这里它不起正则化作用。
 # 而所有组共用的线性回归平均胜过这里的任何网络，只在网络之间比较是看不出这一点的。
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
 for name, colour in (("dropout", "C0"), ("L1 of the input layer", "C1"), ("L2", "C2")):
     line = test.loc[name]
-    left.errorbar(
+    upper.errorbar(
         line.index, line.mean(axis=1), line.std(axis=1), color=colour, label=name, capsize=3
     )
-left.axhline(test.loc[("nothing", 0.0)].mean(), color="grey", linestyle=":", label="nothing")
-left.axhline(np.mean(linear), color="black", linewidth=0.8, label="pooled ridge")
-left.set(xlabel="dropout rate, or strength (bars: SD over splits)", ylabel="R2 on test rows")
-right.plot(np.arange(1, 41), np.transpose([*curves.values()]), label=[*curves])
-right.set(xlabel="epoch", ylabel="loss of held-out rows (mean of the tasks)")
-left.legend(fontsize=8)
-right.legend()
+upper.axhline(test.loc[("nothing", 0.0)].mean(), color="grey", linestyle=":", label="nothing")
+upper.axhline(np.mean(linear), color="black", linewidth=0.8, label="pooled ridge")
+upper.set(xlabel="dropout rate, or strength (bars: SD over splits)", ylabel="R2 on test rows")
+lower.plot(np.arange(1, 41), np.transpose([*curves.values()]), label=[*curves])
+lower.set(xlabel="epoch", ylabel="loss of held-out rows (mean of the tasks)")
+upper.legend(fontsize=8)
+lower.legend()
 plt.show()

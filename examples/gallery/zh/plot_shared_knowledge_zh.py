@@ -107,7 +107,7 @@ for name, parts in (("joint", [range(10)]), ("separate", [[t] for t in range(10)
 # L2 优于单独的模型，是因为强度由所有人一起选出。
 # 联合网络的权重少得多，用时也少于十个小网络，概率却没有更好。
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for problem, marker in zip(problems, "os", strict=True):
     values = [scores[problem, name] for name in models]
     ax.plot(values, list(models), marker, markersize=8, alpha=0.7, label=problem)
