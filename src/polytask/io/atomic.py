@@ -22,15 +22,19 @@ def write_whole(path: str | os.PathLike[str], content: bytes | Callable[[BinaryI
         fields = {"path": os.fspath(path), "folder": str(target.parent)}
         raise DataError(LazyMessage("io.refusal.write.no_folder", fields))
     part = target.with_name(f".{secrets.token_hex(8)}.part")
+    # A device or a pipe is written to: replacing it would take it from all programs.
+    replaced = target.is_file() or not target.exists()
     try:
-        with part.open("xb") as file:
+        with part.open("xb") if replaced else target.open("wb") as file:
             if isinstance(content, bytes):
                 file.write(content)
             else:
                 content(file)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+            if replaced:
+                os.fsync(file.fileno())
+        if replaced:
+            os.replace(part, target)
     except BaseException as error:
         # An interrupt leaves nothing behind either.
         with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ import polytask
 from polytask import DataError, MultiTaskRegressor, ParameterError, _registry, load, save
 from polytask.io import model_file as _container
 from polytask.io import saveable
+from polytask.io.atomic import write_whole
 from polytask.io.codec import reproducible
 
 
@@ -269,6 +270,19 @@ try:
 except DataError as error:
     print(error)
 """
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are for POSIX")
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # The pipe holds as much until it is read.
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"model")
+    assert os.read(reader, 100) == b"model"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert [*tmp_path.iterdir()] == [pipe]
 
 
 @pytest.mark.slow
