@@ -252,7 +252,7 @@ def check_columns(schema: InputSchema, X: object, task: object = None) -> None:
         expected += 1
     shape = _shape(X)
     if len(shape) == 2 and shape[0]:
-        _refuse_width(shape[1], expected, schema.owner)
+        refuse_width(shape[1], expected, schema.owner)
 
 
 def _shape(X: Any) -> tuple[int, ...]:  # noqa: ANN401 - any container
@@ -265,7 +265,8 @@ def _shape(X: Any) -> tuple[int, ...]:  # noqa: ANN401 - any container
         return ()
 
 
-def _refuse_width(width: int, expected: int, owner: str) -> None:
+def refuse_width(width: int, expected: int, owner: str) -> None:
+    """Refuse rows of another number of columns than in `fit`."""
     if width != expected:
         fields = {"owner": owner, "width": width, "expected": expected}
         raise DataError(LazyMessage("estimator.refusal.width", fields))
@@ -281,7 +282,7 @@ def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
             fields = {"owner": schema.owner, "kind": type(data.X).__name__}
             raise DataError(LazyMessage("estimator.refusal.fitted_on_table", fields))
         return encode(_with_lacking(schema, data), schema.encoder)
-    _refuse_width(
+    refuse_width(
         data.n_features, schema.n_features - len(listed_columns(schema.task_column)), schema.owner
     )
     if tables.is_table(data.X):

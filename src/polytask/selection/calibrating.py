@@ -16,7 +16,8 @@ from polytask._checks import is_whole, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.conformal import errors_of, learned_errors
 from polytask._estimator.held_out_errors import ErrorRows
-from polytask._estimator.training import Collected
+from polytask._estimator.query import refuse_width
+from polytask._estimator.training import Collected, check_names
 from polytask.data import Form, LeaveTasksOut, TaskData, WithinTasks, as_splits
 from polytask.exceptions import (
     DataError,
@@ -68,6 +69,8 @@ def calibrate(
     ------
     IncompatibleError
         If `model` is no estimator of polytask, or was fitted on statistics.
+    DataError
+        If the rows have other columns or tasks than those of its ``fit``.
     ParameterError
         If `cv` is none of these, or holds a row out twice.
 
@@ -109,7 +112,7 @@ def calibrate(
     check_is_fitted(model)
     if isinstance(X, Collected):
         raise IncompatibleError(LazyMessage("selection.refusal.calibrate_statistics"))
-    raw = seen_tasks_only(model._read_rows(X, y, task, sample_weight).raw)
+    raw = seen_tasks_only(_rows_of_fit(model, X, y, task, sample_weight))
     folds, n = _folds(cv, raw, model), raw.n_rows
     fitted, parts = [], []
     for k, (train, test) in enumerate(folds):
@@ -126,6 +129,23 @@ def calibrate(
     if held == n and all(len(train) + len(test) == n for train, test in folds):
         found._fold_models = tuple(fitted)
     return found
+
+
+def _rows_of_fit(model: Any, X: Any, y: Any, task: Any, sample_weight: Any) -> TaskData:  # noqa: ANN401
+    """Read rows, and refuse what a model cannot have been fitted on."""
+    schema = model._schema
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        given = model._read_rows(X, y, task, sample_weight)
+    own, known = given.raw.feature_names or (), ()
+    if schema.encoder is not None:
+        known = tuple(schema.encoder.feature_names_in_)
+    if own and known:
+        check_names(own, known, _OWNER)
+    refuse_width(given.raw.n_features, len(known) or model.data_card_.n_features, _OWNER)
+    schema.index.encode(list(given.raw.tasks), "error", "task", _OWNER)
+    raw: TaskData = given.raw
+    return raw
 
 
 def _folds(cv: Any, raw: TaskData, model: MultiTaskEstimator) -> list[tuple[Rows, Rows]]:  # noqa: ANN401

@@ -29,7 +29,7 @@ from polytask import (
 from polytask._estimator import held_out_errors
 from polytask._estimator.held_out_errors import ErrorRows, HeldOutErrors, quantile, task_scales
 from polytask.data import LeaveTasksOut, TimeOrdered
-from polytask.exceptions import DataWarning, ParameterError
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.penalties import L2, toward_mean
 
 
@@ -396,3 +396,19 @@ def test_the_card_has_the_coverage_of_every_task():
     assert card.content["held out"]["coverage at 90%"] == pytest.approx(told["coverage"].mean())
     assert [entry["coverage"] for entry in card.content["tasks"]] == told["coverage"].tolist()
     assert f"| 20 | {told['coverage'][0]} |" in card.markdown
+
+
+def test_rows_that_cannot_be_those_of_the_fit_are_refused():
+    import pandas as pd
+
+    X, y, task = tasks_of(6, tasks=4)[:3]
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = MultiTaskRegressor().fit(table, y, task=task)
+    for rows, labels, said in (
+        (table.drop(columns="b"), task, "X of calibrate lacks 1 .* 'b'"),
+        (table.assign(d=1.0), task, "X has 4 features, but calibrate is expecting 3"),
+        (table, task + 10, "got 4 unseen labels"),
+    ):
+        with pytest.raises(DataError, match=said):
+            calibrate(model, rows, y, task=labels)
+    assert calibrate(model, table[["c", "a", "b"]], y, task=task).predict_interval(table, task)
