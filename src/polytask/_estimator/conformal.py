@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -144,18 +145,35 @@ def intervals(model: Any, X: Any, task: Any, level: float, by_task: bool) -> tup
     return outputs.split(query, low[order]), outputs.split(query, high[order])
 
 
-def half_widths(model: Any, tasks: Sequence[int], level: float) -> Array | None:  # noqa: ANN401
-    """Return by how much the ends of tasks, -1 unseen ones, differ from predictions."""
-    # Shapes: result (len(tasks),), None where it is not one number for all rows of a task.
-    losses = [_loss_of(model, t) for t in tasks]
-    uneven = any(isinstance(loss, Poisson | Gamma) for loss in losses)
-    if _fold_models(model) or uneven or not number_tasks(model).all():
-        return None
+@dataclass(frozen=True, eq=False)
+class TaskEnds:
+    """What decides, without looking at rows, about the ends of the intervals of tasks."""
+
+    # Shapes: scale, reach (n_tasks,), NaN of tasks of classes. The reach is that of intervals
+    # around the prediction: of all tasks if there are no models of folds, else of unseen ones.
+
+    scale: Array
+    reach: Array
+    losses: tuple[Loss | None, ...]
+    pool: ErrorPool
+    folds: tuple[Any, ...]
+
+
+def ends_of_tasks(model: Any, tasks: Sequence[int], level: float) -> TaskEnds:  # noqa: ANN401
+    """Return what :func:`intervals` makes the ends of tasks of, -1 being an unseen one."""
     held: HeldOutErrors = model._held_out
-    pools = _Pools(model, held, level, False)
-    radius = np.array([pools.pool(t).radius(level) for t in tasks])
-    scale = np.array([1.0 if t < 0 else held.scale[t] for t in tasks])
-    return np.where(np.isinf(radius), np.inf, radius * scale)
+    pools, numbers = _Pools(model, held, level, False), number_tasks(model)
+    own = [t if numbers[max(t, 0)] else None for t in tasks]
+    each = [None if t is None else pools.pool(t) for t in own]
+    radius = np.array([np.nan if one is None else one.radius(level) for one in each])
+    scale = np.array([np.nan if t is None else 1.0 if t < 0 else held.scale[t] for t in own])
+    return TaskEnds(
+        scale=scale,
+        reach=np.where(np.isinf(radius), np.inf, radius * scale),
+        losses=tuple(None if t is None else _loss_of(model, t) for t in own),
+        pool=held.pool(int(np.argmax(numbers)), False),
+        folds=_fold_models(model),
+    )
 
 
 class _Pools:

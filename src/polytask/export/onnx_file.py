@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
-from polytask._estimator.conformal import checked_level, half_widths
+from polytask._estimator.conformal import checked_level
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.export.inputs import GraphInputs, free_name
 from polytask.io.model_file import versions
@@ -46,10 +46,11 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         of scikit-learn's kind; mixed boosting; networks of ``MLP`` layers with hard or soft
         sharing, ``MMoE``, ``CGC`` or ``PLE``; and automatic combinations of these.
     interval : float, default=None
-        Also return the bounds between which a new target lies with this probability, in (0, 1):
-        for numbers without ``loss`` of counts or amounts, of models with a learned prior, of
-        searches and of automatic estimators. Those of ``calibrate`` need the models of all its
-        folds and are refused, unless its folds look forward only.
+        Also return the bounds between which a new target lies with this probability, in (0, 1),
+        as ``predict_interval`` does: of models from :func:`polytask.calibrate`, searches and
+        automatic estimators, and, without ``loss`` of counts or amounts, of models with a learned
+        prior. Of ``calibrate`` the graph holds the models of all folds, and for each row as many
+        numbers as there are held-out errors, so give it some thousand rows at a time.
 
     Returns
     -------
@@ -89,8 +90,8 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
     except ImportError as error:
         raise ImportError(LazyMessage("export.refusal.no_onnx")) from error
     from polytask.export.graphs.encoding import encoded_rows
+    from polytask.export.graphs.intervals import held_out_ends
     from polytask.export.graphs.models import answer, classes_of
-    from polytask.export.graphs.rows import no_interval
 
     if not isinstance(model, MultiTaskEstimator):
         allowed = LazyMessage("allowed.some_estimator")
@@ -106,15 +107,13 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
     if level is not None:
         if held:
             # What `calibrate` and searches held out decides, as in predict_interval.
-            widths = half_widths(model, rows.tasks, level)
-            if widths is None:
-                raise no_interval(type(model).__name__)
-            half = rows.pick(widths)
+            low, high = held_out_ends(model, rows, found, level)
         else:
             assert found.deviation is not None
             half = found.deviation * float(ndtri(0.5 + level / 2.0))
-        for name, bound in (("lower", half * -1.0), ("upper", half)):
-            _write(graph, rows, free_name(name, taken), found.given_numbers + bound, np.float64)
+            low, high = found.given_numbers - half, found.given_numbers + half
+        for name, bound in (("lower", low), ("upper", high)):
+            _write(graph, rows, free_name(name, taken), bound, np.float64)
     if found.probabilities is not None and hasattr(model, "predict_proba"):
         _write_probabilities(graph, rows, found.given_probabilities, model, taken)
     return graph.model(_facts(model, inputs))

@@ -319,11 +319,39 @@ def test_intervals_of_searches_are_those_of_what_they_held_out(form, made):
         given, rows = (X, y, task), (X, np.where(np.arange(N) % 7 == 0, "east", task))
     model = pt.MultiTaskRegressorCV(alphas=3, cv=3)
     model = fitted(model.set_params(unseen_tasks="error" if len(rows) == 1 else "shared"), *given)
-    found = run(model, *rows, interval=0.5)
-    bounds = model.predict_interval(*rows, level=0.5)
-    assert np.isfinite(bounds).all()
+    assert np.isfinite(same_ends(model, *rows, level=0.5)).all()
+
+
+def same_ends(model, *rows, level):
+    found = run(model, *rows, interval=level)
+    bounds = model.predict_interval(*rows, level=level)
     for name, bound in zip(("lower", "upper"), bounds, strict=True):
         same(found[name], bound)
+    return bounds
+
+
+def test_intervals_of_calibrate_hold_the_models_of_all_folds(made, table):
+    X, y, task = made["X"], made["number"], made["task"]
+    few = (task != "west") | (np.arange(N) == np.flatnonzero(task == "west")[0])
+    weight = np.random.default_rng(4).exponential(size=N)
+
+    def calibrated(model, *given, **named):
+        return pt.calibrate(fitted(model, *given, **named), *given, **named)
+
+    # A task that is not among the training rows of a fold, one that no model has seen.
+    model = calibrated(pt.MultiTaskRegressor(), X[few], y[few], task=task[few])
+    assert np.isfinite(same_ends(model, X[few], task[few], level=0.8)).all()
+    assert np.isinf(same_ends(model, X[few], task[few], level=0.999)).all()
+    model = calibrated(pt.BayesianMultiTaskRegressor(), X, y, task=task, sample_weight=weight)
+    same_ends(model, X, np.where(np.arange(N) % 7 == 0, "east", task), level=0.6)
+    trees = pt.Pooled(HistGradientBoostingRegressor(max_iter=5), "category")
+    table = table.drop(columns="place")
+    same_ends(calibrated(trees.set_params(task_column="region"), table, y), table, level=0.9)
+    counts = pt.MultiTaskRegressor(loss="poisson")
+    same_ends(calibrated(counts, X, made["count"], task=task), X, task, level=0.9)
+    Y = pd.DataFrame({name: made[name] for name in ("number", "count", "pair")})
+    losses = {"number": "squared", "count": "poisson", "pair": "logistic"}
+    same_ends(calibrated(pt.MultiTaskModel(loss=losses), X, Y), X, level=0.9)
 
 
 def test_counts_and_tasks_of_several_kinds(made):
@@ -381,9 +409,9 @@ def test_what_cannot_be_exported_is_refused_with_what_can(made):
         to_onnx(pt.Pooled(KNeighborsRegressor()).fit(X, y, task=task))
     with pytest.raises(IncompatibleError, match="no interval that can be exported"):
         to_onnx(pt.MultiTaskRegressor().fit(X, y, task=task), interval=0.9)
-    calibrated = pt.calibrate(pt.MultiTaskRegressor().fit(X, y, task=task), X, y, task=task)
-    with pytest.raises(IncompatibleError, match="not those of calibrate"):
-        to_onnx(calibrated, interval=0.9)
+    classes = pt.MultiTaskClassifier().fit(X, made["pair"], task=task)
+    with pytest.raises(IncompatibleError, match="no interval that can be exported"):
+        to_onnx(pt.calibrate(classes, X, made["pair"], task=task), interval=0.9)
     with pytest.raises(ParameterError, match="model of to_onnx must be a fitted estimator"):
         to_onnx(Ridge())
 

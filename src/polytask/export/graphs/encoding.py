@@ -24,20 +24,25 @@ _NOWHERE = 2**40
 
 
 def encoded_rows(
-    graph: Graph, model: MultiTaskEstimator, inputs: GraphInputs, classes: Sequence[Classes]
+    graph: Graph,
+    model: MultiTaskEstimator,
+    inputs: GraphInputs,
+    classes: Sequence[Classes],
+    code: Tensor | None = None,
 ) -> Rows:
     """Return the rows that a graph is given. `classes` are those of every task, unseen last."""
+    # The codes of their tasks come from the inputs unless they are known.
     schema = inputs.schema
     X, d = _features(graph, inputs)
     n_tasks = len(schema.index.labels)
     positions = [*range(n_tasks), -1] if lets_in_strangers(model) else [*range(n_tasks)]
     wide = schema.form is Form.TARGETS
-    shape = X.op("Shape", attributes={"start": 0, "end": 1})
-    code = shape.op("ConstantOfShape", attributes={"value": np.array([0])})
-    if wide:
-        code = (code.reshaped(-1, 1) + np.arange(n_tasks)).reshaped(-1)
-    elif inputs.task is not None:
+    if code is None and not wide and inputs.task is not None:
         code = _codes(graph, model, inputs, len(positions))
+    elif code is None:
+        shape = X.op("Shape", attributes={"start": 0, "end": 1})
+        code = shape.op("ConstantOfShape", attributes={"value": np.array([0])})
+        code = (code.reshaped(-1, 1) + np.arange(n_tasks if wide else 1)).reshaped(-1)
     rows = Rows(X, code, d, tuple(positions), tuple(classes[t] for t in positions), wide)
     if schema.present is None or schema.present.all() or schema.encoder is None:
         return rows

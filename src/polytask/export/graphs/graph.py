@@ -30,13 +30,15 @@ class Graph:
         self._nodes: list[Any] = []
         self._constants: dict[tuple[Any, ...], str] = {}
         self._tables: list[Any] = []
-        self._inputs: list[Any] = []
+        self._inputs: dict[str, Any] = {}
         self._outputs: list[Any] = []
         self._bytes = 0
 
     def input(self, name: str, kind: type, shape: Sequence[str | int]) -> Tensor:
-        """Return what is given under a name."""
-        self._inputs.append(helper.make_tensor_value_info(name, _code(kind), shape))
+        """Return what is given under a name; several may read it, in the same type."""
+        made = helper.make_tensor_value_info(name, _code(kind), shape)
+        if self._inputs.setdefault(name, made) != made:
+            raise IncompatibleError(LazyMessage("export.refusal.input", {"name": repr(name)}))
         return Tensor(self, name)
 
     def output(self, name: str, value: Tensor, kind: type, shape: Sequence[str | int]) -> None:
@@ -50,6 +52,7 @@ class Graph:
         inputs: Sequence[Tensor],
         attributes: Mapping[str, Any],
         name: str = "",
+        second: Sequence[str] = (),
     ) -> Tensor:
         """Return the first output of a node; tables among the attributes become tensors."""
         domain = "ai.onnx.ml" if kind in _LEARNING else ""
@@ -59,7 +62,9 @@ class Graph:
             for key, value in attributes.items()
         }
         names = [one.name for one in inputs]
-        made = helper.make_node(kind, names, [found], name=name or None, domain=domain, **given)
+        made = helper.make_node(
+            kind, names, [found, *second], name=name or None, domain=domain, **given
+        )
         for attribute in made.attribute:
             self._count(attribute.t.ByteSize() if attribute.type == AttributeProto.TENSOR else 0)
         self._nodes.append(made)
@@ -88,7 +93,7 @@ class Graph:
     def model(self, facts: Mapping[str, str]) -> ModelProto:
         """Return the checked model, with facts about it."""
         graph = helper.make_graph(
-            self._nodes, "polytask", self._inputs, self._outputs, self._tables
+            self._nodes, "polytask", [*self._inputs.values()], self._outputs, self._tables
         )
         versions = [helper.make_opsetid(domain, number) for domain, number in _OPSETS.items()]
         model = helper.make_model(
@@ -157,6 +162,12 @@ class Tensor:
     def swapped(self, *axes: int) -> Tensor:
         """Return the same with its axes in another order."""
         return self.op("Transpose", attributes={"perm": list(axes)})
+
+    def largest(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the largest entries along the last axis, falling, and their places there."""
+        places = f"{self.name}/places"
+        inputs = [self, self.graph.constant(np.array([count]))]
+        return self.graph.node("TopK", inputs, {}, second=[places]), Tensor(self.graph, places)
 
     def summed(self, axis: int = -1, *, keep: bool = False) -> Tensor:
         """Return sums over an axis."""
