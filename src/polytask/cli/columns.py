@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.console import lines_of, one_of_names
+from polytask.data.text_hints import MOSTLY, NUMBER, share
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Text
 
@@ -145,7 +146,11 @@ def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
         return numbers_rows(values, str(column.name))
     present = int(column.notna().sum())
     few = present < FEW_ROWS or n_values <= NEARLY_ALL * present
-    return not few and may_be_labels(column)
+    if few or not may_be_labels(column):
+        return False
+    # Measured numbers, with a word among them.
+    words = [word for word in column.tolist() if isinstance(word, str)]
+    return share(NUMBER, words) < MOSTLY or not any("." in word for word in words)
 
 
 # A task, a group or a time may name the rows as well.

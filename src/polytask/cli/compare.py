@@ -25,7 +25,7 @@ from polytask.cli.folder import MODEL, REPORTS, Folder, SavedCommand, writer
 from polytask.cli.models import Learning, known_models, known_name
 from polytask.cli.options import ExplicitOptions, Running, Vary
 from polytask.comparison.options import Options
-from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.exceptions import ParameterError, PolytaskError
 from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def compare(
         training = collect_folds(tables, learning, options, running)
     else:
         training = read_training(tables, learning.override)
-    if len(training.sizes) < 2:
-        raise DataError(
-            LazyMessage("cli.refusal.one_task", {"task": repr(next(iter(training.sizes)))})
-        )
+    training.refuse_incomparable(tables.source.name)
     command = SavedCommand.of(ExplicitOptions.of(context), tables.source, folder.path)
     give_back = folder.claim(command, resume=running.resume, force=running.force)
     try:

@@ -26,6 +26,7 @@ from polytask.cli.columns import (
 )
 from polytask.cli.console import (
     FILE_ROWS,
+    in_options,
     note,
     say,
     say_json,
@@ -45,7 +46,7 @@ from polytask.cli.files import (
 )
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.exceptions import DataError, ParameterError, PolytaskError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, message_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,13 +121,14 @@ def inspect(
         table = _summary(source, columns, running)
         try:
             facts, kinds = table_facts(table, source, columns.task, targets, speech)
-        except DataError:
+        except DataError as error:
             # What is wrong with a target is said below what the table holds.
             if not running.json:
                 facts, kinds = table_facts(table, source, columns.task, (), speech)
                 _say_table(facts, kinds, speech)
                 chosen = matching(targets, [*table.columns], source.name)
-                _say_next(facts, source, columns, chosen, speech)
+                told = FILE_ROWS.counted(in_options(message_of(error)))
+                _say_next(facts, source, columns, chosen, speech, told)
             raise
         if running.json:
             say_json(facts)
@@ -384,8 +386,10 @@ def _say_next(
     columns: ColumnOptions,
     targets: Sequence[str],
     speech: Translator,
+    told: str = "",
 ) -> None:
     """Print the command to go on with; columns that cannot be learned from are left out."""
+    # `told` is a refusal that is said after this.
     from polytask.cli.training_data import mended
 
     likely = facts["likely_tasks"]
@@ -406,11 +410,16 @@ def _say_next(
     for flag, names in (("--id", ids), ("--drop", unfit)):
         rest += [flag, ",".join(names)] if names else []
     words = [*source.words(), *words, *rest]
+    refused = ""
     if "COL" not in words:
-        # What compare refuses is answered here.
-        words = mended(words)
+        # What compare refuses is answered here, or said.
+        words, refused = mended(words)
+    if refused and refused == told:
+        return
     say()
-    say(speech("cli.inspect.next"))
+    if refused:
+        say(speech("cli.inspect.refused", {"reason": refused}))
+    say(speech("cli.inspect.then" if refused else "cli.inspect.next"))
     say_whole(f"  {_comparing(words)}")
     if task == "COL" and not targets:
         say(speech("cli.inspect.or_targets"))

@@ -89,6 +89,13 @@ class TrainingData:
             fields = {"names": names, "n": len(names), "source": source}
             raise DataError(LazyMessage("cli.refusal.constant_target", fields))
 
+    def refuse_incomparable(self, source: str) -> None:
+        """Refuse what leaves nothing to compare: one task, or targets of one value."""
+        if len(self.sizes) < 2:
+            task = repr(next(iter(self.sizes)))
+            raise DataError(LazyMessage("cli.refusal.one_task", {"task": task}))
+        self.refuse_constant(source)
+
     def losses(self, loss: str) -> str | dict[str, str]:
         """Return the loss, or that of each target where they are of both kinds."""
         if self.problem == "mixed":
@@ -200,9 +207,9 @@ def _of_statistics(path: str, *, allow_leak: bool) -> TrainingData:
 _ROUNDS = 10
 
 
-def mended(words: Sequence[str]) -> list[str]:
-    """Return the words of a command, with the options that its data ask for."""
-    language, words = spoken(), list(words)
+def mended(words: Sequence[str]) -> tuple[list[str], str]:
+    """Return the words of a command with what its data ask for, and what is refused still."""
+    language, words, refused = spoken(), list(words), ""
     rows = FILE_ROWS.header, FILE_ROWS.kept
     parse = command("compare", _tables_of, "")
     for _ in range(_ROUNDS):
@@ -210,17 +217,20 @@ def mended(words: Sequence[str]) -> list[str]:
             with redirect_stderr(StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tables = parse.main(args=words, standalone_mode=False)
-                read_training(tables, TargetTypeOverride.of_loss(AUTO))
+                if not tables.source.too_large:
+                    training = read_training(tables, TargetTypeOverride.of_loss(AUTO))
+                    training.refuse_incomparable(tables.source.name)
         except PolytaskError as error:
             more = error.answer if isinstance(error, DataError) else ()
             words += more
             if not more:
+                refused = FILE_ROWS.counted(in_options(message_of(error)))
                 break
         else:
             break
     speak_in(language.lang)
     FILE_ROWS.header, FILE_ROWS.kept = rows
-    return words
+    return words, refused
 
 
 def _tables_of(columns: ColumnOptions, splitting: SplitOptions, source: RowSource) -> Tables:

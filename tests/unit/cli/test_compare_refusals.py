@@ -159,7 +159,7 @@ SPOILED = {
     "one task": (lambda t: t.assign(g="a"), "There is one task only, 'a'"),
     "task missing": (lambda t: t.assign(g=t["g"].where(t.index != 4)), "every row needs a value"),
     "target missing": (lambda t: t.assign(y=t["y"].where(t.index != 4)), "--drop-missing-target"),
-    "one class": (lambda t: t.assign(y="k"), "one class only"),
+    "one class": (lambda t: t.assign(y="k"), "have the same value in"),
     "free text": (lambda t: t.assign(y=[f"t{i}" for i in t.index]), "is text with 120 different"),
     "dates": (
         lambda t: t.assign(d=pd.date_range("2020-01-01", periods=len(t))),

@@ -310,3 +310,26 @@ def test_the_card_of_a_model_is_written(run):
     assert "m.card.md" in done.out
     assert run("inspect", "m.polytask", "--out", "m.card.md").status == 2
     assert ".md or .json" in run("inspect", "m.polytask", "--out", "card.html").err
+
+
+@pytest.mark.parametrize("case", ["target text", "constant", "one task", "empty task", "word"])
+def test_a_command_that_would_be_refused_is_not_proposed_as_it_is(run, plain, case):
+    changed = {
+        "target text": {"y": [f"free text {k}" for k in range(120)]},
+        "constant": {"y": 3.0},
+        "one task": {"g": "a"},
+        "empty task": {"g": [None, *plain.g[1:]]},
+        "word": {"x": ["n/a?", *plain.x.round(4).astype(str)[1:]]},
+    }[case]
+    plain.assign(**changed).to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "g", "--target", "y")
+    refused = run("compare", "a.csv", "--task", "g", "--target", "y", "--out", "c").err
+    sentence = refused.rpartition("Error: ")[2].splitlines()[0]
+    if case == "word":
+        assert "--na 'n/a?' --out comparison --quick" in done.out
+    elif case == "target text":
+        assert sentence in done.err
+        assert "polytask compare" not in done.out
+    else:
+        assert f"polytask compare refuses this table as it is: {sentence}\n" in done.out
+        assert "When that is mended, " in done.out
