@@ -316,7 +316,10 @@ def test_a_slow_candidate_is_given_up_and_a_quick_one_behind_it_tried(hours, tmp
     assert set(model.members_) <= {"separate", "pooled + intercepts"}
     board = model.leaderboard().set_index("model")
     assert board["folds"].to_dict() == {"separate": 5, "pooled + intercepts": 5, asked[1]: 1}
-    assert board.loc[asked[1], "note"] == "not finished in time (scored on 1 of 5 folds)"
+    assert board.loc[asked[1], "note"] == (
+        "scored on 1 of 5 folds: the time budget, less what is kept for fitting on all rows, "
+        "did not allow more"
+    )
 
 
 def test_a_first_fold_takes_no_more_than_half_of_the_time_from_the_others(hours, tmp_path):
