@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import math
 import numbers
 import os
@@ -144,7 +145,7 @@ def suggested(name: object) -> LazyMessage:
 
 
 def nearest_file(path: str) -> Text:
-    """Suggest a file beside the missing `path`: closest by name, or the only one of its kind."""
+    """Suggest a file for a missing one: alike, the only one of its kind, or further down."""
     # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
@@ -155,7 +156,18 @@ def nearest_file(path: str) -> Text:
         return suggested(next(iter(alike.values())))
     stems = {os.path.splitext(file)[0]: file for file in files} | alike
     close = _closest(stem, stems)
-    return "" if close is None else suggested(stems[close])
+    if close is not None:
+        return suggested(stems[close])
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    # A whole disk is not searched.
+    if not name or (folder and os.path.dirname(folder) == folder):
+        return ""
+    # compare writes its model two folders down.
+    base, last = glob.escape(folder), glob.escape(name)
+    below = [f for down in ("*", "*/*") for f in glob.glob(os.path.join(base, down, last))]
+    below.sort(key=lambda file: (-difflib.SequenceMatcher(None, path, file).ratio(), file))
+    return suggested(below[0]) if below else ""
 
 
 def _closest(name: str, candidates: Iterable[str]) -> str | None:

@@ -33,3 +33,9 @@ def test_a_folder_is_no_file_that_may_be_meant(tmp_path):
     (tmp_path / "sales_2021.csv").touch()
     assert str(nearest_file(str(tmp_path / "sales_2022.csv"))) == ""
     assert str(nearest_file(str(tmp_path / "sale_2021.csv"))) == " Did you mean 'sales_2021.csv'?"
+    model = tmp_path / "out" / "model" / "a.polytask"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    for lost in ("out/a.polytask", "out/modl/a.polytask", "a.polytask"):
+        assert str(nearest_file(str(tmp_path / lost))) == f" Did you mean {str(model)!r}?"
+    assert str(nearest_file("/a.polytask")) == str(nearest_file("/no-folder/a.polytask")) == ""
