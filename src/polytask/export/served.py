@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.training import listed_columns
 from polytask.data import Form, TableEncoder
+from polytask.exceptions import ParameterError
 from polytask.export.inputs import TASK, Column, columns_of, free_name
 from polytask.io import load, save
 from polytask.io.model_file import versions
@@ -35,13 +38,19 @@ class ServedModel:
         encoder: TableEncoder | None = self._schema.encoder
         self._columns: tuple[Column, ...] = () if encoder is None else columns_of(encoder)
         names = [column.name for column in self._columns]
-        named = self._schema.task_column
-        alone = self._schema.form is Form.TARGETS or len(self._schema.index.labels) == 1
-        inside = isinstance(named, str)
-        self._task = str(named) if inside else None if alone else free_name(TASK, names)
         self._features = names
         if encoder is None:
             self._features = [f"x{j}" for j in range(len(model.coef_feature_names_))]
+        # The columns of labels, with a label of each.
+        held: list[tuple[Any, Any]] = [
+            (name if isinstance(name, str) else f"grouping {name}", index.labels[0])
+            for name, index in self._schema.groupings
+        ]
+        labels, self._held = self._schema.index.labels, listed_columns(self._schema.task_column)
+        if not held and (self._held or len(labels) > 1) and self._schema.form is not Form.TARGETS:
+            word = self._held[0] if self._held else TASK
+            held = [(word if isinstance(word, str) else TASK, labels[0])]
+        self._levels = {free_name(name, names): label for name, label in held}
 
     def predict(self, rows: pd.DataFrame, params: object = None) -> pd.DataFrame:
         """Return a table: predictions, and of classes their probabilities."""
@@ -67,11 +76,20 @@ class ServedModel:
 
     def _read(self, rows: pd.DataFrame) -> tuple[Any, Any]:
         """Return the rows and tasks as `predict` takes them."""
-        task = None if self._task is None else rows[self._task].to_numpy()
-        if not self._columns:
-            return rows[self._features].to_numpy(dtype=np.float64), task
-        inside = isinstance(self._schema.task_column, str)
-        return rows, None if inside else task
+        labels: Any = rows[[*self._levels]].to_numpy() if self._levels else None
+        if labels is not None and not self._schema.groupings:
+            labels = rows[next(iter(self._levels))].to_numpy()
+        if self._columns:
+            return rows, None if self._held else labels
+        features = rows[self._features].to_numpy(dtype=np.float64)
+        if not self._held:
+            return features, labels
+        # The labels stand among the features.
+        X = np.empty((len(rows), self._schema.n_features))
+        at = [int(k) % X.shape[1] for k in self._held]
+        X[:, at] = labels.reshape(len(rows), -1)
+        X[:, np.setdiff1d(np.arange(X.shape[1]), at)] = features
+        return X, None
 
     def example(self) -> pd.DataFrame:
         """Return a row with what is typical of each column, of the first task."""
@@ -86,9 +104,7 @@ class ServedModel:
         for name in self._schema.dates:
             row = {key: value for key, value in row.items() if not key.startswith(f"{name}=")}
             row[name] = "2024-01-31"
-        if self._task is not None:
-            row[self._task] = self._schema.index.labels[0]
-        return pd.DataFrame([row])
+        return pd.DataFrame([row | self._levels])
 
 
 def _shares(table: NDArray[Any], classes: Any, prefix: str) -> dict[str, NDArray[Any]]:  # noqa: ANN401
@@ -112,9 +128,10 @@ def log_mlflow(
     It is a `pyfunc`: ``mlflow.pyfunc.load_model(info.model_uri).predict(table)`` and ``mlflow
     models serve`` give a table with ``prediction``, and of classes ``probability_<class>``; of a
     target matrix ``prediction_<task>`` and ``probability_<task>_<class>``. The task of each row
-    is a column of the table: the ``task_column`` of the model, else ``task``. A model of arrays
-    takes its features as ``x0``, ``x1``, ... What is logged is the file that
-    :func:`polytask.save` writes, so that no code is loaded with it.
+    is a column of the table: the ``task_column`` of the model, else ``task``; each of several
+    groupings is one of its name. A model of arrays takes its features as ``x0``, ``x1``, ...
+    What is logged is the file that :func:`polytask.save` writes, so that no code is loaded with
+    it.
 
     Parameters
     ----------
@@ -137,6 +154,8 @@ def log_mlflow(
     ------
     ImportError
         If MLflow is not installed.
+    ParameterError
+        If `model` is no estimator of polytask.
     IncompatibleError
         If the model cannot be saved.
 
@@ -151,6 +170,9 @@ def log_mlflow(
         import mlflow
     except ImportError as error:
         raise ImportError(LazyMessage("export.refusal.no_mlflow")) from error
+    if not isinstance(model, MultiTaskEstimator):
+        allowed = LazyMessage("allowed.some_estimator")
+        raise ParameterError(sentence("model", "log_mlflow", allowed, type(model).__name__))
     check_is_fitted(model)
     served = ServedModel(model)
     example = served.example() if input_example is None else input_example

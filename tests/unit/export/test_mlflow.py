@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import polytask as pt
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.export import log_mlflow, to_sklearn
 
 # MLflow and what it imports warn of themselves.
@@ -55,6 +55,25 @@ def test_tables_arrays_and_target_matrices_come_back(rows, logged):
     np.testing.assert_array_equal(
         logged(model).predict(given)["prediction_q"], model.predict(X)[:, 1]
     )
+
+
+def test_labels_inside_of_arrays_and_of_several_groupings(rows, logged):
+    X, places = rows[["age", "dose"]].to_numpy(), [np.arange(60) % 3, np.arange(60) % 4]
+    y = X[:, 0] + places[0] + rows["weight"]
+    given = pd.DataFrame(X, columns=["x0", "x1"])
+    inside = np.column_stack([places[1], X, places[0]])
+    pair = pd.DataFrame({"shop": places[0], "week": np.array(list("abcd"))[places[1]]})
+    cases = (
+        (pt.MultiTaskRegressor(task_column=-1), inside[:, 1:], None, {"task": places[0]}),
+        (pt.BayesianMultiTaskRegressor(task_column=[3, 0]), inside, None,
+         {"grouping 3": places[0], "grouping 0": places[1]}),
+        (pt.BayesianMultiTaskRegressor(), X, pair, {"week": pair["week"], "shop": pair["shop"]}),
+    )  # fmt: skip
+    for model, trained, task, labels in cases:
+        found = logged(model.fit(trained, y, task=task)).predict(given.assign(**labels))
+        np.testing.assert_allclose(found["prediction"], model.predict(trained, task), rtol=1e-12)
+    with pytest.raises(ParameterError, match="model of log_mlflow must be a fitted estimator of"):
+        logged(pd.DataFrame())
 
 
 def test_what_needs_no_extra_package(rows):
