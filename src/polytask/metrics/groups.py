@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from polytask._checks import sentence
 from polytask.data import tables
+from polytask.data.outcomes import check_target, check_weights
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
 
@@ -43,9 +44,9 @@ def errors_by_group(
     group : array-like of shape (n,), or table of shape (n, k)
         What the rows are grouped by.
     loss : callable or None, default=None
-        Takes `y_true` and `y_pred` and returns the loss of every row, shape (n,). None is the
-        absolute error of numbers, and of classes 1 where they differ, so that the error is the
-        share of wrong rows.
+        Takes `y_true` and `y_pred` and returns the loss of every row, finite, shape (n,). None is
+        the absolute error of numbers, and of classes 1 where they differ, so that the error is
+        the share of wrong rows.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the rows in means.
     level : float, default=0.95
@@ -62,7 +63,7 @@ def errors_by_group(
     Raises
     ------
     DataError
-        If the lengths differ.
+        If the lengths differ, cells are missing or infinite, or weights are below 0 or all 0.
     ParameterError
         If `level` is not between 0 and 1.
 
@@ -91,15 +92,24 @@ def errors_by_group(
     if not 0 < level < 1:
         allowed = LazyMessage("allowed.between_0_and_1")
         raise ParameterError(sentence("level", "errors_by_group", allowed, repr(level)))
-    y, prediction = np.asarray(y_true), np.asarray(y_pred)
-    losses = np.asarray((loss or _usual_loss)(y, prediction), dtype=np.float64)
-    weight = np.ones(len(losses)) if sample_weight is None else np.asarray(sample_weight, float)
-    labels = _labels(group)
-    lengths = {"y_pred": len(prediction), "group": len(labels), "sample_weight": len(weight)}
+    labels, n = _labels(group), len(np.asarray(y_true))
+    lengths = {"y_pred": len(np.asarray(y_pred)), "group": len(labels)}
+    if sample_weight is not None:
+        lengths["sample_weight"] = len(np.asarray(sample_weight))
     for name, length in lengths.items():
-        if length != len(y):
-            allowed, got = LazyMessage("allowed.of_rows", {"count": len(y)}), str(length)
+        if length != n:
+            allowed, got = LazyMessage("allowed.of_rows", {"count": n}), str(length)
             raise DataError(sentence(name, "errors_by_group", allowed, got))
+    y, prediction = (
+        check_target(values, n, name, "errors_by_group")
+        for name, values in (("y_true", y_true), ("y_pred", y_pred))
+    )
+    losses = np.asarray((loss or _usual_loss)(y, prediction), dtype=np.float64)
+    if losses.shape != (n,) or not np.isfinite(losses).all():
+        allowed, got = LazyMessage("allowed.loss_per_row", {"count": n}), repr(losses)
+        raise DataError(sentence("loss", "errors_by_group", allowed, got))
+    checked = check_weights(sample_weight, n, "errors_by_group")
+    weight = np.ones(n) if checked is None else checked
     found, index = [], labels.drop_duplicates()
     codes = index.get_indexer(labels)
     shares = bool(np.isin(losses, (0.0, 1.0)).all())
@@ -112,7 +122,7 @@ def errors_by_group(
         found.append((int(mine.sum()), own.value, low, high, *apart))
     columns = ["rows", "error", "low", "high", "difference", "difference_low", "difference_high"]
     table = pd.DataFrame(found, index=index, columns=[*columns, "p_value"])
-    return table.assign(p_value=holm(table["p_value"].to_numpy()))
+    return table.assign(p_value=holm(table["p_value"].to_numpy(float)))
 
 
 def _usual_loss(y: NDArray[Any], prediction: NDArray[Any]) -> Array:

@@ -101,6 +101,16 @@ def test_what_cannot_be_is_refused():
         errors_by_group([1, 2], [1, 2], ["a"])
     with pytest.raises(ParameterError, match="level"):
         errors_by_group([1, 2], [1, 2], ["a", "b"], level=1)
+    two, good = ["a", "b"], [1.0, 2.0]
+    for given, options, said in (
+        ([1.0], {}, "y_pred of errors_by_group must be of 2 rows; got 1"),
+        ([1.0, np.nan], {}, "y_pred of errors_by_group must .*row"),
+        (good, {"sample_weight": [-1.0, 1.0]}, "sample_weight of errors_by_group .* got -1.0"),
+        (good, {"sample_weight": [0.0, 0.0]}, "sample_weight of errors_by_group .* above zero"),
+        (good, {"loss": lambda y, p: 1.0}, "loss of errors_by_group must be 2 finite numbers"),
+    ):
+        with pytest.raises(DataError, match=said):
+            errors_by_group(good, given, two, **options)
 
 
 def test_errors_are_those_of_fairlearn():
