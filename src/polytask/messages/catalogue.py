@@ -345,11 +345,11 @@ def text_of(node: Mapping[str, Any] | str) -> Text:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return the node of what ended a fit: the kind of error and the first line that it says."""
+    """Return the node of what ended a fit: our sentence, or the kind and the first line."""
     said = message_of(error)
-    reason = (
-        LazyMessage("said", {"name": said.partition("\n")[0]}) if isinstance(said, str) else said
-    )
+    if isinstance(said, LazyMessage):
+        return said.node
+    reason = LazyMessage("said", {"name": said.partition("\n")[0]})
     fields = {"kind": type(error).__name__, "reason": reason}
     return LazyMessage("left_out.failed", fields).node
 
