@@ -15,6 +15,7 @@ from sklearn.base import is_classifier
 from polytask._checks import number, sentence
 from polytask._estimator import outputs
 from polytask._estimator.held_out_errors import ErrorPool, ErrorRows, HeldOutErrors
+from polytask._estimator.outcomes import numbers_of
 from polytask._estimator.query import Query
 from polytask._estimator.scoring import LabelledTask, labelled_rows
 from polytask.data import Form, TaskData
@@ -86,7 +87,7 @@ def _errors_of_part(
     if numbers[max(part.task, 0)]:
         tasks = np.full(len(part.y), part.task)
         predicted = np.asarray(model._predict_rows(query.data.X[part.rows], tasks), dtype=float)
-        truth = np.asarray(part.y, dtype=float)
+        truth = numbers_of(part.y, type(model).__name__)
         spread = spread_of(_loss_of(model, part.task), predicted)
         return np.asarray(np.abs(truth - predicted) / spread)
     targets = query.codes is None

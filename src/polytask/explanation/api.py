@@ -17,6 +17,7 @@ from polytask._estimator import MultiTaskEstimator, Query
 from polytask._estimator.base import label_array
 from polytask._estimator.dates import dates_again, names_before
 from polytask._estimator.groupings import GroupedRows
+from polytask._estimator.missing_features import IncompleteRows
 from polytask._estimator.query import InputSchema, named_columns
 from polytask._estimator.training import is_task_mapping, listed_columns
 from polytask._linalg import is_sparse
@@ -87,7 +88,8 @@ def explain(
         If `model` is none of polytask, the rows do not fit it, or there is no background where
         one is needed.
     IncompatibleError
-        If the features are no numbers, such as images.
+        If the features are no numbers, such as images, or rows lack groups of them, as those of
+        ``MissingBlocks`` do.
 
     Notes
     -----
@@ -182,6 +184,9 @@ class UserColumns:
 
 def _features(X: Any, owner: str) -> Any:  # noqa: ANN401 - rows of a query
     """Return the numbers of encoded rows."""
+    if isinstance(X, IncompleteRows):
+        # Columns are put into other rows one by one, which tears the groups apart.
+        raise IncompatibleError(LazyMessage("explanation.refusal.gaps", {"owner": owner}))
     values = getattr(X, "values", X)
     plain = isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "biuf"
     if not (plain or is_sparse(values)):

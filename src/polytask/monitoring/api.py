@@ -125,7 +125,9 @@ def monitor(
         if known is not None and query.codes is not None and model.unseen_tasks != "shared":
             # Nothing is predicted for tasks that the model refuses.
             known &= (np.asarray(query.codes) >= 0)[raw.row_tasks()]
-        return _Rows(reader, raw, query, known).monitored(share, level)
+        # Errors and variances of rows that are far from all others may be infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _Rows(reader, raw, query, known).monitored(share, level)
 
 
 def _read(

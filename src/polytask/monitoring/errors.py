@@ -27,6 +27,7 @@ _FEWEST, _MOST_TASKS, _MOST_ROWS, _FOLDS = 5, 200, 2000, 5
 # Clusters from which a t interval over tasks is used in place of one over rows.
 _FEWEST_TASKS = 5
 _ALPHAS = np.logspace(-3, 5, 17)
+_FARTHEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
 def _relative(errors: Array) -> float:
     """Return the variance over the squared mean, at least that of half-normal errors."""
     mean = max(float(errors.mean()), float(np.finfo(float).tiny))
-    return max(float(errors.var()) / mean**2, np.pi / 2 - 1)
+    return max(float((errors / mean).var()), np.pi / 2 - 1)
 
 
 def _ranked(known: Array, new: Array) -> Moments:
@@ -140,6 +141,9 @@ def gains(model: Any, raw: TaskData, query: Query, level: float) -> tuple[Gain, 
             own = (y - np.asarray(predicted, dtype=float)) ** 2
         else:
             own = errors[part.task][keep] ** 2
+            # Labels that are numbers are no classes to scikit-learn.
+            known = {label: k for k, label in enumerate(dict.fromkeys(y.tolist()))}
+            y = np.array([known[label] for label in y.tolist()])
         found = _rivals(X, y, bool(numbers[part.task]))
         # Targets have units of their own.
         unit = max(float(found["mean"].mean()), np.finfo(float).tiny) if targets else 1.0
@@ -155,7 +159,8 @@ def _features(X: Any, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 - any rows
     if is_sparse(values):
         return values[rows].toarray() if values.shape[1] <= _MOST_ROWS else None
     plain = isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "biuf"
-    return np.nan_to_num(values[rows]) if plain else None
+    # Squares of cells that are far from all others stay finite.
+    return np.clip(np.nan_to_num(values[rows]), -_FARTHEST, _FARTHEST) if plain else None
 
 
 def _rivals(X: Any, y: NDArray[Any], numbers: bool) -> dict[str, Array]:  # noqa: ANN401
@@ -196,9 +201,9 @@ def _gain(
         return None
     own, rival = (np.concatenate(part) for part in zip(*losses, strict=True))
     total = float(rival.sum())
-    if not total > 0:
+    gain = 1.0 - float(own.sum()) / total if total > 0 else float("nan")
+    if not (np.isfinite(total) and np.isfinite(gain)):
         return None
-    gain = 1.0 - float(own.sum()) / total
     sizes = [len(part[0]) for part in losses]
     away = (rival - own) - gain * rival
     if len(losses) >= _FEWEST_TASKS and not targets:

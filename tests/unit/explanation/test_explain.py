@@ -21,6 +21,7 @@ from polytask import (
     BayesianMultiTaskClassifier,
     BayesianMultiTaskModel,
     BayesianMultiTaskRegressor,
+    MissingBlocks,
     MultiTaskClassifier,
     MultiTaskModel,
     MultiTaskRegressor,
@@ -31,7 +32,7 @@ from polytask import (
     load,
     save,
 )
-from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.explanation import ArrayFunction
 from polytask.penalties import L21
 
@@ -371,6 +372,10 @@ def test_what_cannot_be_explained_is_refused(table, y):
     nearest = Pooled(KNeighborsRegressor(), task_column="school").fit(rows, y)
     with pytest.raises(DataError, match="got a single row"):
         explain(nearest, rows.head(1))
+    ages = {"task": rows["school"].to_numpy(), "X": rows[["age"]].to_numpy()}
+    blocks = MissingBlocks(MultiTaskRegressor()).fit(**ages, y=y)
+    with pytest.raises(IncompatibleError, match="does not take MissingBlocks apart"):
+        explain(blocks, **ages)
     with pytest.raises(DataError, match="model of explain must be"):
         explain(Ridge().fit(y[:, None], y), y[:, None])
     classes = MultiTaskClassifier(task_column="school").fit(rows, y > 5)

@@ -330,6 +330,16 @@ def test_few_rows_are_no_answer_and_results_come_back(shops, model, tmp_path):
         monitor("model", table)
 
 
+def test_rows_far_from_all_others_and_targets_of_another_kind(shops, model):
+    rows, y = shops
+    numbers = rows.select_dtypes("number").columns
+    far = rows.assign(**dict.fromkeys(numbers, 1e300))
+    assert monitor(model, far, y).status in (3, 4)
+    assert monitor(model, rows, y * 0.0 + 1e308).status == 4
+    with pytest.raises(DataError, match="must be numbers; got 'high'"):
+        monitor(model, rows, ["high"] * len(rows))
+
+
 def test_unchanged_rows_are_seldom_called_a_change():
     called = 0
     for seed in range(60):
