@@ -158,8 +158,8 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> TrainingData:
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
-        held = (tables.splitting.group, tables.splitting.time)
-        table = source.table(lambda name: name not in held and columns.is_feature(name))
+        # What its text and dates mean as features is said by the encoder, or refuses them.
+        table = source.table(lambda _: False)
         dated = _dates_held_by(tables, [table])
         roles = roles_of(columns, list(table.columns), source.name, tables.splitting, dated)
         check_form(roles, table, source.name)

@@ -482,8 +482,7 @@ def _refuse_identifiers(
         # The first cell that is no number, in a column that is numbers otherwise.
         codes = [cells.labels.index(levels[k]) for k in odd]
         row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
-        word = cells.labels[cells.codes[row]]
-        fields = {"clues": one_paragraph(clues), "word": repr(word), "place": row_of_table(row)}
+        fields = {"clues": one_paragraph(clues), "place": row_of_table(row)}
         raise CellError(LazyMessage("column.refusal.first_odd", fields))
     fields = {"name": repr(name), "n": len(levels), "levels": str(len(levels)), "drop": name}
     key = "column.refusal.identifier"

@@ -62,7 +62,7 @@ SPOILED = {
     ),
     "one cell is text": (
         lambda t: _missing(t, "x", 5, "twelve"),
-        "The first such cell, 'twelve', is in row 7, counting the header as row 1.",
+        "The first such cell is in row 7, counting the header as row 1.",
     ),
     "dates as target": (
         lambda t: t.assign(y=pd.date_range("2020-01-01", periods=len(t))),

@@ -43,7 +43,7 @@ def test_text_among_numbers_of_a_file_is_told_in_one_sentence(table):
     assert str(refusal.value) == (
         "Column 'x' holds numbers except for 'high': mark these as missing if the column is a "
         "quantity (--missing-values high). "
-        "The first such cell, 'high', is in row 3, counting from 0."
+        "The first such cell is in row 3, counting from 0."
     )
 
 
