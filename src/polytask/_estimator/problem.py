@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from polytask._checks import listed, sentence
 from polytask._estimator.groupings import READING_GROUPINGS
 from polytask._estimator.outcomes import (
@@ -16,7 +18,8 @@ from polytask._estimator.outcomes import (
     regression,
 )
 from polytask._estimator.training import TaskColumns, check_task_column
-from polytask.data import TaskData
+from polytask.data import Form, TaskData
+from polytask.data.labels import are_measured
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
 
@@ -38,6 +41,10 @@ def read_problem(
     if data.n_tasks < least:
         fields = {"owner": OWNER, "n": data.n_tasks}
         raise DataError(LazyMessage("estimator.refusal.one_task", fields))
+    floats = data.form is Form.LONG and all(isinstance(task, float) for task in data.tasks)
+    if floats and are_measured(np.array(data.tasks), data.task_rows()):
+        fields = {"owner": OWNER, "n": data.n_tasks}
+        raise DataError(LazyMessage("estimator.refusal.measured_task", fields))
     return data
 
 

@@ -97,10 +97,10 @@ def is_measured(column: pd.Series) -> bool:
     """Say whether numbers vary as measured ones do: fractions, most of which occur once."""
     from pandas.api.types import is_float_dtype
 
-    values = column.dropna()
-    if not is_float_dtype(values) or len(values) < FEW_ROWS:
-        return False
-    return bool((values % 1 != 0).any()) and bool(values.duplicated(False).mean() < 0.5)
+    from polytask.data.labels import are_measured
+
+    rows = column.value_counts()
+    return is_float_dtype(column) and are_measured(rows.index.to_numpy(), rows.to_numpy())
 
 
 # The whole name of a column that holds labels, unlike age_group or n_users.

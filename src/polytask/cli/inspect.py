@@ -555,7 +555,8 @@ def _say_model(facts: Facts, speech: Translator) -> None:
         "tasks": f"{tasks}; {unseen}",
     }
     if facts["columns"]:
-        fields = {"n": len(facts["columns"]), "names": named(facts["columns"])}
+        fields: dict[str, str | int] = {"n": len(facts["columns"])}
+        fields["names"] = named(facts["columns"])
         pairs["columns"] = speech("cli.inspect.columns", fields)
     pairs["features"] = features
     if facts["classes"] is not None:

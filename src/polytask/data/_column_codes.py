@@ -482,8 +482,8 @@ def _refuse_identifiers(
         # The first cell that is no number, in a column that is numbers otherwise.
         codes = [cells.labels.index(levels[k]) for k in odd]
         row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
-        fields = {"clues": one_paragraph(clues), "place": row_of_table(row)}
-        raise CellError(LazyMessage("column.refusal.first_odd", fields))
+        odd_fields = {"clues": one_paragraph(clues), "place": row_of_table(row)}
+        raise CellError(LazyMessage("column.refusal.first_odd", odd_fields))
     fields = {"name": repr(name), "n": len(levels), "levels": str(len(levels)), "drop": name}
     key = "column.refusal.identifier"
     advice = one_paragraph(clues) if clues else LazyMessage(f"{key}.advice", fields)

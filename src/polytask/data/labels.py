@@ -25,6 +25,17 @@ _SPARSE = 4
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
+# Fewer rows do not tell whether numbers are measured.
+_FEWEST_MEASURED = 20
+
+
+def are_measured(values: NDArray[Any], rows: NDArray[Any]) -> bool:
+    """Say whether distinct floats, each in some rows, vary as measured ones do, mostly once."""
+    if rows.sum() < _FEWEST_MEASURED or not (values % 1 != 0).any():
+        return False
+    return bool(rows[rows > 1].sum() < rows.sum() / 2)
+
+
 def label_list(
     labels: object, parameter: Text = "task", owner: Text = "TaskData"
 ) -> list[Hashable]:

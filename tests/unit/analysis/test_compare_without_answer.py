@@ -64,3 +64,12 @@ def test_a_comparison_in_which_every_model_fails_is_refused() -> None:
     X, y, task = related(n_tasks=3)
     with pytest.raises(DataError, match=r"each of the 2 models failed .* no such sensor"):
         compare(X, y, task=task, models=[("broken", Broken())])
+
+
+def test_measured_numbers_are_no_tasks() -> None:
+    X, y, task = related(n_tasks=3)
+    with pytest.raises(DataError, match="The tasks of compare are 90 different numbers with fr"):
+        compare(X, np.asarray(task, dtype=float), task=y, models=FEW, quick=True)
+    # Fractions that name several rows each are labels, and so are whole numbers.
+    for names in (task + 1.0, task + 0.5):
+        assert compare(X, y, task=names, models=FEW, quick=True).setup.n_tasks == 3
