@@ -161,6 +161,14 @@ def _query(schema: InputSchema, X: Any, task: Any, unseen: str) -> Query:  # noq
     return dataclasses.replace(query, data=dataclasses.replace(data, X=rows))
 
 
+def levels_apart(schema: InputSchema, X: Any, task: Any) -> tuple[Any, tuple[Labels, ...]]:  # noqa: ANN401
+    """Return the features of rows, and their labels in the groupings of the model."""
+    task = _in_order(schema, X, task)
+    check_columns(schema, X, task)
+    split = _Split.of(X, task, schema.task_column, schema.owner)
+    return split.X, split.labels
+
+
 def of_first_grouping(data: TaskData, owner: str) -> TaskData:
     """Return rows for models of one grouping: the levels of the others are categories."""
     held = data.groupings

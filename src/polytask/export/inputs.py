@@ -14,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.dates import dates_again
+from polytask._estimator.groupings import levels_apart
 from polytask._estimator.query import InputSchema, named_columns
 from polytask._estimator.training import is_task_mapping
 from polytask._linalg import is_sparse
-from polytask.data import Form, TableEncoder, tables
+from polytask.data import Form, LabelIndex, TableEncoder, tables
 from polytask.data.labels import label_list
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError
@@ -54,7 +55,8 @@ class GraphInputs:
 
     schema: InputSchema
     columns: tuple[Column, ...] | None
-    task: str | None
+    # The inputs of labels, and what is known of these: none, or one for every grouping.
+    tasks: tuple[tuple[str, LabelIndex], ...]
 
     @classmethod
     def of(cls, model: MultiTaskEstimator) -> GraphInputs:
@@ -63,32 +65,36 @@ class GraphInputs:
         columns = None if schema.encoder is None else columns_of(schema.encoder)
         taken = [FEATURES] if columns is None else [column.name for column in columns]
         named = isinstance(schema.task_column, str)
-        word = str(schema.task_column) if named else TASK
+        pairs: list[tuple[Any, LabelIndex]] = [*schema.groupings]
         alone = schema.form is Form.TARGETS or len(schema.index.labels) == 1
-        return cls(schema, columns, None if alone else free_name(word, taken))
+        if not pairs and not alone:
+            pairs = [(schema.task_column if named else TASK, schema.index)]
+        words = [name if isinstance(name, str) else f"grouping {name}" for name, _ in pairs]
+        tasks = [(free_name(w, taken), index) for w, (_, index) in zip(words, pairs, strict=True)]
+        return cls(schema, columns, tuple(tasks))
 
     @property
     def names(self) -> list[str]:
         """The names of all inputs."""
         columns = [FEATURES] if self.columns is None else [c.name for c in self.columns]
-        return columns if self.task is None else [*columns, self.task]
+        return [*columns, *(name for name, _ in self.tasks)]
 
-    @property
-    def labels(self) -> list[Any]:
-        """The labels of the tasks as a graph is given them: whole numbers, or text."""
-        known = self.schema.index.labels
-        whole = all(isinstance(label, int) and not isinstance(label, bool) for label in known)
-        return list(known) if whole else [str(label) for label in known]
 
-    def task_labels(self, given: Sequence[Hashable]) -> Array:
-        """Return labels of rows as a graph is given them."""
-        known = self.labels
-        whole = isinstance(known[0], int)
-        codes = self.schema.index.encode(list(given), "shared", "task", self.schema.owner)
-        # Whatever was not seen in training must not look as if it had been.
-        strange: Any = max(known) + 1 if whole else free_name("?", known)
-        found = [known[code] if code >= 0 else strange for code in codes.tolist()]
-        return np.array(found, dtype=np.int64 if whole else object)
+def graph_labels(index: LabelIndex) -> list[Any]:
+    """Return labels as a graph is given them: whole numbers, or text."""
+    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in index.labels)
+    return list(index.labels) if whole else [str(label) for label in index.labels]
+
+
+def _labels_of_rows(index: LabelIndex, given: Sequence[Hashable], owner: str) -> Array:
+    """Return labels of rows as a graph is given them."""
+    known = graph_labels(index)
+    whole = isinstance(known[0], int)
+    codes = index.encode(list(given), "shared", "task", owner)
+    # Whatever was not seen in training must not look as if it had been.
+    strange: Any = max(known) + 1 if whole else free_name("?", known)
+    found = [known[code] if code >= 0 else strange for code in codes.tolist()]
+    return np.array(found, dtype=np.int64 if whole else object)
 
 
 def columns_of(encoder: TableEncoder) -> tuple[Column, ...]:
@@ -143,7 +149,7 @@ def onnx_inputs(model: MultiTaskEstimator, X: Any, task: Any = None) -> dict[str
         By name of the input: for a model of a table each column of shape (n,), numbers as
         float64 with NaN where a cell is missing, text with ``""`` there; for a model of an array
         ``X`` of shape (n, d); and unless the model is of a target matrix or of one task, the
-        labels of the tasks, whole numbers or text.
+        labels of the tasks, whole numbers or text, of several groupings one input for each.
 
     Raises
     ------
@@ -164,19 +170,24 @@ def onnx_inputs(model: MultiTaskEstimator, X: Any, task: Any = None) -> dict[str
     wanted = GraphInputs.of(model)
     schema = wanted.schema
     X = dates_again(named_columns(schema, X), schema.dates, schema.encoder)
+    labels: Sequence[Any]
     if is_task_mapping(X):
         parts = [_cells(wanted, part, lacking=True) for part in X.values()]
-        labels: Any = [label for label, part in X.items() for _ in range(part.shape[0])]
+        labels = [[label for label, part in X.items() for _ in range(part.shape[0])]]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    elif schema.groupings:
+        X, labels = levels_apart(schema, X, task)
+        found = _cells(wanted, X, lacking=False)
     else:
         column = schema.task_column if task is None else task
-        X, labels = _without_labels(X, column) if _is_column(column) else (X, column)
-        found = _cells(wanted, X, lacking=False)
-    if wanted.task is not None:
-        if labels is None:
+        X, own = _without_labels(X, column) if _is_column(column) else (X, column)
+        labels, found = [own], _cells(wanted, X, lacking=False)
+    # Of a target matrix and of one task there are no labels.
+    for (name, index), own in zip(wanted.tasks, labels, strict=False):
+        if own is None:
             allowed = LazyMessage("allowed.label_per_row")
             raise DataError(sentence("task", "onnx_inputs", allowed, "None"))
-        found[wanted.task] = wanted.task_labels(label_list(labels))
+        found[name] = _labels_of_rows(index, label_list(own), schema.owner)
     return found
 
 

@@ -41,7 +41,8 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
     Parameters
     ----------
     model : fitted estimator
-        Penalised linear models and their searches; models with a learned prior, of one grouping;
+        Penalised linear models and their searches; models with a learned prior, of several
+        groupings those of numbers;
         ``Pooled`` and ``SingleTask`` of linear models, forests, histogram boosting and LightGBM
         of scikit-learn's kind; mixed boosting; networks of ``MLP`` layers with hard or soft
         sharing, ``MMoE``, ``CGC`` or ``PLE``; and automatic combinations of these.

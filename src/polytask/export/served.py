@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.training import listed_columns
-from polytask.data import Form, TableEncoder
+from polytask.data import Form
 from polytask.exceptions import ParameterError
-from polytask.export.inputs import TASK, Column, columns_of, free_name
+from polytask.export.inputs import Column, GraphInputs
 from polytask.io import load, save
 from polytask.io.model_file import versions
 from polytask.messages import LazyMessage
@@ -35,22 +35,16 @@ class ServedModel:
     def __init__(self, model: MultiTaskEstimator) -> None:
         self.model = model
         self._schema = model._schema
-        encoder: TableEncoder | None = self._schema.encoder
-        self._columns: tuple[Column, ...] = () if encoder is None else columns_of(encoder)
-        names = [column.name for column in self._columns]
-        self._features = names
-        if encoder is None:
+        inputs = GraphInputs.of(model)
+        self._columns: tuple[Column, ...] = inputs.columns or ()
+        self._features = [column.name for column in self._columns]
+        if inputs.columns is None:
             self._features = [f"x{j}" for j in range(len(model.coef_feature_names_))]
-        # The columns of labels, with a label of each.
-        held: list[tuple[Any, Any]] = [
-            (name if isinstance(name, str) else f"grouping {name}", index.labels[0])
-            for name, index in self._schema.groupings
-        ]
-        labels, self._held = self._schema.index.labels, listed_columns(self._schema.task_column)
-        if not held and (self._held or len(labels) > 1) and self._schema.form is not Form.TARGETS:
-            word = self._held[0] if self._held else TASK
-            held = [(word if isinstance(word, str) else TASK, labels[0])]
-        self._levels = {free_name(name, names): label for name, label in held}
+        self._held = listed_columns(self._schema.task_column)
+        # The columns of labels, with a label of each; a column is read also of a single task.
+        self._levels = {name: index.labels[0] for name, index in inputs.tasks}
+        if self._held and not self._levels:
+            self._levels = {str(self._held[0]): self._schema.index.labels[0]}
 
     def predict(self, rows: pd.DataFrame, params: object = None) -> pd.DataFrame:
         """Return a table: predictions, and of classes their probabilities."""

@@ -354,6 +354,34 @@ def test_intervals_of_calibrate_hold_the_models_of_all_folds(made, table):
     same_ends(calibrated(pt.MultiTaskModel(loss=losses), X, Y), X, level=0.9)
 
 
+def test_several_groupings_have_an_input_each(made, table):
+    X, week = made["X"], np.tile([7, 3, 11, 2], N // 4)
+    y, week[0] = made["number"] + week, 99
+    levels = pd.DataFrame({"region": made["task"], "week": week})
+    strange = levels.copy()
+    strange.loc[3:5, "week"], strange.loc[5, "region"] = 1234, "east"
+    model = fitted(pt.BayesianMultiTaskRegressor("scalar"), X, y, task=levels)
+    agree(model, X, strange)
+    # The only row of a week is held out by a fold, which does not know that week.
+    same_ends(pt.calibrate(model, X, y, task=levels), X, strange, level=0.5)
+    rows = table.drop(columns="place").assign(week=week)
+    model = pt.BayesianMultiTaskRegressor("scalar", task_column=["region", "week"])
+    agree(fitted(model, rows, y), rows.assign(height=rows["height"].where(week > 3)))
+    inside = np.column_stack([week, X, np.arange(N) % 3])
+    model = pt.BayesianMultiTaskRegressor("scalar", task_column=[-1, 0])
+    agree(fitted(model, inside, y), inside)
+
+
+@pytest.mark.slow
+def test_trees_of_several_groupings(made):
+    pytest.importorskip("lightgbm")
+    from polytask.boosting import MixedBoostingRegressor
+
+    levels = np.column_stack([np.arange(N) % 5, np.arange(N) // 30])
+    model = MixedBoostingRegressor(cv=None, max_iter=5, learning_rate=0.3, varying=[1])
+    agree(fitted(model, made["X"], made["number"], task=levels), made["X"], levels)
+
+
 def test_counts_and_tasks_of_several_kinds(made):
     X, task = made["X"], made["task"]
     agree(fitted(pt.MultiTaskRegressor(loss="poisson"), X, made["count"], task=task), X, task)
@@ -400,13 +428,16 @@ def test_networks(name, made, table):
 def test_what_cannot_be_exported_is_refused_with_what_can(made):
     X, y, task = made["X"], made["number"], made["task"]
     several = np.column_stack([task, np.arange(N) % 3])
-    grouped = fitted(pt.BayesianMultiTaskRegressor(), X, y, task=several)
+    grouped = fitted(pt.BayesianMultiTaskClassifier(), X, made["pair"], task=several)
     with pytest.raises(IncompatibleError, match=r"several groupings cannot .* takes penalised"):
         to_onnx(grouped)
     from sklearn.neighbors import KNeighborsRegressor
 
     with pytest.raises(IncompatibleError, match=r"^KNeighborsRegressor cannot be exported"):
         to_onnx(pt.Pooled(KNeighborsRegressor()).fit(X, y, task=task))
+    grouped = fitted(pt.BayesianMultiTaskRegressor("scalar"), X, y, task=several)
+    with pytest.raises(IncompatibleError, match="no interval that can be exported"):
+        to_onnx(grouped, interval=0.9)
     with pytest.raises(IncompatibleError, match="no interval that can be exported"):
         to_onnx(pt.MultiTaskRegressor().fit(X, y, task=task), interval=0.9)
     classes = pt.MultiTaskClassifier().fit(X, made["pair"], task=task)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import MultiTaskEstimator
-from polytask.data import Form
+from polytask._estimator.training import listed_columns
+from polytask.data import Form, LabelIndex
 from polytask.exceptions import IncompatibleError
 from polytask.export.graphs.graph import Graph, Tensor
 from polytask.export.graphs.rows import Classes, Rows
-from polytask.export.inputs import FEATURES, GraphInputs, level_features
+from polytask.export.inputs import FEATURES, GraphInputs, graph_labels, level_features
 from polytask.messages import LazyMessage
 
 Array = NDArray[Any]
@@ -37,13 +38,18 @@ def encoded_rows(
     n_tasks = len(schema.index.labels)
     positions = [*range(n_tasks), -1] if lets_in_strangers(model) else [*range(n_tasks)]
     wide = schema.form is Form.TARGETS
-    if code is None and not wide and inputs.task is not None:
-        code = _codes(graph, model, inputs, len(positions))
+    levels: tuple[Tensor, ...] = ()
+    if code is None and inputs.tasks and not wide:
+        more = len(positions) - n_tasks
+        levels = tuple(_codes(graph, model, name, index, more) for name, index in inputs.tasks)
+        code = levels[0]
     elif code is None:
         shape = X.op("Shape", attributes={"start": 0, "end": 1})
         code = shape.op("ConstantOfShape", attributes={"value": np.array([0])})
         code = (code.reshaped(-1, 1) + np.arange(n_tasks if wide else 1)).reshaped(-1)
-    rows = Rows(X, code, d, tuple(positions), tuple(classes[t] for t in positions), wide)
+    kinds = tuple(classes[t] for t in positions)
+    several = levels if schema.groupings else ()
+    rows = Rows(X, code, d, tuple(positions), kinds, wide, several)
     if schema.present is None or schema.present.all() or schema.encoder is None:
         return rows
     # Columns that a task lacked in training count as zeros.
@@ -66,14 +72,16 @@ def lets_in_strangers(model: MultiTaskEstimator) -> bool:
     return True
 
 
-def _codes(graph: Graph, model: MultiTaskEstimator, inputs: GraphInputs, count: int) -> Tensor:
+def _codes(
+    graph: Graph, model: MultiTaskEstimator, name: str, index: LabelIndex, strangers: int
+) -> Tensor:
     """Return the position of the task of each row; what cannot be predicted ends the run."""
-    assert inputs.task is not None
-    labels, known = inputs.labels, inputs.schema.index.labels
+    labels, known = graph_labels(index), index.labels
+    count = len(known) + strangers
     if len(set(labels)) < len(labels):
         raise IncompatibleError(LazyMessage("export.refusal.labels"))
     whole = isinstance(labels[0], int)
-    given = graph.input(inputs.task, np.int64 if whole else str, ["n"])
+    given = graph.input(name, np.int64 if whole else str, ["n"])
     attributes: dict[str, Any] = {
         "keys_int64s" if whole else "keys_strings": labels,
         "values_int64s": list(range(len(labels))),
@@ -83,7 +91,9 @@ def _codes(graph: Graph, model: MultiTaskEstimator, inputs: GraphInputs, count: 
     # A node's name is part of the error that a place beyond its table leads to.
     code = code.op("Reshape", [np.array([-1])])
     unseen = str(LazyMessage("export.run.unseen", {"model": type(model).__name__}))
-    code = graph.constant(np.arange(count)).at(code, refusal=unseen)
+    # Names of nodes differ: that of the grouping is part of it.
+    refusal = f"{name}: {unseen}" if model._schema.groupings else unseen
+    code = graph.constant(np.arange(count)).at(code, refusal=refusal)
     fitted = getattr(model, "estimators_", None)
     if fitted is not None and any(label not in fitted for label in known):
         places = np.array([k if label in fitted else _NOWHERE for k, label in enumerate(known)])
@@ -96,8 +106,7 @@ def _features(graph: Graph, inputs: GraphInputs) -> tuple[Tensor, int]:
     """Return the encoded features (n, d), and d."""
     schema, encoder = inputs.schema, inputs.schema.encoder
     if encoder is None or inputs.columns is None:
-        held = schema.task_column is not None
-        d = schema.n_features - held
+        d = schema.n_features - len(listed_columns(schema.task_column))
         return graph.input(FEATURES, np.float64, ["n", d]), d
     numbers = [column for column in inputs.columns if column.levels is None]
     levels = level_features(encoder, inputs.columns)

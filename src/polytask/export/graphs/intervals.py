@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,14 @@ def _fold_centre(fold: Any, model: Any, rows: Rows, centre: Tensor) -> Tensor:  
     code = None if rows.wide else rows.pick(np.maximum(codes, 0))
     inputs = GraphInputs.of(fold)
     own = encoded_rows(rows.X.graph, fold, inputs, classes_of(fold), code)
+    levels = []
+    groupings = zip(fold._schema.groupings, model._schema.groupings, rows.levels, strict=True)
+    for (_, few), (_, every), place in groupings:
+        at = few.encode(list(every.labels), "shared", "task", type(model).__name__)
+        unknown = len(few.labels)
+        table = np.append(np.where(at >= 0, at, unknown), unknown)
+        levels.append(rows.X.graph.constant(table).at(place))
+    own = replace(own, levels=tuple(levels))
     said = answer(fold, own).given_numbers.reshaped(-1, 1)
     return rows.pick(codes[:, None] >= 0).choose(said, centre)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.export.graphs.graph import Tensor
 from polytask.export.graphs.rows import Answer, Rows, no_interval, refused
+from polytask.linear.bayes_groupings import GroupedTasks
 from polytask.losses import Logistic, LogLink, Loss, Multinomial, SquaredHinge
 
 Array = NDArray[Any]
@@ -138,6 +140,18 @@ def bayes_answer(model: Any, rows: Rows, interval: bool) -> Answer:  # noqa: ANN
         return found
     lines = {line.task: line for line in model._given_lines}
     return Answer(found.numbers, deviation=normal_deviation(tasks, lines.get, rows))
+
+
+def grouped_numbers(tasks: GroupedTasks, rows: Rows) -> Tensor:
+    """Return the mean and the deviations of all groupings together, (N, 1)."""
+    coef, intercept = tasks.in_units(tasks.beta[None], tasks.target_mean)
+    total = rows.X @ coef.T.astype(float) + intercept.astype(float)
+    for code, W in zip(rows.levels, tasks.deviations(), strict=True):
+        # An unknown level has no deviation.
+        coef, intercept = tasks.in_units(np.vstack([W, 0.0 * W[:1]]), 0.0)
+        own = replace(rows, code=code)
+        total = total + own.linear(coef[:, None].astype(float), intercept[:, None].astype(float))
+    return total
 
 
 def laplace_answer(tasks: Any, rows: Rows, interval: bool, more: Tensor | None = None) -> Answer:  # noqa: ANN401

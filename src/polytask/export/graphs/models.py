@@ -12,6 +12,7 @@ from polytask.export.graphs import baselines, linear, networks
 from polytask.export.graphs.graph import Tensor
 from polytask.export.graphs.rows import Answer, Classes, Rows, no_interval, refused
 from polytask.export.graphs.trees import Ensemble, lightgbm_trees
+from polytask.linear.bayes_groupings import GroupedTasks
 from polytask.messages import LazyMessage
 
 Array = NDArray[Any]
@@ -36,8 +37,7 @@ def classes_of(model: Any) -> list[Classes]:  # noqa: ANN401 - a fitted estimato
 def answer(model: Any, rows: Rows, interval: bool = False) -> Answer:  # noqa: ANN401
     """Return what a model says of rows; the deviation of new targets too if `interval`."""
     if model._schema.groupings:
-        fields = {"kind": type(model).__name__}
-        raise refused(fields["kind"], LazyMessage("export.refusal.groupings", fields))
+        return _grouped(model, rows, interval)
     names = [kind.__name__ for kind in type(model).__mro__]
     for name, converter in _CONVERTERS.items():
         if name in names:
@@ -51,6 +51,21 @@ def answer(model: Any, rows: Rows, interval: bool = False) -> Answer:  # noqa: A
 def _linear(model: Any, rows: Rows, interval: bool) -> Answer:  # noqa: ANN401
     tasks = model._linear
     return linear.linear_answer(tasks, tasks.parameters, rows)
+
+
+def _grouped(model: Any, rows: Rows, interval: bool) -> Answer:  # noqa: ANN401
+    """Return what the levels of several groupings say, with trees or without."""
+    trees = getattr(model, "_model", None)
+    tasks = getattr(model, "_groups", None) if trees is None else trees.tasks
+    if not isinstance(tasks, GroupedTasks):
+        fields = {"kind": type(model).__name__}
+        raise refused(fields["kind"], LazyMessage("export.refusal.groupings", fields))
+    if interval:
+        raise no_interval(type(model).__name__)
+    if trees is None:
+        return Answer(linear.grouped_numbers(tasks, rows).reshaped(-1))
+    sums = _tree_sums(trees.trees, rows) * tasks.target_scale
+    return Answer((linear.grouped_numbers(tasks, rows.columns(trees.columns)) + sums).reshaped(-1))
 
 
 def _boosted(model: Any, rows: Rows, interval: bool) -> Answer:  # noqa: ANN401

@@ -34,6 +34,8 @@ class Rows:
     tasks: tuple[int, ...]
     classes: tuple[Classes, ...]
     wide: bool = False
+    # Of several groupings the codes in each, an unknown level being last.
+    levels: tuple[Tensor, ...] = ()
 
     @property
     def width(self) -> int:
