@@ -11,14 +11,15 @@ ones; and the seconds of a fit over those without recording.
 from __future__ import annotations
 
 import argparse
-import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from _kept import Kept
+from _tables import table
 
 import polytask
 from polytask import relatedness
@@ -31,6 +32,8 @@ KINDS: dict[str, Callable[[int], Recording]] = {
     "cosines": GradientSimilarity,
     "affinity": TaskAffinity,
 }
+HEAD = ["recorded", "batch", "every", "itself", "within", "across", "similarity within", "across",
+        "planted groups found", "time"]  # fmt: skip
 GROUPS = {frozenset(range(3)), frozenset(range(3, T))}
 
 
@@ -57,12 +60,6 @@ def fitted(batch_size: int, seed: int, record: Recording | None) -> DeepMultiTas
     return model.fit(X, y, task)
 
 
-def timed(batch_size: int, seed: int, record: Recording | None) -> tuple[object, float]:
-    """Return the net and the processor's seconds of its training."""
-    began = time.process_time()
-    return fitted(batch_size, seed, record), time.process_time() - began
-
-
 def parts(matrix: np.ndarray) -> tuple[float, float, float]:
     """Return the mean of the diagonal, within groups, and between them."""
     same = np.arange(T)[:, None] // 3 == np.arange(T)[None, :] // 3
@@ -70,33 +67,50 @@ def parts(matrix: np.ndarray) -> tuple[float, float, float]:
     return matrix[own].mean(), matrix[same & ~own].mean(), matrix[~same].mean()
 
 
+def measured(batch_size: int, seed: int, record: Recording | None) -> list[float]:
+    """Return the processor's seconds of a training, and what it recorded, in the order of HEAD."""
+    began = time.process_time()
+    model = fitted(batch_size, seed, record)
+    seconds = time.process_time() - began
+    if record is None:
+        return [seconds]
+    one = model.history_.relations[0]
+    right = set(map(frozenset, relatedness(model).groups)) == GROUPS
+    return [seconds, *parts(one.matrix), *parts(one.similarity)[1:], float(right)]
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the one table, of kept results."""
+    found, rows = kept.grouped(), []
+    for title, kinds in found.items():
+        runs = {kind: np.array(list(own.values())) for kind, own in kinds.items()}
+        plain = runs.pop("nothing")[:, 0].sum()
+        for kind, own in runs.items():
+            raw, alike = own[:, 1:4].mean(axis=0), own[:, 4:6].mean(axis=0)
+            cells = [*(f"{one:.4f}" for one in raw), *(f"{one:.2f}" for one in alike)]
+            right = f"{own[:, 6].sum():.0f} of {len(own)}"
+            rows.append([kind, *title.split(), *cells, right, f"{own[:, 0].sum() / plain:.1f}"])
+    return {"all": table(HEAD, rows)}
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=5)
-    draws = parser.parse_args().draws
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(f"`python {' '.join(['benchmarks/gradient_groups.py', *sys.argv[1:]])}`, ", end="")
-    print(f"polytask {polytask.__version__}, torch {torch.__version__}, ", end="")
-    print(f"Python {platform.python_version()}, one thread\n")
-    print("| recorded | batch | every | itself | within | across | similarity within ", end="")
-    print("| across | planted groups found | time |\n" + "|---" * 10 + "|")
-    for batch_size, every in CASES:
-        plain = sum(timed(batch_size, seed, None)[1] for seed in range(draws))
-        for name, make in KINDS.items():
-            found = [timed(batch_size, seed, make(every)) for seed in range(draws)]
-            relations = [model.history_.relations[0] for model, _ in found]
-            raw = np.mean([parts(one.matrix) for one in relations], axis=0)
-            alike = np.mean([parts(one.similarity) for one in relations], axis=0)
-            right = [
-                set(map(frozenset, relatedness(model).groups)) == GROUPS for model, _ in found
-            ]
-            ratio = sum(seconds for _, seconds in found) / plain
-            print(f"| {name} | {batch_size} | {every} | {raw[0]:.4f} | {raw[1]:.4f} ", end="")
-            print(f"| {raw[2]:.4f} | {alike[1]:.2f} | {alike[2]:.2f} ", end="")
-            print(f"| {sum(right)} of {draws} | {ratio:.1f} |", flush=True)
+    print(f"polytask {polytask.__version__}, torch {torch.__version__}\n")
+    kept = Kept(given.keep)
+    for size, every in CASES:
+        kept.title = f"{size:,} {every}"
+        for seed in range(given.draws):
+            kept.get("nothing", seed, partial(measured, size, seed, None))
+            for kind, make in KINDS.items():
+                kept.get(kind, seed, partial(measured, size, seed, make(every)))
+    print(tables(kept)["all"])
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

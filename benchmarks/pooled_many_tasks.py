@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
-import shlex
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -25,6 +22,8 @@ import numpy as np
 import scipy
 import scipy.sparse as sp
 import sklearn
+from _kept import Kept
+from _tables import table
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import StratifiedKFold
 
@@ -35,8 +34,9 @@ from polytask.baselines import TunedLogistic, TunedRidge
 SIZES = (100, 300, 1000, 3000, 10_000)
 ROWS = 20
 ALPHAS = tuple(float(a) for a in np.logspace(-3, 5, 25))
-# Of the peer: for numbers it has none, for classes its default and a strict one.
-TOLERANCES: tuple[tuple[float | None, ...], ...] = ((None,), (1e-4, 1e-8))
+# The tolerance of the peer: for numbers it has none, for classes its default and a strict one.
+TARGETS = {"numbers": None, "classes, tol=0.0001": 1e-4, "classes, tol=1e-08": 1e-8}
+HEAD = ["target", "tasks", "rows", "polytask, CPU s", "scikit-learn, CPU s", "ratio", "difference"]
 CS = tuple(float(c) for c in np.logspace(-4, 3, 10))
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -89,21 +89,26 @@ def timed(fit: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
     return found, time.process_time() - started
 
 
-def print_size(n_tasks: int, tols: tuple[float | None, ...], peers: int) -> None:
-    """Print a line for every tolerance of the peer."""
-    classes = tols[0] is not None
-    data = rows(n_tasks, classes)
-    own, seconds = timed(partial(ours, data, classes))
-    for tol in tols:
-        name = "numbers" if tol is None else f"classes, tol={tol:g}"
-        print(f"| {name} | {n_tasks:,} | {len(data[1]):,} | {seconds:.2f} |", end="")
-        if n_tasks > peers:
-            print(" not run |  |  |")
-        else:
-            other, longer = timed(partial(theirs, data, tol))
-            gap = float(np.abs(own - other).max())
-            print(f" {longer:.2f} | {longer / seconds:.1f} | {gap:.0e} |")
-        sys.stdout.flush()
+def measured(n_tasks: int, tol: float | None, peer: bool) -> list[float]:
+    """Return the seconds of both and the largest difference; of polytask alone without a peer."""
+    data = rows(n_tasks, tol is not None)
+    own, seconds = timed(partial(ours, data, tol is not None))
+    if not peer:
+        return [seconds]
+    other, longer = timed(partial(theirs, data, tol))
+    return [seconds, longer, float(np.abs(own - other).max())]
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the one table, of kept results."""
+    lines = []
+    for (target, size, _), (own, *peer) in kept.values.items():
+        n_tasks = int(size)
+        told = ["not run", "", ""]
+        if peer:
+            told = [f"{peer[0]:.2f}", f"{peer[0] / own:.1f}", f"{peer[1]:.0e}"]
+        lines.append([target, f"{n_tasks:,}", f"{ROWS * n_tasks:,}", f"{own:.2f}", *told])
+    return {"all": table(HEAD, lines)}
 
 
 def main() -> None:
@@ -111,20 +116,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--peers", type=int, default=3000)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
     chosen = parser.parse_args()
     print(
-        f"`python benchmarks/pooled_many_tasks.py {shlex.join(sys.argv[1:])}`, "
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}\n"
     )
-    print("| target | tasks | rows | polytask, CPU s | scikit-learn, CPU s | ratio | difference |")
-    print("|---|---|---|---|---|---|---|")
-    for tols in TOLERANCES:
-        for n_tasks in SIZES:
-            if n_tasks <= chosen.largest:
-                print_size(n_tasks, tols, chosen.peers)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\nThe most memory at any time, peers included: {peak:.1f} GiB.")
+    kept = Kept(chosen.keep)
+    for kept.title, tol in TARGETS.items():
+        for n_tasks in (size for size in SIZES if size <= chosen.largest):
+            kept.get(str(n_tasks), 0, partial(measured, n_tasks, tol, n_tasks <= chosen.peers))
+    print(tables(kept)["all"])
 
 
 if __name__ == "__main__":

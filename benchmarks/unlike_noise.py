@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from _kept import Kept
+from _tables import table
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -24,6 +27,7 @@ from polytask.penalties import L1, L21
 
 Array = NDArray[np.float64]
 ROWS, FEATURES, TASKS, USED = 100, 50, 8, 5
+NOISES = {"0.1 to 10": np.geomspace(0.1, 10.0, TASKS), "1": np.ones(TASKS)}
 THEORY = 1.1 * norm.ppf(1 - 0.05 / (2 * FEATURES)) / np.sqrt(ROWS)
 
 
@@ -58,8 +62,10 @@ def planted(seed: int, noise: Array) -> tuple[Array, Array, Array]:
     return X, X @ W + noise * rng.standard_normal((ROWS, TASKS)), W.T
 
 
-def judged(coef: Array, truth: Array, noise: Array) -> list[float]:
+def judged(make: Callable[[], Any], seed: int, noise: Array) -> list[float]:
     """Return errors in units of a task's noise and as they are, and the shares found."""
+    X, Y, truth = planted(seed, noise)
+    coef = make().fit(X, Y).coef_
     squares = np.sum((coef - truth) ** 2, axis=1)
     found = coef != 0
     relative = float(np.sqrt(np.mean(squares / noise**2)))
@@ -67,26 +73,35 @@ def judged(coef: Array, truth: Array, noise: Array) -> list[float]:
     return [relative, plain, float(found[:, :USED].mean()), float(found[:, USED:].mean())]
 
 
+def tables(kept: Kept) -> dict[str, str]:
+    """Return a table per kind of noise, of kept results."""
+    head = ["model", "error / noise", "error", "relevant found", "others found"]
+    return {
+        f"noise {name}": table(
+            head,
+            [
+                [label, *(f"{mean:.3f}" for mean in np.mean(list(runs.values()), axis=0))]
+                for label, runs in found.items()
+            ],
+        )
+        for name, found in kept.grouped().items()
+    }
+
+
 def main() -> None:
     """Print one table per kind of noise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=10, help="draws of the data")
-    draws = parser.parse_args().draws
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    given = parser.parse_args()
     # What a path cannot solve in its 200 steps is told by its score.
     warnings.simplefilter("ignore", ConvergenceWarning)
-    for name, noise in (("0.1 to 10", np.geomspace(0.1, 10.0, TASKS)), ("1", np.ones(TASKS))):
-        print(f"\n### Noise {name}\n")
-        print("| model | error / noise | error | relevant found | others found |")
-        print("|---|---|---|---|---|")
+    kept = Kept(given.keep)
+    for kept.title, noise in NOISES.items():
         for label, make in MODELS.items():
-            rows = []
-            for seed in range(draws):
-                X, Y, truth = planted(seed, noise)
-                rows.append(judged(make().fit(X, Y).coef_, truth, noise))
-            mean = np.mean(rows, axis=0)
-            print(
-                f"| {label} | " + " | ".join(f"{value:.3f}" for value in mean) + " |", flush=True
-            )
+            for seed in range(given.draws):
+                kept.get(label, seed, partial(judged, make, seed, noise))
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":
