@@ -78,7 +78,7 @@ class Block(ABC):
         """The columns of W that the block owns."""
         return self.design.columns
 
-    @property
+    @cached_property
     def is_bounded(self) -> bool:
         """Whether the second derivative has a bound."""
         return bool(np.isfinite(self.loss.curvature_bound))

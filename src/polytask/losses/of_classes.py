@@ -51,7 +51,9 @@ class Logistic(Loss):
 
     def curvature(self, y: Array, eta: Array) -> Array:
         """Return P(1) P(0) elementwise."""
-        return _sigmoid(eta) * _sigmoid(-eta)
+        xp = elementary(eta)
+        decay = xp.exp(-xp.abs(eta))
+        return decay / (1 + decay) ** 2
 
     def conjugate(self, y: Array, u: Array) -> Array:
         """Return the negative entropy of u + y elementwise, inf outside [0, 1]."""
