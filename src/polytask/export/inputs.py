@@ -114,7 +114,8 @@ def level_features(encoder: TableEncoder, columns: Sequence[Column]) -> dict[str
     cells: dict[str, list[Any]] = {}
     for column in columns:
         if column.levels is None:
-            cells[column.name] = [column.fill] * length
+            # The median of a flag may be neither true nor false.
+            cells[column.name] = [False if column.boolean else column.fill] * length
             continue
         strange = free_name("?", column.levels)
         known = [*column.levels, strange, None]

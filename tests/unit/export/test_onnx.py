@@ -466,6 +466,12 @@ def test_tasks_with_unequal_classes_and_one_class(made):
     agree(pt.SingleTask(RandomForestClassifier(3)).fit(X, single, task=task), X, task)
 
 
+def test_flags_that_are_true_in_half_of_the_rows(made):
+    kind = np.repeat(["a", "b"], N // 2)
+    table = pd.DataFrame({"flag": np.arange(N) % 2 == 0, "kind": kind, "task": made["task"]})
+    agree(fitted(pt.MultiTaskRegressor(task_column="task"), table, made["number"]), table)
+
+
 def test_dates_far_means_and_single_precision(made):
     X, y, task = made["X"], made["number"], made["task"]
     table = pd.DataFrame({"x": X[:, 0], "day": pd.date_range("2024-01-01", periods=N)})
