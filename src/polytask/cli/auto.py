@@ -126,6 +126,7 @@ def auto(
     from polytask import save
     from polytask.cli.describe import coverage_words, say_data, say_next
     from polytask.cli.training_data import read_training
+    from polytask.selection.auto.explaining import is_of_no_use
 
     started = time.monotonic()
     speech, budget = running.speech, running.seconds
@@ -165,7 +166,10 @@ def auto(
     if estimator.stopped_:
         say(speech("cli.auto.stopped"))
     say(speech("cli.auto.answers"))
-    say_next(path, tables, speech)
+    if is_of_no_use(estimator._rows):
+        say(speech("cli.auto.nothing", {"path": path}))
+    else:
+        say_next(path, tables, speech)
 
 
 def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - an automatic estimator

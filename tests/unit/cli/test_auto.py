@@ -45,6 +45,18 @@ def test_it_writes_what_python_finds(run, exams):
     assert all(name in inspected.out for name in model.members_)
 
 
+def test_a_model_of_no_use_is_not_proposed(run, exams):
+    exams.assign(score=np.random.default_rng(1).permutation(exams.score)).to_csv("n.csv")
+    done = run(
+        "auto", "n.csv", "--task", "school", "--target", "score", "--features", "x",
+        "--models", "pooled", "--models", "separate", "--out", "m.polytask",
+    )  # fmt: skip
+    assert "use none of these models" in done.out
+    assert "it predicts no better than the mean of the training rows" in done.out
+    assert "polytask predict" not in done.out
+    assert Path("m.polytask").exists()
+
+
 def test_an_interrupted_run_goes_on(run, exams, monkeypatch):
     words = (
         "auto",

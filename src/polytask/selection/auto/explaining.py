@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,7 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     stopped = [row for row in found.rows if row.stopped]
     partly = [row.name for row in found.rows if row.note and row.folds and not row.stopped]
     late = bool(partly) or any(row.said and row.said["key"] == TOO_LATE for row in found.rows)
-    nothing = bool(known) and max(row.score for row in known) <= 0
-    sentences = [speech("auto.nothing")] if nothing else []
+    sentences = [speech("auto.nothing")] if is_of_no_use(found.rows) else []
     sentences.append(_best(known, len(stopped), found, speech, late=late))
     if found.unfitted:
         names = speech.listed([speech.quoted(name) for name in found.unfitted])
@@ -45,6 +45,12 @@ def explain(found: Combination, speech: Translator) -> list[str]:
     elif found.stopped and not found.unfitted:
         sentences.append(speech("auto.stopped"))
     return [sentence for sentence in sentences if sentence]
+
+
+def is_of_no_use(rows: Sequence[AutoRow]) -> bool:
+    """Say whether no candidate predicts better than the mean of the training rows."""
+    known = [row.score for row in rows if not row.note]
+    return bool(known) and max(known) <= 0
 
 
 def reasons(model: Any, speech: Translator) -> list[tuple[str, bool, str]]:  # noqa: ANN401
