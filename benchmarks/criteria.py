@@ -5,24 +5,23 @@ expected squared error of a new label, noise included (of classes the log loss o
 rows); the oracle is the strength of the same path with the smallest one. A support is found if
 the features that any task uses are exactly the planted ones.
 
-Run: python benchmarks/criteria.py [--repeats 20] [--out docs/results/criteria.md]
+Run: python benchmarks/criteria.py [--repeats 20] [--keep FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy
 import sklearn
+from _kept import Kept
+from _tables import table
 
 import polytask
 from polytask import (
@@ -265,102 +264,51 @@ def _support(found: list[list[int]]) -> str:
     return f"{exact:.0f} ({np.median(wrong):g}, {np.median(missed):g})"
 
 
-def _kept(story: Story, seed: int, keep: Path | None) -> list[dict[str, Any]]:
-    """Return the results of one draw, those of an earlier run if they were kept."""
-    name = f"{story.name}|{story.rows}|{story.ratio}|{seed}|{ALPHAS}"
-    known: dict[str, Any] = {}
-    if keep is not None and keep.exists():
-        lines = keep.read_text(encoding="utf-8").splitlines()
-        known = {line["name"]: line["found"] for line in map(json.loads, lines)}
-    if name not in known:
-        known[name] = list(run(story, seed))
-        if keep is not None:
-            with keep.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"name": name, "found": known[name]}) + "\n")
-    return list(known[name])
-
-
-def table(repeats: int, keep: Path | None) -> str:
-    """Return the results as Markdown."""
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the excess errors and the features found, of kept draws."""
     names = ["aic", "aicc", "gcv", "cv", "evidence", "bic", "ebic", "cv, pareto"]
-    lines = [
-        "| story | rows x features x tasks | signal : noise | " + " | ".join(names) + " | CPU s |",
-        "|---" * (len(names) + 4) + "|",
-    ]
-    supports = [
-        "| story | signal : noise | " + " | ".join(n for n in names if n != "evidence") + " |",
-        "|---" * (len(names) + 1) + "|",
-    ]
+    supported = [name for name in names if name != "evidence"]
+    found, lines, supports = kept.grouped(), [], []
     pooled: dict[str, list[float]] = {name: [] for name in names}
     for story in _stories():
-        results = [_kept(story, seed, keep) for seed in range(repeats)]
+        results = list(found[f"{story.name}, {story.ratio:g}"]["draw"].values())
         cells = []
         for name in names:
             values = [excess[name] for excess, _, _ in results if name in excess]
             pooled[name] += values
             cells.append(f"{100 * np.median(values):.2f}" if values else "")
         cost = [np.mean([s[k] for _, _, s in results]) for k in ("criteria", "cv")]
-        size = f"{story.rows} x {story.features} x {story.tasks}"
-        lines.append(
-            f"| {story.name} | {size} | {story.ratio:g} | {' | '.join(cells)} | "
-            f"{cost[0]:.2f} : {cost[1]:.2f} |"
-        )
+        size, ratio = f"{story.rows} x {story.features} x {story.tasks}", f"{story.ratio:g}"
+        lines.append([story.name, size, ratio, *cells, f"{cost[0]:.2f} : {cost[1]:.2f}"])
         if story.planted:
-            shares = [
-                _support([found[name] for _, found, _ in results])
-                for name in names
-                if name != "evidence"
-            ]
-            supports.append(f"| {story.name} | {story.ratio:g} | {' | '.join(shares)} |")
-        print(lines[-1], file=sys.stderr, flush=True)
+            shares = [_support([kinds[name] for _, kinds, _ in results]) for name in supported]
+            supports.append([story.name, ratio, *shares])
     cells = [f"{100 * np.median(pooled[name]):.2f}" for name in names]
-    lines.append(f"| **all** | | | {' | '.join(cells)} | |")
-    return "\n".join(
-        [
-            "Excess error over the oracle strength, per cent, median over the draws:",
-            "",
-            *lines,
-            "",
-            "Draws in which exactly the planted features are kept, per cent (median number of "
-            "features that are kept and should not be, and of those that are missed):",
-            "",
-            *supports,
-        ]
-    )
+    lines.append(["**all**", "", "", *cells, ""])
+    head = ["story", "rows x features x tasks", "signal : noise", *names, "CPU s"]
+    return {
+        "excess": table(head, lines),
+        "features": table(["story", "signal : noise", *supported], supports),
+    }
 
 
 def main() -> None:
-    """Run all stories and print, or write, the page."""
+    """Run all stories and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--keep", type=Path, help="keeps finished draws, for a later run")
-    options = parser.parse_args()
-    text = table(options.repeats, options.keep)
-    versions = {
-        "polytask": polytask.__version__,
-        "Python": platform.python_version(),
-        "NumPy": np.__version__,
-        "SciPy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
-    said = ", ".join(f"{name} {version}" for name, version in versions.items())
-    command = f"python benchmarks/criteria.py --repeats {options.repeats}"
-    notes = (__doc__ or "").split("\n\n")[1].replace("\n", " ")
-    page = "\n\n".join(
-        [
-            "# Criteria and cross-validation against the best strength",
-            notes,
-            f"`{command}`; {said}; 2 cores. Features have a correlation of .5 to the power of "
-            f"their distance. {ALPHAS} strengths per path, the same for all; five folds. CPU "
-            "seconds: all criteria of one path : cross-validation.",
-            text,
-        ]
+    parser.add_argument("--keep", help="keeps finished draws, for a later run")
+    given = parser.parse_args()
+    print(
+        f"polytask {polytask.__version__}, NumPy {np.__version__}, SciPy {scipy.__version__}, ",
+        end="",
     )
-    if options.out is None:
-        print(page)
-    else:
-        options.out.write_text(page + "\n", encoding="utf-8")
+    print(f"scikit-learn {sklearn.__version__}\n")
+    kept = Kept(given.keep)
+    for story in _stories():
+        kept.title = f"{story.name}, {story.ratio:g}"
+        for seed in range(given.repeats):
+            kept.get("draw", seed, partial(run, story, seed))
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":
