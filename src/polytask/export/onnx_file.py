@@ -51,7 +51,7 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         as ``predict_interval`` does: of models from :func:`polytask.calibrate`, searches and
         automatic estimators, and, without ``loss`` of counts or amounts, of models with a learned
         prior. Of ``calibrate`` the graph holds the models of all folds, and for each row as many
-        numbers as there are held-out errors, so give it some thousand rows at a time.
+        numbers as there are held-out errors, 50,000 at most: give it some hundred rows at a time.
 
     Returns
     -------
