@@ -77,6 +77,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
     "plot_gallery": True,
+    "remove_config_comments": True,
 }
 
 # What users import from, in the order of the reference; a name is described where it comes first.
@@ -135,7 +136,9 @@ def _plain(*event: Any) -> None:
         if line.startswith((":ivar", ":vartype")):
             field, rest = line.split(" ", 1)
             name, told = rest.split(":", 1)
-            text = f"{field} {name.replace(', ', ',')}:{told}"
+            # An underscore at the end of a name would make a link of it, and be lost.
+            names = re.sub(r"_(?=,|$)", r"\_", name.replace(", ", ","))
+            text = f"{field} {names}:{told}"
         # A summary in a table is not beside what it cites.
         lines[place] = re.sub(r"(\[\d+\])_", r"\1", text)
 
@@ -175,6 +178,7 @@ def setup(app: Any) -> None:
     for field in PyObject.doc_field_types:
         if isinstance(field, TypedField):  # types are prose here, not names to link
             field.typerolename = ""
+            field.label = {"Variables": "Attributes"}.get(str(field.label), field.label)
     app.connect("build-finished", _write_notebooks)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _plain)

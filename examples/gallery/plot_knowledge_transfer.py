@@ -88,6 +88,7 @@ print(scores.T.round(3).rename_axis(columns="interviews"))
 # Networks that were trained before, and new domains: :doc:`/adapting`.
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure.suptitle("What is explained of a new woman's wages, by her interviews")
 for name, line in scores.items():
     style = "--" if name.startswith(("from", "no")) else "-"
     ax.plot(counts, line, style, marker="o", label=name)

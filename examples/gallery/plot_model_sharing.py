@@ -111,6 +111,7 @@ for name, chooser in choosers.items():
 # the best probabilities. None of this matters as much as training the heads.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure.suptitle("Loss against the norm of the weights")
 ax.plot(norms, penalised, "o-", label="penalty")
 ax.plot(norms, bounded, "s--", label="bound at the same norm")
 ax.set(xlabel="norm of all weights", ylabel="log loss on test images (nats per answer)")

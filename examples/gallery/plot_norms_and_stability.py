@@ -111,6 +111,7 @@ for how, search in searches.items():
 # Its predictions are the steadiest and its coefficients are not: judge stability by predictions.
 
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+figure.suptitle("Accuracy against stability over resamples")
 for ax, column in ((upper, "spread of coefficients"), (lower, "spread of predictions")):
     ax.set(xlabel=f"{column} (points of the disease score)", ylabel="mean R2 on rows held out")
     for k, (name, row) in enumerate(table.iterrows()):

@@ -105,6 +105,7 @@ for name in ("nothing", "batch norm"):
 # average than any of these networks, which no comparison among networks would have said.
 
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+figure.suptitle("Dropout, penalties and batch norm of one network")
 for name, colour in (("dropout", "C0"), ("L1 of the input layer", "C1"), ("L2", "C2")):
     line = test.loc[name]
     upper.errorbar(

@@ -109,9 +109,11 @@ for name, parts in (("joint", [range(10)]), ("separate", [[t] for t in range(10)
 # fewer weights and took less time than ten small ones, but its probabilities were no better.
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
-for problem, marker in zip(problems, "os", strict=True):
+figure.suptitle("What is explained with related and with unrelated women")
+for k, (problem, marker) in enumerate(zip(problems, "os", strict=True)):
     values = [scores[problem, name] for name in models]
-    ax.plot(values, list(models), marker, markersize=8, alpha=0.7, label=problem)
+    ax.plot(values, np.arange(len(models)) + 0.24 * k, marker, markersize=8, label=problem)
+ax.set_yticks(np.arange(len(models)) + 0.12, list(models))
 ax.set_xlabel("R2 on interviews held out")
 ax.grid(axis="y", linewidth=0.4)
 ax.legend(title="women", loc="upper left")

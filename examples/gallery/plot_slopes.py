@@ -33,6 +33,7 @@ for name, slopes in (("one regression per woman", alone), ("learned prior", join
 
 interviews = np.sum(rows_of, axis=1)
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure.suptitle("Slopes of 450 women, alone and joint")
 points = ax.scatter(alone, joint_slopes, c=interviews, s=14)
 ax.axline((0, 0), slope=1, color="grey", linewidth=0.8)
 ax.set(xlabel="slope of a regression of her own", ylabel="slope of the joint model")

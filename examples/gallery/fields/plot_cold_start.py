@@ -86,5 +86,5 @@ for ax, (kind, found) in zip(axes, errors.items(), strict=True):
         ax.fill_between(counts, low, high, alpha=0.2)
     ax.set(title=kind, xlabel="interviews of a new woman", ylim=(0, 0.5))
 axes[0].set_ylabel("squared error of log wage")
-axes[1].legend()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()

@@ -70,6 +70,7 @@ print(f"pairs that can be told apart: {apart[np.triu_indices(65, 1)].mean():.0%}
 
 order = np.argsort(found)
 figure, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+figure.suptitle("Effects of 65 schools, in the order of the learned prior")
 place = np.arange(65)
 ax.errorbar(
     *(place, found[order], 1.96 * deviation[order]),

@@ -103,6 +103,7 @@ for name in ("separate", "pooled", "fixed effects"):
 # for some firms the pooled model is. Against fixed effects eleven firms do not decide.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure.suptitle("Error of the next three years, by the last year of training")
 for (name, errors), line in zip(squared.items(), ("s:", "^--", "x-.", "o-"), strict=True):
     ax.plot(last_years, np.sqrt(errors.mean(axis=1)), line, label=name)
 ax.set(xlabel="last year of training (the first is 1935)", ylim=(0.2, 0.8))

@@ -85,6 +85,7 @@ for name, effect in (("store", of_store), ("product", of_product)):
 # shares, which agree with the simulation.
 
 figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+figure.suptitle("Deviance of held-out counts of known and new stores")
 for place, mark in zip(held_out, "os", strict=True):
     ax.plot(deviances[place], range(4), mark, markersize=9, fillstyle="none", label=place)
 ax.set_yticks(range(4), models)

@@ -49,6 +49,7 @@ print(pd.DataFrame(gains, columns=columns).round(3).to_string(index=False))
 # The gain of the joint model for each group, with 95% intervals:
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure.suptitle("Gain of the joint model in six groups of patients")
 for sample, shift in (("20 of each group", 0.12), ("all", -0.12)):
     table = results[sample, 0].task_gains.sort_values("task")
     error = [table["gain"] - table["low"], table["high"] - table["gain"]]

@@ -73,6 +73,7 @@ print(np.sqrt(errors.mean(axis=1)).reindex(models).round(1).to_string())
 # patients, that small difference may be chance, and the simpler model is a fair choice.
 
 figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+figure.suptitle("Error of six clinics, by model")
 for name, mark in zip(models, "s^o", strict=True):
     ax.plot(np.sqrt(errors.loc[name]), range(6), mark, fillstyle="none", markersize=9, label=name)
 counts = patients["clinic"].value_counts()

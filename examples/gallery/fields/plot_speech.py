@@ -81,6 +81,7 @@ print(means.round(3).to_string())
 # :func:`polytask.compare` tells from the recordings which kind of model to use.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure.suptitle("Log loss on new recordings, by how much speakers differ")
 for name in models:
     of = table[table["model"] == name].groupby("spread")["log loss"].agg(["mean", "sem"])
     ax.errorbar(of.index, of["mean"], of["sem"], marker="o", capsize=3, label=name)

@@ -86,6 +86,7 @@ print("L21 over separate L1:", gain.groupby("deciding").agg(["mean", "sem"]).rou
 # Each point is a label; above the line one list of words is better than a list for each label.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+figure.suptitle("Labels of texts: joint against separate models")
 for deciding, marker in (("common words", "o"), ("words of its own", "s")):
     of = table.loc[deciding]
     ax.plot(of["separate L1"], of["joint L21"], marker, label=deciding)

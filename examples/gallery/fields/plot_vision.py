@@ -75,6 +75,7 @@ print(means.round(3).to_string())
 # logistic regressions, but their log loss is about the same: where wrong they are surer.
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure.suptitle("Log loss of three questions about images, by number of labels")
 for name in models:
     of = table[table["model"] == name].groupby("labels")["log loss"].agg(["mean", "sem"])
     ax.errorbar(of.index.astype(str), of["mean"], of["sem"], marker="o", capsize=3, label=name)

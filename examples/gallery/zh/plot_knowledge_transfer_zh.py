@@ -87,6 +87,7 @@ print(scores.T.round(3).rename_axis(columns="interviews"))
 # 预训练的网络与新领域： :doc:`/adapting` 。
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure.suptitle("What is explained of a new woman's wages, by her interviews")
 for name, line in scores.items():
     style = "--" if name.startswith(("from", "no")) else "-"
     ax.plot(counts, line, style, marker="o", label=name)

@@ -109,6 +109,7 @@ for name, chooser in choosers.items():
 # 交叉验证最接近最好的概率。这一切都不如训练各个头重要。
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure.suptitle("Loss against the norm of the weights")
 ax.plot(norms, penalised, "o-", label="penalty")
 ax.plot(norms, bounded, "s--", label="bound at the same norm")
 ax.set(xlabel="norm of all weights", ylabel="log loss on test images (nats per answer)")

@@ -110,6 +110,7 @@ for how, search in searches.items():
 # 它的预测最稳而系数不稳：应按预测来判断稳定性。
 
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+figure.suptitle("Accuracy against stability over resamples")
 for ax, column in ((upper, "spread of coefficients"), (lower, "spread of predictions")):
     ax.set(xlabel=f"{column} (points of the disease score)", ylabel="mean R2 on rows held out")
     for k, (name, row) in enumerate(table.iterrows()):

@@ -103,6 +103,7 @@ for name in ("nothing", "batch norm"):
 # 而所有组共用的线性回归平均胜过这里的任何网络，只在网络之间比较是看不出这一点的。
 
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
+figure.suptitle("Dropout, penalties and batch norm of one network")
 for name, colour in (("dropout", "C0"), ("L1 of the input layer", "C1"), ("L2", "C2")):
     line = test.loc[name]
     upper.errorbar(

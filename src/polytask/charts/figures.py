@@ -86,11 +86,15 @@ def brackets(tree: Sequence[Merge]) -> list[Bracket]:
 def task_map(
     ax: Axes, values: ArrayLike, names: Sequence[str], tree: Sequence[Merge] = ()
 ) -> Axes:
-    """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it."""
+    """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it and their scale."""
     # Shapes: values (k, k). The names stand at the rows already.
     from matplotlib.collections import LineCollection
 
     heat_map(ax, values, names, [], limit=1.0)
+    scale, shades = ax.inset_axes((1.02, 0.0, 0.03, 1.0)), np.linspace(1.0, -1.0, 41)
+    heat_map(scale, shades[:, None], [], [], limit=1.0)
+    scale.set_yticks([0.0, 20.5, 41.0], labels=["1", "0", "-1"])
+    scale.tick_params(axis="y", left=False, labelleft=False, labelright=True, labelsize=8.0)
     if tree:
         above = ax.inset_axes((0.0, 1.01, 1.0, 0.16))
         lines = [np.array(bracket) for bracket in brackets(tree)]
