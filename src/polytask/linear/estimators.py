@@ -173,7 +173,8 @@ class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
 
     Minimises over coefficients W and intercepts b ::
 
-        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2) + penalty(W)
+        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2)
+        + penalty(W)
 
     Parameters
     ----------
