@@ -6,7 +6,8 @@ Linear models of the squared loss need sums over the rows, not the rows. Six gro
 patients (442 real patients; they ship with polytask) play six clinics, each of which sends such
 sums: the joint fit is that of all rows together, to the last digits. Whether learning together
 pays is another question, measured on held-out patients beside a model per clinic and one for all.
-Sums are not anonymous: the last part recovers a patient from two of them.
+Sums are not anonymous, and this is no differential privacy: the last part recovers a patient from
+two of them.
 """
 
 import tempfile
