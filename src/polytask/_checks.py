@@ -154,7 +154,9 @@ def nearest_file(path: str) -> Text:
     alike = {os.path.splitext(file)[0]: file for file in files if file.endswith(suffix)}
     if suffix and len(alike) == 1 and not _is_sibling(stem, next(iter(alike))):
         return suggested(next(iter(alike.values())))
-    stems = {os.path.splitext(file)[0]: file for file in files} | alike
+    # A short name of another kind is alike by chance.
+    others = [] if suffix and len(stem) <= _SHORT else files
+    stems = {os.path.splitext(file)[0]: file for file in others} | alike
     close = _closest(stem, stems)
     if close is not None:
         return suggested(stems[close])

@@ -33,6 +33,8 @@ def test_a_folder_is_no_file_that_may_be_meant(tmp_path):
     (tmp_path / "sales_2021.csv").touch()
     assert str(nearest_file(str(tmp_path / "sales_2022.csv"))) == ""
     assert str(nearest_file(str(tmp_path / "sale_2021.csv"))) == " Did you mean 'sales_2021.csv'?"
+    (tmp_path / "mk.py").touch()
+    assert str(nearest_file(str(tmp_path / "m.polytask"))) == ""
     model = tmp_path / "out" / "model" / "a.polytask"
     model.parent.mkdir(parents=True)
     model.touch()
