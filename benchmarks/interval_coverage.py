@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from _kept import Kept
-from _sets import RealSet, load_set
+from _sets import RealSet, load_table
 from _tables import table
 from scipy.stats import binom
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -63,10 +63,20 @@ SETS = (
     "wages",
     "mtr_enb",
     "mtr_scpf",
+    "mtr_atp1d",
+    "mtr_wq",
+    "mtr_rf1",
+    "sarcos_sub",
     "landmine",
     "heart4",
+    "bank_conjoint",
+    "mfeat_pix",
+    "adult_mmoe",
+    "hillstrom",
+    "tox21",
+    "amazon_sentiment",
 )
-CLASSES = ("landmine", "heart4")
+CLASSES = SETS[SETS.index("landmine") :]
 LEVEL, ENOUGH, LEAST = 0.9, 20, 0.8
 STRENGTHS = tuple(10.0 ** (k / 3) for k in range(-9, 16))
 AUTO = ("separate", "pooled + intercepts", "near the mean", "learned prior")
@@ -113,19 +123,15 @@ def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
 
     near = toward_mean() + L2()
     if data.classes:
-        separate, pooled = LogisticRegressionCV(), LogisticRegressionCV()
+        logistic = LogisticRegressionCV()
         boosted = HistGradientBoostingClassifier(random_state=0)
-        return {
+        known = {
             "MultiTaskClassifier, calibrate": calibrated(MultiTaskClassifier),
             "MultiTaskClassifierCV": own(lambda: MultiTaskClassifierCV(near, alphas=8)),
             "AutoMultiTaskClassifier": own(lambda: AutoMultiTaskClassifier(AUTO)),
             "SingleTask of logistic regression, calibrate": calibrated(
-                lambda: SingleTask(separate)
+                lambda: SingleTask(logistic)
             ),
-            "Pooled logistic regression + intercepts, calibrate": calibrated(
-                lambda: Pooled(pooled, "intercept")
-            ),
-            "Pooled boosting, calibrate": calibrated(lambda: Pooled(boosted, "category")),
             "learned prior, its own": own(BayesianMultiTaskClassifier),
             "MultiTaskClassifierIC, calibrate": calibrated(lambda: MultiTaskClassifierIC(near)),
             "mixed boosting, calibrate": calibrated(MixedBoostingClassifier),
@@ -133,6 +139,12 @@ def contenders(data: RealSet) -> dict[str, Callable[..., Any]]:
                 partial(DeepMultiTaskClassifier, MLP((32,)), random_state=0)
             ),
         }
+        if data.task is not None:
+            known["Pooled logistic regression + intercepts, calibrate"] = calibrated(
+                lambda: Pooled(logistic, "intercept")
+            )
+            known["Pooled boosting, calibrate"] = calibrated(lambda: Pooled(boosted, "category"))
+        return known
     boosted = HistGradientBoostingRegressor(random_state=0)
     found: dict[str, Callable[..., Any]] = {
         "MultiTaskRegressor, calibrate": calibrated(MultiTaskRegressor),
@@ -213,23 +225,36 @@ def judged(data: RealSet, ends: Callable[..., Any], split: tuple[np.ndarray, ...
         found = ends(rows, new, data.classes)
     seconds, y = time.process_time() - begun, data.y[test]
     if data.classes:
-        sets, classes = found
-        inside = sets[np.arange(len(y)), np.searchsorted(classes, y)]
-        width = float(sets.sum(axis=1).mean())
+        inside, width = _hits(*found, y)
     else:
-        inside = (found[0] <= y) & (y <= found[1])
-        wide = (found[1] - found[0]) / np.std(data.y, axis=0)
+        inside = np.where(np.isnan(y), np.nan, (found[0] <= y) & (y <= found[1]))
+        wide = (found[1] - found[0]) / np.nanstd(data.y, axis=0)
         width = float(wide[np.isfinite(wide)].mean())
     if data.task is None:
         parts = list(inside.T)
     else:
         parts = [inside[data.task[test] == name] for name in np.unique(data.task[test])]
+    hits, parts = inside[~np.isnan(inside)], [part[~np.isnan(part)] for part in parts]
     parts = [part for part in parts if len(part) >= ENOUGH]
     low = sum(part.mean() < LEAST - 1e-9 for part in parts)
     chance = sum(
         float(binom.cdf(np.ceil(LEAST * len(part) - 1e-9) - 1, len(part), LEVEL)) for part in parts
     )
-    return [inside.size, int(inside.sum()), len(parts), int(low), chance, width, seconds]
+    return [len(hits), int(hits.sum()), len(parts), int(low), chance, width, seconds]
+
+
+def _hits(sets: Any, classes: Any, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return which sets hold the class, NaN where it is not known, and their mean size."""
+    if y.ndim == 1:
+        return sets[np.arange(len(y)), np.searchsorted(classes, y)] * 1.0, float(
+            sets.sum(1).mean()
+        )
+    of_targets = [
+        (_hits(own, names, np.nan_to_num(column)), np.isnan(column))
+        for own, names, column in zip(sets, classes, y.T, strict=True)
+    ]
+    inside = [np.where(lacking, np.nan, own) for (own, _), lacking in of_targets]
+    return np.column_stack(inside), float(np.mean([size for (_, size), _ in of_targets]))
 
 
 def tables(kept: Kept) -> dict[str, str]:
@@ -263,7 +288,7 @@ def main() -> None:
     parser.add_argument("--keep", default=None)
     parser.add_argument("--models", nargs="*", default=None, help="beginnings of names")
     given = parser.parse_args()
-    data = load_set(given.set) if given.set != "wages" else wages()
+    data = load_table(given.set) if given.set != "wages" else wages()
     kept = Kept(given.keep, given.set)
     made = contenders(data)
     if given.peers and not data.classes and data.task is not None:
