@@ -196,8 +196,7 @@ def _with_tasks(
     asked: Adapting,
 ) -> tuple[Any, Any]:
     """Return features, and the task of every row unless it is among their columns."""
-    from polytask.cli.describe import named
-    from polytask.cli.predicted import needed_columns, single_task, task_column_of
+    from polytask.cli.predicted import needed_columns, note_unused, single_task, task_column_of
 
     column = task_column_of(model, single_task(asked.tasks), table, source.name)
     if column is None:
@@ -205,10 +204,7 @@ def _with_tasks(
     labels = known_labels(table[column], model.tasks_)
     X = needed_columns(table, model, source)
     if asked.target is None:
-        unused = [repr(c) for c in table.columns if c not in X.columns and c != column]
-        if unused:
-            fields = {"source": source.name, "columns": named(unused)}
-            note(LazyMessage("cli.note.adapt_unused", fields))
+        note_unused("cli.note.adapt_unused", table, [*X.columns, column], model, source)
     if column != model.task_column:
         return X, _objects(labels)
     X = X.drop(columns=[column])

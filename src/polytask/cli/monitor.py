@@ -64,6 +64,9 @@ def monitor(
     table = source.table(set(model.feature_names_in_).__contains__)
     rows = predicted.rows_of(model, table, source, columns)
     model.unseen_tasks = unseen
+    if checked.target is None and not isinstance(rows.X, dict):
+        used = [*rows.X.columns, rows.task_name, *rows.others]
+        predicted.note_unused("cli.note.monitor_unused", table, used, model, source)
     y = _targets(model, table, checked.target, source)
     found = monitored(model, rows.X, y, rows.asked, rate=checked.rate, level=checked.level)
     if target is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nearest
 from polytask.cli.columns import as_column, known_labels, matching, require
+from polytask.cli.console import note
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
 from polytask.cli.options import command_line
@@ -417,6 +418,20 @@ def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.Dat
             )
         )
     return table[wanted]
+
+
+def note_unused(
+    key: str,
+    table: pd.DataFrame,
+    used: Iterable[str | None],
+    model: Any,  # noqa: ANN401 - any estimator
+    source: RowSource,
+) -> None:
+    """Say which columns a model does not use: one may be a target that was not named."""
+    known = {*used, *model._schema.dates}
+    unused = [repr(name) for name in table.columns if name not in known]
+    if unused:
+        note(LazyMessage(key, {"source": source.name, "columns": named(unused)}))
 
 
 def _beside(copied: Copied, columns: list[str], source: str) -> tuple[str, ...]:

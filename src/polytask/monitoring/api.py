@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import number, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.conformal import checked_level, number_tasks
-from polytask._estimator.dates import dates_again
+from polytask._estimator.dates import date_of_feature, dates_again
 from polytask._estimator.query import Query, named_columns
 from polytask._estimator.training import is_task_mapping, is_wide, names_targets
 from polytask._estimator.training_summary import TableGaps, TrainingSummary, row_groups
@@ -253,7 +253,13 @@ class _Rows:
         if encoder is not None:
             sources = [str(s) for s in encoder.feature_names_in_[encoder.source_columns()]]
         targets = summary.target_names(self.labels)
-        return Shifts.of(checks_of(summary, new, lacking.first), [*features, *targets],
+        # Later rows have later dates: that time has passed is no change.
+        calendar = date_of_feature(self.model._schema.dates)
+        passing = [s in calendar and not s.endswith("=weekday") for s in [*sources, *targets]]
+        checks = [
+            check.without(np.array(passing)) for check in checks_of(summary, new, lacking.first)
+        ]
+        return Shifts.of(checks, [*features, *targets],
                          [*sources, *targets], summary.n_features,
                          list(summary.tasks or (None,)), (rate, rate))  # fmt: skip
 

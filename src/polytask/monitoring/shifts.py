@@ -49,6 +49,13 @@ class Check(NamedTuple):
     weight: Array
     chance: Array
 
+    def without(self, columns: NDArray[np.bool_]) -> Check:
+        """Return the tests of the other columns; what is missing is tested in all."""
+        if self.kind == "missing":
+            return self
+        p, together = (np.where(columns, np.nan, p) for p in (self.p, self.together))
+        return self._replace(p=p, together=together)
+
 
 @dataclass(frozen=True, eq=False)
 class NewRows:

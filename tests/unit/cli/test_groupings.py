@@ -42,7 +42,7 @@ def test_fit_predict_and_adapt(run, sales):
     assert "is differences between levels of “product”" in done.out
     assert "the model is learned prior of all groupings" in done.err
     shown = run("inspect", "m.polytask").out
-    assert "the levels of store (5), product (8); predict refuses other tasks" in shown
+    assert "the levels of store (5), product (8); predict refuses other tasks without" in shown
     model = load("m.polytask")
     same = BayesianMultiTaskRegressor(task_column=["store", "product"])
     same.fit(sales.drop(columns="sold"), sales["sold"])

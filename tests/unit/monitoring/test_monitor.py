@@ -355,3 +355,17 @@ def test_unchanged_rows_are_seldom_called_a_change():
         called += monitor(fitted, rows(), task=task).status != 0
     # At the stated rate of 5% more than 8 of 60 have a chance below 1%.
     assert called <= 8
+
+
+def test_that_time_has_passed_is_no_change():
+    rng = np.random.default_rng(0)
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(600) % 300, unit="D")
+    X = pd.DataFrame({"x": rng.normal(size=600), "day": day})
+    task = np.arange(600) % 2
+    model = MultiTaskRegressor(date_features=True).fit(X, X["x"] + task, task=task)
+    later = X.assign(x=rng.normal(size=600), day=day + pd.Timedelta(days=301))
+    assert not monitor(model, later, task=task).shifts
+    only = later[later["day"].dt.day_of_week == 2]
+    found = monitor(model, only, task=task[only.index]).shifts
+    assert found
+    assert all(shift.column.startswith("day=weekday=") for shift in found)
