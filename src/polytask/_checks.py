@@ -154,8 +154,9 @@ def nearest_file(path: str) -> Text:
     alike = {os.path.splitext(file)[0]: file for file in files if file.endswith(suffix)}
     if suffix and len(alike) == 1 and not _is_sibling(stem, next(iter(alike))):
         return suggested(next(iter(alike.values())))
-    # A short name of another kind is alike by chance.
-    others = [] if suffix and len(stem) <= _SHORT else files
+    # A short name of another kind is alike by chance, unless it is the same.
+    short = suffix and len(stem) <= _SHORT
+    others = [file for file in files if not short or os.path.splitext(file)[0] == stem]
     stems = {os.path.splitext(file)[0]: file for file in others} | alike
     close = _closest(stem, stems)
     if close is not None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.console import lines_of, one_of_names
-from polytask.data.text_hints import MOSTLY, NUMBER, share
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Text
 
@@ -140,6 +139,7 @@ def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
     import numpy as np
 
     from polytask._estimator.data_checks import numbers_rows
+    from polytask.data.text_hints import MOSTLY, NUMBER, share
 
     if _is_number(column):
         values = column.to_numpy(float, na_value=np.nan)
