@@ -372,14 +372,19 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         value = conformal.checked_level(level, f"{type(self).__name__}.predict_interval")
-        if getattr(self, "_held_out", None) is not None:
+        if self._interval_errors() is not None:
             return conformal.intervals(self, X, task, value, by_task)
         found = None if by_task else self._own_interval(X, task, value)
         return self._refuse_intervals() if found is None else found
 
     def _has_intervals(self) -> bool:
         """Say whether there are intervals of numbers and sets of classes."""
-        return self._knows_new_targets or getattr(self, "_held_out", None) is not None
+        return self._knows_new_targets or self._interval_errors() is not None
+
+    def _interval_errors(self) -> HeldOutErrors | None:
+        """Return the held-out errors that intervals are made of, None if of none."""
+        held: HeldOutErrors | None = getattr(self, "_held_out", None)
+        return held if held is not None and held.for_intervals else None
 
     def _own_interval(self, X: Any, task: Any, level: float) -> tuple[Any, Any] | None:  # noqa: ANN401
         """Return the interval that the model itself implies, None if it implies none."""
@@ -413,7 +418,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
         check_is_fitted(self)
         value = conformal.checked_level(level, f"{type(self).__name__}.coverage_frame")
-        held: HeldOutErrors | None = getattr(self, "_held_out", None)
+        held = self._interval_errors()
+        if held is None and self._knows_new_targets:
+            fields = {"owner": type(self).__name__}
+            raise IncompatibleError(LazyMessage("estimator.refusal.own_intervals", fields))
         if held is None:
             self._refuse_intervals()
             raise AssertionError

@@ -195,7 +195,7 @@ def make_card(model: Any, tested: TestedRows | None = None) -> Card:  # noqa: AN
 
 def _held_out(model: Any) -> tuple[dict[str, Any], dict[Hashable, float]]:  # noqa: ANN401
     """Return which share of held-out rows intervals or sets hold, of all tasks and of each."""
-    held = getattr(model, "_held_out", None)
+    held = model._interval_errors()
     if held is None or not len(held.errors):
         return {}, {}
     shares, rows = held.coverage(_LEVEL)

@@ -103,7 +103,7 @@ class ProbabilityMixin(MultiTaskEstimator, ABC):
         """
         check_is_fitted(self)
         value = conformal.checked_level(level, f"{type(self).__name__}.predict_set")
-        if getattr(self, "_held_out", None) is not None:
+        if self._interval_errors() is not None:
             return conformal.sets(self, X, task, value, by_task)
         if by_task or not self._knows_new_targets:
             self._refuse_intervals()

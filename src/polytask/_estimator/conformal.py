@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -341,7 +341,13 @@ def smallest_sets(chances: Any, level: float) -> Any:  # noqa: ANN401 - as predi
     return found
 
 
-def learned_errors(rows: ErrorRows, model: Any, data: TaskData) -> HeldOutErrors | None:  # noqa: ANN401
+def learned_errors(
+    rows: ErrorRows,
+    model: Any,  # noqa: ANN401
+    data: TaskData,
+    *,
+    for_intervals: bool = True,
+) -> HeldOutErrors | None:
     """Return the errors in units of their tasks; targets of several units are made comparable."""
     # The tasks of `data`, the rows that the model was fitted on, may be fewer than its own.
     numbers, known = number_tasks(model), model._by_loss()
@@ -353,4 +359,5 @@ def learned_errors(rows: ErrorRows, model: Any, data: TaskData) -> HeldOutErrors
             if numbers[part.task] and len(part.y):
                 deviation = float(np.std(np.asarray(part.y, dtype=float)))
                 unit[part.task] = deviation if deviation > 0 else 1.0
-    return HeldOutErrors.of(rows, numbers, unit)
+    found = HeldOutErrors.of(rows, numbers, unit)
+    return None if found is None else replace(found, for_intervals=for_intervals)

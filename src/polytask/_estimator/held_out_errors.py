@@ -74,6 +74,8 @@ class HeldOutErrors:
     numbers: Mask
     strange: Array
     strange_weight: Array
+    # Else the model has intervals of its own, and these say how large its errors usually are.
+    for_intervals: bool = True
 
     @classmethod
     def of(cls, rows: ErrorRows, numbers: Mask, unit: Array) -> HeldOutErrors | None:

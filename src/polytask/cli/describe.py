@@ -235,7 +235,7 @@ _LEVEL, _ENOUGH_ROWS = 0.9, 20
 
 def coverage_words(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
     """Return which share of held-out rows intervals or sets hold, over all tasks and by task."""
-    held = getattr(estimator, "_held_out", None)
+    held = estimator._interval_errors()
     if held is None or not len(held.errors):
         return ""
     frame = estimator.coverage_frame(_LEVEL)
@@ -439,8 +439,10 @@ def _keep_errors(estimator: Any, errors: list[ErrorRows], raw: TaskData) -> None
     with warnings.catch_warnings():
         # The fit of all rows has said so.
         warnings.simplefilter("ignore")
-        every = [*errors, *whole_task_errors(estimator, raw)]
-    estimator._held_out = learned_errors(ErrorRows.joined(every), estimator, raw)
+        own = estimator._has_intervals()
+        every = errors if own else [*errors, *whole_task_errors(estimator, raw)]
+    joined = ErrorRows.joined(every)
+    estimator._held_out = learned_errors(joined, estimator, raw, for_intervals=not own)
 
 
 def held_out_scores(
@@ -491,7 +493,7 @@ def held_out_scores(
             try:
                 for fold, (train, test) in enumerate(splits):
                     fitted = clone(model).fit(study.part(train, model))
-                    if name == "own" and not whole[0]._has_intervals():
+                    if name == "own" and getattr(whole[0], "_held_out", None) is None:
                         held_rows = study.rows_for(model).rows(test)
                         errors.extend(fold_errors(whole[0], fitted, held_rows, fold))
                     for task, held in held_out(study, fitted, train, test):

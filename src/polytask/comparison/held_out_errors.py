@@ -62,13 +62,14 @@ def held_out_errors(
 
 
 def with_errors(model: Any, rows: ErrorRows | None, study: Study) -> Any:  # noqa: ANN401
-    """Give a model of all rows the errors of the folds, unless it has intervals of its own."""
-    if rows is None or model._has_intervals():
+    """Give a model of all rows the errors of the folds, unless it keeps those of its own."""
+    if rows is None or getattr(model, "_held_out", None) is not None:
         return model
     codes = np.asarray(model._schema.index.encode(list(study.data.tasks), "shared"))
     kept = rows.rows(codes[rows.task] >= 0)
     kept = ErrorRows(kept.errors, codes[kept.task], kept.fold, kept.weight, kept.seen)
-    model._held_out = learned_errors(kept, model, study.data)
+    own = model._has_intervals()
+    model._held_out = learned_errors(kept, model, study.data, for_intervals=not own)
     return model
 
 

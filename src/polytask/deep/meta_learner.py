@@ -40,15 +40,17 @@ from polytask.deep.network import (
     device_of,
     trunk_of,
 )
+from polytask.deep.regularise import Penalties, ToStart
 from polytask.deep.regularise.matrices import NORMS
 from polytask.deep.rows import DEEP_READING, CachedRows, TableRows, design_of, table_rows
 from polytask.deep.sharing import Hard
 from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
-from polytask.deep.training.settings import FUSED, MakeOptimizer, Training
+from polytask.deep.training.settings import FUSED, MakeOptimizer, Training, require_by_layer
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import Loss
 from polytask.messages import LazyMessage
+from polytask.penalties import Penalty
 
 Array = NDArray[Any]
 # Rows that go through the network at a time, and tasks that take their steps together.
@@ -202,6 +204,13 @@ class MetaLearner(ProbabilityMixin):
         Tasks whose losses make one step of the initial weights.
     adapt_steps : int or None, default=None
         Steps that a task takes in the end and in :meth:`adapt`; None: those of the method.
+    penalties : mapping of str to Penalty, or None, default=None
+        Penalties of the initial weights by layer, such as ``{"input": L21(1e-3)}``, as for
+        :class:`DeepMultiTaskRegressor`; the one head is "heads". How far tasks go from the
+        initial weights is penalised by `proximal` of the method.
+    balancer : object of :mod:`polytask.deep.balancing` or None, default=None
+        Weights of the tasks of a step; those of gradients measure them at the initial weights,
+        through the steps. None: the plain sum.
     optimizer : callable or None, default=None
         Takes the parameters and returns an optimiser; None is Adam with `learning_rate`.
     learning_rate : float, default=1e-3
@@ -273,6 +282,8 @@ class MetaLearner(ProbabilityMixin):
     query: int | None = None
     tasks_per_step: int = 8
     adapt_steps: int | None = None
+    penalties: Mapping[str, Penalty | ToStart] | None = None
+    balancer: Any = None  # two kinds, which are protocols
     optimizer: MakeOptimizer | None = None
     learning_rate: float = 1e-3
     max_epochs: int | str = "auto"
@@ -345,6 +356,7 @@ class MetaLearner(ProbabilityMixin):
         for name in ("query", "adapt_steps"):
             if getattr(self, name) is not None:
                 positive_integer(getattr(self, name), name, owner)
+        require_by_layer(self.penalties, owner)
         one_of(self.standardize, "standardize", owner, (True, False))
         one_of(self.precision, "precision", owner, PRECISIONS)
         below_one(self.validation, "validation", owner)
@@ -399,6 +411,8 @@ class MetaLearner(ProbabilityMixin):
             held_out=make(np.sort(able[:held]), fixed=True) if held else None,
             everything=make(np.sort(able[held:]), fixed=True),
             tasks=tasks,
+            balancer=self.balancer,
+            penalties=Penalties(learner.network, self.penalties or {}),
             seed=seed,
         )
 

@@ -99,7 +99,7 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         raise ParameterError(sentence("model", "to_onnx", allowed, type(model).__name__))
     check_is_fitted(model)
     level = None if interval is None else checked_level(interval, "to_onnx")
-    held = level is not None and getattr(model, "_held_out", None) is not None
+    held = level is not None and model._interval_errors() is not None
     inputs, graph = GraphInputs.of(model), Graph()
     rows = encoded_rows(graph, model, inputs, classes_of(model))
     found = answer(model, rows, level is not None and not held)

@@ -62,7 +62,7 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
         for kind in (True, False):
             own = held.numbers[held.task] == kind
             radius[kind] = quantile(held.errors[own], held.weight[own], level)
-        usual_coverage = held.coverage(level)[0]
+        usual_coverage = held.coverage(level)[0] if held.for_intervals else usual_coverage
     for part in errors_of(model, raw):
         t = int(part.task[0]) if codes is None else int(codes[part.task[0]])
         if t < 0:
@@ -74,16 +74,19 @@ def error_checks(model: Any, raw: TaskData, codes: Any, level: float) -> ErrorCh
             continue
         unit = part.errors / held.scale[t]
         usual[t] = held.scale[t] * np.average(known, weights=held.weight[held.task == t])
-        inside = unit <= radius[bool(held.numbers[t])]
-        coverage[t] = inside.mean()
         moments.append(_ranked(known, unit))
         larger[t] = moments[-1].p_values(two_sided=False)
+        ratio[t] = unit.mean() / max(known.mean(), np.finfo(float).tiny)
+        spread[t] = _relative(known) / len(known) + _relative(unit) / len(unit)
+        if not held.for_intervals:
+            # Of intervals that the model has of its own the usual coverage is not known.
+            continue
+        inside = unit <= radius[bool(held.numbers[t])]
+        coverage[t] = inside.mean()
         # Rows that were held out are covered by the errors of other folds.
         missed = np.rint((1 - usual_coverage[t]) * len(known))
         counts = map(np.float64, (missed, len(known), (~inside).sum(), len(unit)))
         uncovered[t] = share_p_values(*map(np.asarray, counts), two_sided=False)
-        ratio[t] = unit.mean() / max(known.mean(), np.finfo(float).tiny)
-        spread[t] = _relative(known) / len(known) + _relative(unit) / len(unit)
     together = np.array([np.nan])
     if len(moments) > 1:
         stacked = Moments(*(np.array(part) for part in zip(*moments, strict=True)))

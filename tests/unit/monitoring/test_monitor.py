@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from numpy.testing import assert_array_equal
 from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from polytask import (
     BayesianMultiTaskClassifier,
     DataError,
+    IncompatibleError,
     Monitoring,
     MultiTaskClassifier,
     MultiTaskRegressor,
     ParameterError,
     SingleTask,
     calibrate,
+    compare,
     load,
     monitor,
     save,
@@ -168,6 +172,34 @@ def test_grown_errors_of_one_task_are_refitted(shops, model):
     # Errors as usual are those of coverage_frame.
     usual = dict(zip(*model.coverage_frame(0.9)[["task", "coverage"]].to_numpy().T, strict=True))
     assert states["a"].usual_coverage == usual["a"]
+
+
+def test_a_learned_prior_of_compare_keeps_errors_beside_its_own_intervals(shops, tmp_path):
+    table, y = shops
+    kept = compare(table, y, task_column="shop", models=["learned prior"])
+    prior = kept.best_model("learned prior")
+    own = prior.predict_interval(table)
+    assert_array_equal(own, copy_without_errors(prior).predict_interval(table))
+    with pytest.raises(IncompatibleError, match="intervals or sets of its own"):
+        prior.coverage_frame()
+    save(prior, tmp_path / "m.polytask")
+    again = load(tmp_path / "m.polytask")
+    assert_array_equal(again.predict_interval(table), own)
+    same = monitor(again, table, y)
+    assert (same.status, same.unchecked) == (0, ())
+    noise = np.random.default_rng(0).normal(0, 4, N)
+    found = monitor(again, table, y + np.where(table["shop"] == "c", noise, 0.0))
+    states = {one.task: one for one in found.tasks}
+    assert [t for t, one in states.items() if one.action == "refit"] == ["c"]
+    assert states["c"].growth > 2
+    assert np.isnan(states["c"].coverage)
+    assert calibrate(again, table, y).coverage_frame()["coverage"].between(0.7, 1).all()
+
+
+def copy_without_errors(model):
+    found = copy.copy(model)
+    found._forget_held_out()
+    return found
 
 
 def test_gains_tell_whether_the_model_is_worth_its_place(shops, model):

@@ -158,6 +158,13 @@ class TrainingSettings:
         return replace(training, optimizer=lambda _: make(groups))
 
 
+def require_by_layer(penalties: object, owner: str) -> None:
+    """Refuse penalties that are not given by the names of layers."""
+    if penalties is not None and not isinstance(penalties, Mapping):
+        allowed = LazyMessage("allowed.layer_penalties")
+        raise ParameterError(sentence("penalties", owner, allowed, repr(penalties)))
+
+
 def settings_of(model: Any) -> TrainingSettings:  # noqa: ANN401 - a deep estimator, which is above
     """Check the parameters of a deep estimator."""
     owner = type(model).__name__
@@ -166,9 +173,7 @@ def settings_of(model: Any) -> TrainingSettings:  # noqa: ANN401 - a deep estima
     one_of(model.precision, "precision", owner, PRECISIONS)
     if isinstance(model.task_weight, str):
         one_of(model.task_weight, "task_weight", owner, ("size", "equal"))
-    if model.penalties is not None and not isinstance(model.penalties, Mapping):
-        allowed = LazyMessage("allowed.layer_penalties")
-        raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
+    require_by_layer(model.penalties, owner)
     one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
     mixup = nonnegative(model.mixup, "mixup", owner)
     smoothing = below_one(getattr(model, "label_smoothing", 0.0), "label_smoothing", owner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 torch = pytest.importorskip("torch")
 
 from polytask import DataError, IncompatibleError, ParameterError, adapt, load, save  # noqa: E402
-from polytask.deep import ANIL, MAML, MLP, MetaLearner, MetaSGD, Reptile  # noqa: E402
+from polytask.deep import (  # noqa: E402
+    ANIL,
+    MAML,
+    MLP,
+    MetaLearner,
+    MetaSGD,
+    Reptile,
+    balancing,
+)
 from polytask.deep.meta import Episode, MetaNetwork, Part  # noqa: E402
 from polytask.deep.network import NetworkPlan  # noqa: E402
 from polytask.deep.sharing import Hard  # noqa: E402
@@ -215,6 +224,67 @@ def test_known_tasks_are_adapted_on_their_own_rows():
     assert_allclose(shared, raw * Y[OLD].std() + Y[OLD].mean(), rtol=1e-9)
 
 
+PLAIN_STEP = {"max_epochs": 1, "validation": 0.0, "tasks_per_step": 12}
+
+
+def start_after(rate, **settings):
+    """Return the initial weights after one step of all tasks."""
+    step = {"optimizer": functools.partial(torch.optim.SGD, lr=rate)}
+    model = fitted(**{**PLAIN_STEP, "standardize": True, **step, **settings})
+    return {name: w.astype(float) for name, w in model._tasks.weights.items()}
+
+
+@pytest.mark.parametrize("method", [PLAIN, ANIL(2, 0.1), Reptile(2, 0.1)], ids=repr)
+def test_penalties_pull_at_the_initial_weights_by_layer(method):
+    begin, rate = start_after(1e-300, method=method), 0.01
+    plain = start_after(rate, method=method)
+    pulled = start_after(rate, method=method, penalties={"input": L2(0.5)})
+    change = {name: pulled[name] - plain[name] for name in plain}
+    name = next(name for name in plain if "heads" not in name and name.endswith("weight"))
+    # The gradient of a/2 |W|^2.
+    assert_allclose(change.pop(name), -rate * 0.5 * begin[name], rtol=1e-8)
+    assert not any(np.any(other) for other in change.values())
+    none = start_after(rate, method=method, penalties={"input": L1(1e3)})
+    assert not none[name].any()
+
+
+@pytest.mark.parametrize("method", [PLAIN, MAML(2, 0.1, first_order=True), Reptile(2, 0.1)])
+def test_balancers_weigh_the_tasks_of_a_step(method):
+    begin = start_after(1e-300, method=method)
+    equal, rate = start_after(0.01, method=method), 0.01
+    half = start_after(rate, method=method, balancer=balancing.Fixed([0.5] * 12))
+    for name, w in begin.items():
+        assert_allclose(half[name] - w, 0.5 * (equal[name] - w), rtol=1e-8, atol=1e-14)
+    one = np.eye(12)[3]
+    alone = [start_after(rate, method=method, balancer=balancing.Fixed(w)) for w in (one, 1 - one)]
+    for name, w in begin.items():
+        parts = sum(part[name] - w for part in alone)
+        assert_allclose(parts, equal[name] - w, rtol=1e-7, atol=1e-13)
+
+
+BALANCERS = [
+    balancing.DWA(period=1),
+    *(
+        getattr(balancing, name)()
+        for name in (
+            *("Equal", "GeometricMean", "RandomWeights", "STCH", "Uncertainty", "IMTLL"),
+            *("FAMO", "AutoLambda", "GradNorm", "MGDA", "PCGrad", "CAGrad", "IMTLG", "Nash"),
+            *("Aligned", "UPGrad"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("balancer", BALANCERS, ids=lambda b: type(b).__name__)
+@pytest.mark.parametrize("method", [PLAIN, Reptile(2, 0.1)], ids=["MAML", "Reptile"])
+def test_every_balancer_trains_some_tasks_at_a_time(method, balancer):
+    model = fitted(method=method, balancer=balancer, tasks_per_step=5, validation=0.2)
+    assert np.isfinite(model.predict(X[OLD], TASK[OLD])).all()
+    plain = fitted(method=method, tasks_per_step=5, validation=0.2)
+    same = np.array_equal(model.predict(X[OLD], TASK[OLD]), plain.predict(X[OLD], TASK[OLD]))
+    assert same == isinstance(balancer, balancing.Equal)
+
+
 def test_weights_forms_and_tables_say_the_same():
     model = fitted()
     at = NEW[:6]
@@ -275,6 +345,8 @@ CASES = {
     "penalty": (lambda: ANIL(proximal=3), ParameterError, "proximal of ANIL"),
     "no prox": (lambda: fitted(method=PULLED), ParameterError, "give alpha"),
     "matrix": (lambda: quick().fit(X, np.c_[Y, Y]), IncompatibleError, "target matrix"),
+    "layers": (lambda: fitted(penalties=L2(1.0)), ParameterError, "penalties of MetaLearner"),
+    "no such layer": (lambda: fitted(penalties={"hats": L2(1.0)}), ParameterError, "'hats'"),
     "norm": (
         lambda: MetaLearner(NORMED, **QUICK).fit(X, Y, TASK),
         IncompatibleError,

@@ -253,6 +253,35 @@ def test_images_of_a_vision_transformer_from_a_folder(tmp_path):
     torch.testing.assert_close(trunk.eval()(images), states[:, 0])
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_images_of_a_model_of_timm_from_a_file(name, tmp_path):
+    # Without a torchvision of the same build as torch, timm does not import.
+    timm = pytest.importorskip("timm", exc_type=Exception)
+    small = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2}
+    settings = {"in_chans": 1, "num_classes": 0} | (small if "vit" in name else {})
+    torch.manual_seed(0)
+    torch.save(timm.create_model(name, **settings).state_dict(), tmp_path / "model.pth")
+    source = {"file": str(tmp_path / "model.pth"), "num_classes": 0}
+    model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **settings)
+    X = np.random.default_rng(0).standard_normal((30, 256))
+    images = torch.tensor(X, dtype=torch.float32)
+    expected = model.eval()(images.view(30, 1, 16, 16))
+    task = np.arange(30) % 2
+    trunk = Pretrained(freeze(model), Pixels((1, 16, 16), None))
+    torch.testing.assert_close(trunk.eval()(images), expected)
+    net = DeepMultiTaskRegressor(trunk, **FEW).fit(X, X[:, 0], task=task)
+    assert not moved(net, trunk)
+    save(net, tmp_path / "net.polytask")
+    again = load(tmp_path / "net.polytask", trunk=trunk)
+    np.testing.assert_array_equal(again.predict(X, task=task), net.predict(X, task=task))
+    free = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **settings)
+    near = {"penalties": {"trunk": ToStart(L2(0.1))}, "optimizer": LayerwiseDecay(1e-3, 0.7)}
+    near |= {"learning_rate": 1e-3}
+    learned = DeepMultiTaskRegressor(Pretrained(free, Pixels((1, 16, 16), None)), **FEW | near)
+    assert np.isfinite(learned.fit(X, X[:, 0], task=task).predict(X, task=task)).all()
+    assert moved(learned, Pretrained(free, Pixels((1, 16, 16), None)))
+
+
 class Silent(nn.Module):
     def forward(self, **given):
         return object()
