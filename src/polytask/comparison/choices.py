@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from polytask.comparison.amounts import metric_word
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.records import Findings, ModelRow
+from polytask.messages import Translator, plain_number
 
 
 class PlainChoice(NamedTuple):
@@ -15,8 +17,8 @@ class PlainChoice(NamedTuple):
     split: int
     chosen: ModelRow
     other: ModelRow
-    # The other one scored better on the held-out rows.
-    swapped: bool
+    # By how much the other one scored better on the held-out rows.
+    lost: float
 
 
 def plain_choices(result: Findings) -> list[PlainChoice]:
@@ -34,7 +36,16 @@ def plain_choices(result: Findings) -> list[PlainChoice]:
     for k in range(min(len(row.inner) for row in tried)):
         best = [max(rows, key=lambda row: sign * row.inner[k]) for rows in kinds]
         chosen, other = sorted(best, key=lambda row: -sign * row.inner[k])
-        found.append(
-            PlainChoice(k, chosen, other, sign * (other.splits[k] - chosen.splits[k]) > 0)
-        )
+        found.append(PlainChoice(k, chosen, other, sign * (other.splits[k] - chosen.splits[k])))
     return found
+
+
+def swapped_words(result: Findings, say: Translator) -> str:
+    """Say in how many splits the chosen model scored worse, and by how much this raises a gain."""
+    choices = plain_choices(result) if result.gain.above else []
+    lost = [one.lost for one in choices if one.lost > 0]
+    if not lost:
+        return ""
+    fields: dict[str, str | int] = {"n": len(lost), "all": result.setup.n_splits}
+    fields["amount"] = plain_number(sum(lost) / len(choices), 2)
+    return say("sure.swapped", fields | {"measure": metric_word(result.setup, say)})

@@ -261,7 +261,7 @@ def _record(result: Findings, say: Translator) -> dict[str, list[Block]]:
     call, lock = call_of(result.lock), free_node(result.lock)
     text = json.dumps(lock, ensure_ascii=False, indent=2)
     return {
-        "card": [Facts(data_card(result, say))],
+        "card": [Facts(data_card(result, say)), *_decision(result, say)],
         "warnings": [Bullets((*closing, *notes)) if closing or notes else Paragraph(none)],
         "repeat": [
             *([Code(call, "sh", say("repeat.call"))] if call else []),
@@ -285,13 +285,25 @@ def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
         "problem": say.word("problem", setup.problem),
         "metric": amounts.metric_meaning(setup, say),
         "splits": say("card.n_splits", splits | {"how": how}),
-        "rule": say("card.rule_text"),
         "margin": say("card.margin_text", {"value": f"{result.margin:.3g}"}),
         "weighted": say("card.yes" if setup.weighted else "card.no"),
         "seed": str(setup.seed),
         "seconds": say("card.time", {"value": plain_number(result.seconds)}),
     }
     return tuple((say(f"card.{name}"), value) for name, value in values.items() if value)
+
+
+def _decision(result: Findings, say: Translator) -> tuple[Block, ...]:
+    """Return what is compared, the rule in the order in which it is applied, and what is left."""
+    margin = {"margin": f"{result.margin:.3g}"}
+    points = (say(f"decision.{key}", margin) for key in _POINTS)
+    before = (Paragraph(say(f"decision.{key}")) for key in ("compared", "rule"))
+    after = (Paragraph(say(f"decision.{key}", margin)) for key in ("use", "luck"))
+    return (*before, Bullets(tuple(points)), *after)
+
+
+# The rule, in the order in which it is applied.
+_POINTS = ("same", "share", "plain", "pool", "none")
 
 
 def _rows(setup: Setup, say: Translator) -> str:

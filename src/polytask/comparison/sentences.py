@@ -17,7 +17,7 @@ from polytask.comparison.amounts import (
     more_data,
 )
 from polytask.comparison.boards import ruling_family
-from polytask.comparison.choices import plain_choices
+from polytask.comparison.choices import swapped_words
 from polytask.comparison.records import (
     Findings,
     Interval,
@@ -299,15 +299,12 @@ def certainty(result: Findings, say: Translator) -> str:
     """Return how sure the verdict is, and what its interval means."""
     if not math.isfinite(result.gain.mean) or result.perfect:
         return say("sure.perfect" if result.perfect else "sure.none")
-    n = sum(one.swapped for one in plain_choices(result)) if result.gain.above else 0
-    fields: dict[str, str | int] = {"n": n, "all": result.setup.n_splits}
-    swapped = say("sure.swapped", fields) if n else ""
     plain = result.verdict != "share" and bool(_better_plain(result, say))
     told = [result.gain, *([result.pooling_gain] if plain else [])]
     other = any(_same_difference(gain, result) is None for gain in told)
     anew = other and bool(rivals(result))
     said = say("sure", {"said": _certainty(result, say)})
-    return say.joined([said, say("sure.anew") if anew else "", swapped])
+    return say.joined([said, say("sure.anew") if anew else "", swapped_words(result, say)])
 
 
 def over_time(result: Findings, say: Translator) -> str:

@@ -167,9 +167,9 @@ def split_table(result: Findings, say: Translator) -> Table | None:
             Cell(say.number(chosen.splits[k], places), chosen.splits[k]),
             own(other.name),
             Cell(say.number(other.splits[k], places), other.splits[k]),
-            Cell(say("choices.swapped" if swapped else "choices.right")),
+            Cell(say("choices.swapped" if lost > 0 else "choices.right")),
         )
-        for k, chosen, other, swapped in choices
+        for k, chosen, other, lost in choices
     )
     metric = {"metric": amounts.metric_word(result.setup, say)}
     columns = (
