@@ -531,7 +531,7 @@ def test_an_error_is_said_to_fall():
 def test_the_report_lists_the_rule_in_the_order_in_which_it_is_applied():
     section = next(s for s in examples.share().document().sections if s.key == "card")
     points = next(block.items for block in section.blocks if isinstance(block, Bullets))
-    heads = ["make no practical", "tasks jointly", "one model per task", "for all tasks", "Inconcl"]
+    heads = ["make no practical", "tasks jointly", "one model per task", "all tasks", "Inconcl"]
     assert all(head in point for head, point in zip(heads, points, strict=True))
     assert "between -0.01 and +0.01" in points[0]
     # What is written holds for the rule itself: the first of the points.
