@@ -58,13 +58,17 @@ class Likelihood(ABC, Generic[Learned, Part]):
 
 @dataclass(frozen=True, eq=False)
 class Grown(Generic[Learned, Part]):
-    """What was learned. Shapes: losses (trees that were tried + 1,)."""
+    """What was learned, and sums of trees in rows that, with folds, they did not see."""
+
+    # Shapes: losses (trees that were tried + 1,), known (k,), values (n_sums, k).
 
     n_iter: int
     losses: Array
     learned: Learned
     candidates: tuple[Candidate, ...]
     last: Part
+    known: Index
+    values: Array
 
 
 def grow(
@@ -75,17 +79,19 @@ def grow(
     nothing = np.zeros((likelihood.n_sums, likelihood.n_rows))
     learned, candidates = likelihood.learned(every, nothing)
     n_iter, losses = limits[0], np.zeros(0)
+    known, values = every, nothing
     if folds:
         found = _held_out(likelihood, learned, folds, limits)
-        n_iter, losses = found.n_iter, found.losses
+        n_iter, losses, known, values = found.n_iter, found.losses, found.known, found.values
         # Trees leave less of the rows that they grew on: the prior is that of rows they did not.
-        learned, candidates = likelihood.learned(found.known, found.values)
+        learned, candidates = likelihood.learned(known, values)
     last = likelihood.boosting(every, None, learned, learns=not folds)
     while last.n_iter < n_iter:
         last.grow()
     if not folds and n_iter:
-        learned, candidates = likelihood.learned(every, last.values())
-    return Grown(n_iter, losses, learned, candidates, last)
+        values = last.values()
+        learned, candidates = likelihood.learned(every, values)
+    return Grown(n_iter, losses, learned, candidates, last, known, values)
 
 
 @dataclass(frozen=True, eq=False)

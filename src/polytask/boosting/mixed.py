@@ -125,7 +125,10 @@ class MixedBoostingRegressor(_BoostedLabels, IntervalMixin, RegressorMixin):
 
     Notes
     -----
-    The columns of a target matrix are tasks, each scaled by its own mean and deviation.
+    The columns of a target matrix are tasks, each scaled by its own mean and deviation. Intervals
+    of numbers have a noise of each task, from rows that trees did not grow on, pulled to the
+    common one by as much as chance explains their differences; with several groupings the common
+    one.
 
     References
     ----------

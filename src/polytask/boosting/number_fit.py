@@ -20,6 +20,7 @@ from polytask.data import TaskData
 from polytask.linear.bayes_groupings import GroupedTasks, likelihood_in_units
 from polytask.linear.bayes_settings import Ended, original_units
 from polytask.linear.bayes_tasks import BayesTasks
+from polytask.linear.interval_noise import interval_noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,12 @@ def fit_numbers(
         present=given.slopes.present,
         precision=given.precision,
     )
-    model = NumberTrees(tasks, grown.last.growing.trees(grown.n_iter), given.columns)
-    learned = grown.learned
+    learned, own = grown.learned, rows.of(grown.known)
+    # Around what rows are predicted by trees that did not see them.
+    left = own.block(own.y - grown.values[0])
+    noise = interval_noise([left], prior_of(left, learned, n_tasks), n_tasks)
+    trees = grown.last.growing.trees(grown.n_iter)
+    model = NumberTrees(tasks, trees, given.columns, noise)
     value = original_units(learned, features, given.targets, given.counts)
     ended = Ended(value, learned.residual, learned.converged, learned.n_iter, learned.seconds)
     return NumberFit(model, grown, ended, learned.model.structure, prior)

@@ -41,11 +41,13 @@ def dense(X: Any) -> Array:  # noqa: ANN401 - dense or sparse
 class NumberTrees:
     """Trees of scaled numbers, and the posteriors of tasks of one grouping."""
 
-    # Shapes: columns (q,), those whose slopes vary.
+    # Shapes: columns (q,), those whose slopes vary; noise (n_tasks,), the variances that intervals
+    # have in the place of the common one, None in files of 0.1.
 
     tasks: BayesTasks
     trees: Trees
     columns: Index
+    noise: Array | None = None
 
     @cached_property
     def lines(self) -> Array:
@@ -76,8 +78,12 @@ class NumberTrees:
     def quantiles(self, p: float, X: Any, tasks: Index) -> Labels:  # noqa: ANN401
         """Return the quantiles of new targets."""
         # Trees are asked once for the rows of all tasks.
-        spread = scipy.special.ndtri(p) * self.deviation(X, tasks)
-        return np.asarray(self.predict(X, tasks) + spread)
+        deviation = self.deviation(X, tasks)
+        if self.noise is not None:
+            scale = np.append(self.tasks.target_scale, self.tasks.units(-1)[1])[tasks]
+            beyond = np.append(self.noise, self.noise.mean()) - float(self.tasks.prior.noise)
+            deviation = np.sqrt(deviation**2 + beyond[tasks] * scale**2)
+        return np.asarray(self.predict(X, tasks) + scipy.special.ndtri(p) * deviation)
 
 
 @saveable("boosting.grouped_trees")

@@ -173,6 +173,21 @@ def test_it_recovers_what_is_common_and_what_varies():
     assert model.n_iter_ == np.argmin(model.held_out_loss_)
 
 
+def test_intervals_have_the_noise_of_their_task():
+    X, y, task, _ = simulated(3000, 10)
+    loud = np.where(np.arange(10) < 5, 0.2, 2.0)
+    y = y + loud[task] * np.random.default_rng(3).normal(size=3000)
+    model = MixedBoostingRegressor(max_iter=60).fit(X[:2000], y[:2000], task[:2000])
+    lower, upper = model.predict_interval(X, task)
+    new, inside = np.arange(3000) >= 2000, (lower < y) & (y < upper)
+    shares = np.array([inside[new & (task == t)].mean() for t in range(10)])
+    assert np.all((shares > 0.8) & (shares < 0.98))
+    widths = np.array([(upper - lower)[task == t].mean() for t in range(10)])
+    assert widths[5:].min() > 2 * widths[:5].max()
+    unseen = model.predict_interval(X[:1], ["new"])
+    assert widths.min() < float(unseen[1][0] - unseen[0][0])
+
+
 @pytest.fixture(scope="module")
 def fitted():
     X, y, task, _ = simulated(300, 10)
