@@ -166,7 +166,8 @@ def _write_notebooks(app: Any, failure: Exception | None) -> None:
         notebook = jupytext.read(ROOT / "docs" / f"{name}.md")
         for cell in notebook.cells:
             if cell.cell_type == "markdown":  # pages that it links are not beside it
-                cell.source = re.sub(r"!?\[([^]]*)\]\((?!http)[^)]*\)", r"\1", cell.source)
+                text = re.sub(r"(?s)<picture>.*?</picture>", "", cell.source)
+                cell.source = re.sub(r"!?\[([^]]*)\]\((?!http)[^)]*\)", r"\1", text)
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         path = Path(app.outdir) / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)

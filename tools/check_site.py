@@ -35,7 +35,7 @@ class Page(HTMLParser):
         """Note what a tag means."""
         given = dict(attrs)
         self.ids.update(filter(None, (given.get("id"), given.get("name") if tag == "a" else None)))
-        self.links += filter(None, (given.get(name) for name in ("href", "src")))
+        self.links += filter(None, (given.get(name) for name in ("href", "src", "srcset")))
         thumbnail = (given.get("src") or "").endswith("_thumb.png")  # its link has the title
         if tag == "img" and not thumbnail and not (given.get("alt") or "").strip():
             self.faults.append(f"picture without alternative text: {given.get('src')}")
@@ -69,7 +69,7 @@ def faults_of_pages(site: Path) -> Iterator[str]:
 
 
 def faults_of_reference(site: Path) -> Iterator[str]:
-    """Yield public names without a page, and parameters that theirs does not describe."""
+    """Yield public names without a page, and parameters or base classes that it lacks."""
     sys.path.insert(0, str(ROOT / "docs"))
     public = importlib.import_module("conf").PUBLIC
     for module, kinds in public.items():
@@ -79,11 +79,15 @@ def faults_of_reference(site: Path) -> Iterator[str]:
                 yield f"reference: no page for {module}.{name}"
                 continue
             value = getattr(importlib.import_module(module), name)
+            text = path.read_text(encoding="utf-8")
             if isinstance(value, type) and issubclass(value, Exception | Enum):
-                continue
-            told = " ".join(re.findall("<strong>(.*?)</strong>", path.read_text(encoding="utf-8")))
-            wanted = {p for p in inspect.signature(value).parameters if p[0] != "_"}
-            lacking = wanted - {"args", "kwargs"} - set(re.findall(r"\w+", told))
+                # Who catches an error must know what else would.
+                bases = value.__bases__ if issubclass(value, Exception) else ()
+                lacking = {base.__name__ for base in bases if f">{base.__name__}<" not in text}
+            else:
+                told = re.findall(r"\w+", " ".join(re.findall("<strong>(.*?)</strong>", text)))
+                wanted = {p for p in inspect.signature(value).parameters if p[0] != "_"}
+                lacking = wanted - {"args", "kwargs"} - set(told)
             if lacking:
                 yield f"reference: {module}.{name} does not describe {', '.join(sorted(lacking))}"
 

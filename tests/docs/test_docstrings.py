@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import polytask
+from polytask import DataError, IncompatibleError, MultiTaskRegressor, ParameterError
 
 # What needs a package of an extra, and that package.
 EXTRAS = {
@@ -54,3 +55,19 @@ def test_examples_of_docstrings(example, tmp_path, monkeypatch):
 def test_the_estimators_have_examples():
     names = {param.id.rpartition(".")[2] for param in _with_examples()}
     assert {"MultiTaskRegressor", "MultiTaskClassifier", "MultiTaskModel"} <= names
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "error"),
+    [
+        ({}, [1.0, np.inf, 2.0], DataError),
+        ({"tol": -1.0}, [1.0, 2.0, 3.0], ParameterError),
+        ({"loss": "logistic"}, [1.0, 2.0, 3.0], IncompatibleError),
+    ],
+)
+def test_fit_names_what_it_raises(options, y, error):
+    with pytest.raises(error) as raised:
+        MultiTaskRegressor(**options).fit(np.eye(3), y, task=[0, 1, 1])
+    assert raised.type is error
+    told = MultiTaskRegressor.fit.__doc__.partition("Raises\n")[2]
+    assert f"        {error.__name__}\n" in told

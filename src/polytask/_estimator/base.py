@@ -122,6 +122,18 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         ------
         DataError
             If the data cannot be used; the message names row, column or task.
+        ParameterError
+            If a parameter of the estimator has a value outside its allowed set.
+        IncompatibleError
+            If two parameters exclude each other, or one and the data, such as a loss of classes
+            and numbers.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a solver stopped before it reached its tolerance.
+        DataWarning
+            If something in the data deserves a look.
         """
         self._check_reading()
         self._forget_held_out()
