@@ -210,7 +210,8 @@ class MetaLearner(ProbabilityMixin):
         initial weights is penalised by `proximal` of the method.
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
         Weights of the tasks of a step; those of gradients measure them at the initial weights,
-        through the steps. None: the plain sum.
+        through the steps. ``AutoLambda`` learns them from the tasks held out, which its `primary`
+        must be among. None: the plain sum.
     optimizer : callable or None, default=None
         Takes the parameters and returns an optimiser; None is Adam with `learning_rate`.
     learning_rate : float, default=1e-3
