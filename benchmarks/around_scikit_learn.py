@@ -1,13 +1,13 @@
 """Tools of scikit-learn around our estimators: ``python benchmarks/around_scikit_learn.py``.
 
 Every tool is tried on arrays and on tables, in the three forms of data. Each trial works or ends
-with one sentence, which is written down. ``--write FILE`` keeps the table. The explainers of SHAP
-are tried if it is installed.
+with one sentence, which is written down. The explainers of SHAP are tried if it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import warnings
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from _kept import Kept
+from _tables import table
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
@@ -39,6 +41,7 @@ from polytask.penalties import L21
 
 FORMS = ("long", "targets", "separate")
 CONTAINERS = ("array", "table")
+PLACES = tuple(itertools.product(FORMS, CONTAINERS))
 N_TASKS, N_ROWS = 3, 40
 
 
@@ -277,54 +280,34 @@ def outcome(trial: Callable[[Case], None], c: Case) -> str:
     return "works"
 
 
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of kept outcomes, and the list of what does not work says."""
+    said: dict[str, int] = {}
+    lines = []
+    for name, runs in kept.grouped()[""].items():
+        cells = []
+        for (found,) in runs.values():
+            number = said.setdefault(found, len(said) + 1) if found != "works" else 0
+            cells.append(f"[{number}]" if number else "works")
+        lines.append([name, *cells])
+    head = ["tool", *(f"{form}, {container}" for form, container in PLACES)]
+    told = "\n".join(f"{number}. {words}" for words, number in said.items())
+    return {"tools": table(head, lines), "sentences": told}
+
+
 def main() -> None:
     """Try every tool and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", help="a Markdown file for the table")
-    path = parser.parse_args().write
-    tools = TOOLS | (EXPLAINERS if find_spec("shap") else {})
-    said: dict[str, int] = {}
-    lines = []
-    for name, trial in tools.items():
-        cells = []
-        for form in FORMS:
-            for container in CONTAINERS:
-                found = outcome(trial, case(form, container))
-                number = said.setdefault(found, len(said) + 1) if found != "works" else 0
-                cells.append("works" if found == "works" else f"[{number}]")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    names = ("scikit-learn", "numpy", "pandas", *(("shap",) if find_spec("shap") else ()))
+    parser.add_argument("--keep", help="file of finished trials, to go on from")
+    kept = Kept(parser.parse_args().keep)
+    shap = find_spec("shap")
+    names = ("scikit-learn", "numpy", "pandas", *(("shap",) if shap else ()))
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    text = "\n".join(
-        [
-            "# Around scikit-learn",
-            "",
-            f"polytask {polytask.__version__}, {versions}, Python {platform.python_version()}:",
-            "",
-            "    python benchmarks/around_scikit_learn.py --write docs/results/scikit_learn.md",
-            "",
-            "Rows of three tasks, sorted by task; tables have a column of text and name their",
-            "task column. Long: a task column. Targets: a column of y per task. Separate: the",
-            "tools take rows, no mapping, so the tables of a mapping are put below each other, as",
-            '`pandas.concat(parts, names=["city"]).reset_index("city")` does, with a task column.',
-            "`predict` returns arrays; `predict_frame` keeps the index of a table and names.",
-            "SHAP's masker for permutations subtracts cells, so text must be encoded before it;",
-            "its KernelExplainer takes text.",
-            "",
-            "| tool | " + " | ".join(f"{f}, {c}" for f in FORMS for c in CONTAINERS) + " |",
-            "|---" * (1 + len(FORMS) * len(CONTAINERS)) + "|",
-            *lines,
-            "",
-            "What the others say:",
-            "",
-            *(f"{number}. {words}" for words, number in said.items()),
-            "",
-        ]
-    )
-    print(text)
-    if path:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+    print(f"polytask {polytask.__version__}, {versions}, Python {platform.python_version()}\n")
+    for name, trial in (TOOLS | (EXPLAINERS if shap else {})).items():
+        for k, place in enumerate(PLACES):
+            kept.get(name, k, lambda trial=trial, place=place: [outcome(trial, case(*place))])
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":

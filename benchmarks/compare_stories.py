@@ -11,18 +11,21 @@ Multi-task models search 8 strengths on 3 folds (with groups: 4 folds of whole g
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
+from _tables import table
 from sklearn.dummy import DummyClassifier
 
 import polytask
-from polytask import Comparison, MultiTaskClassifierCV, MultiTaskRegressorCV, compare
+from polytask import MultiTaskClassifierCV, MultiTaskRegressorCV, compare
 from polytask.comparison.records import Interval
 from polytask.data import GroupedRows
 from polytask.penalties import L2, toward_mean
@@ -53,7 +56,7 @@ def patients(seed: int) -> tuple[Table, np.ndarray]:
     return (X, y, task), who
 
 
-def rare(seed: int, signal: float) -> Table:
+def few_positive(seed: int, signal: float) -> Table:
     """Return 6 related tasks of 600 rows, 2 in 100 of them positive."""
     rng = np.random.default_rng(seed)
     n_tasks, n, d = 6, 600, 5
@@ -64,7 +67,7 @@ def rare(seed: int, signal: float) -> Table:
     return X, (score > np.quantile(score, 0.98)).astype(int), task
 
 
-def few(seed: int) -> Table:
+def unrelated(seed: int) -> Table:
     """Return 30 unrelated tasks of 24 rows and 8 features."""
     rng = np.random.default_rng(seed)
     n_tasks, n, d = 30, 24, 8
@@ -74,89 +77,103 @@ def few(seed: int) -> Table:
     return X, (X * coef[task]).sum(axis=1) + 2.0 * rng.standard_normal(len(task)), task
 
 
-def said(value: Interval) -> str:
-    return f"{value.mean:+.3f} ({value.low:.3f} to {value.high:.3f})"
+def numbers(value: Interval | None) -> list[float]:
+    """Return mean, lower and upper end; there are none where a model was left out."""
+    if value is None:
+        raise SystemExit("A difference is missing.")
+    return [value.mean, value.low, value.high]
 
 
-def holds_zero(value: Interval) -> bool:
-    return value.low <= 0 <= value.high
+def leak(seed: int, grouped: bool) -> list[Any]:
+    """Return verdict, gain and scores with random splits, or with splits of whole patients."""
+    (X, y, task), who = patients(seed)
+    groups = who if grouped else None
+    models = [*PLAIN, near(MultiTaskRegressorCV, groups)]
+    result = compare(X, y, task=task, models=models, groups=groups)
+    found = {row.name: row.score.mean for row in result.models}
+    shown = [found[name] for name in ("near the mean", "pooled", "separate")]
+    return [result.verdict, numbers(result.gain), shown]
 
 
-def scores(result: Comparison) -> dict[str, float]:
-    return {row.name: row.score.mean for row in result.models}
+def rare(signal: float) -> list[Any]:
+    """Return verdict, gain, the recommended model, and what every model has."""
+    X, y, task = few_positive(0, signal)
+    nothing = ("all negative", DummyClassifier(strategy="most_frequent"))
+    models = [*PLAIN, near(MultiTaskClassifierCV), nothing]
+    result = compare(X, y, task=task, models=models)
+    shown = ("accuracy", "majority", "auc", "average_precision")
+    rows = [
+        [row.name, row.score.mean, *(row.metrics[name] for name in shown)] for row in result.models
+    ]
+    return [result.verdict, numbers(result.gain), result.recommended, rows]
 
 
-def tell_leak() -> None:
-    """Print what random splits say, and what splits of whole patients say."""
-    print("\n## Planted leak: the same patients in every hospital\n")
-    print("Expected: random splits score too high and find a gain; with `groups` the")
-    print("interval of the gain contains 0 and no model scores well.\n")
-    print("| seed | groups | verdict | gain | contains 0 | near the mean | pooled | separate |")
-    print("|---|---|---|---|---|---|---|---|")
-    for seed in range(3):
-        (X, y, task), who = patients(seed)
-        for groups in (None, who):
-            models = [*PLAIN, near(MultiTaskRegressorCV, groups)]
-            result = compare(X, y, task=task, models=models, groups=groups)
-            found = scores(result)
-            cells = [
-                str(seed),
-                "none" if groups is None else "patient",
-                result.verdict,
-                said(result.gain),
-                "yes" if holds_zero(result.gain) else "no",
-                *(f"{found[name]:.3f}" for name in ("near the mean", "pooled", "separate")),
-            ]
-            print("| " + " | ".join(cells) + " |", flush=True)
+def few(seed: int) -> list[Any]:
+    """Return verdict, and the gains of shrinkage and of sharing of unrelated tasks."""
+    X, y, task = unrelated(seed)
+    models = [*PLAIN, "separate, one strength", *BARE, near(MultiTaskRegressorCV)]
+    result = compare(X, y, task=task, models=models)
+    return [result.verdict, numbers(result.shrinkage_gain), numbers(result.sharing_gain)]
 
 
-def tell_rare() -> None:
-    """Print every metric of every model where 2 in 100 rows are positive."""
-    print("\n## 2 in 100 rows are positive")
-    print("\nExpected: all negative has the best accuracy, equal to the majority rate; average")
-    print("precision is shown without being asked for; the verdict and the recommended model")
-    print("follow what is learned, and nothing is found where there is nothing to learn.")
-    for title, signal in (("features that matter", 0.8), ("features of pure noise", 0.0)):
-        X, y, task = rare(0, signal)
-        nothing = ("all negative", DummyClassifier(strategy="most_frequent"))
-        models = [*PLAIN, near(MultiTaskClassifierCV), nothing]
-        result = compare(X, y, task=task, models=models)
-        gain = f"gain {said(result.gain)}, recommended {result.recommended}"
-        print(f"\n{title}: verdict {result.verdict}, {gain}\n")
-        print("| model | d2 | accuracy | majority | AUC | average precision |")
-        print("|---|---|---|---|---|---|")
-        for row in result.models:
-            shown = ("accuracy", "majority", "auc", "average_precision")
-            cells = [row.name, f"{row.score.mean:.3f}"]
-            cells += [f"{row.metrics[name]:.4f}" for name in shown]
-            print("| " + " | ".join(cells) + " |")
+SIGNALS = {"features that matter": 0.8, "features of pure noise": 0.0}
+SPLITS = {"none": False, "patient": True}
 
 
-def tell_few() -> None:
-    """Print the table of shrinkage and sharing of unrelated tasks."""
-    print("\n## Unrelated tasks with few rows: shrinkage and sharing told apart\n")
-    print("Expected: the interval of shrinkage is above 0, that of sharing contains 0.\n")
-    print("| seed | verdict | shrinkage | above 0 | sharing | contains 0 |")
-    print("|---|---|---|---|---|---|")
-    for seed in range(5):
-        X, y, task = few(seed)
-        models = [*PLAIN, *BARE, near(MultiTaskRegressorCV)]
-        result = compare(X, y, task=task, models=models)
-        shrinkage, sharing = result.shrinkage_gain, result.sharing_gain
-        if shrinkage is None or sharing is None:
-            raise SystemExit("The 2 x 2 table is missing.")
-        words = ["yes" if shrinkage.above else "no", "yes" if holds_zero(sharing) else "no"]
-        cells = [str(seed), result.verdict, said(shrinkage), words[0], said(sharing), words[1]]
-        print("| " + " | ".join(cells) + " |", flush=True)
+def told(story: str, kept: Kept) -> None:
+    """Run what is not kept of a story."""
+    kept.title = story
+    if story == "rare":
+        for title, signal in SIGNALS.items():
+            kept.get(title, 0, partial(rare, signal))
+    elif story == "few":
+        for seed in range(5):
+            kept.get("", seed, partial(few, seed))
+    else:
+        for seed, (name, grouped) in itertools.product(range(3), SPLITS.items()):
+            kept.get(name, seed, partial(leak, seed, grouped))
 
 
-STORIES: dict[str, Callable[[], None]] = {"leak": tell_leak, "rare": tell_rare, "few": tell_few}
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of kept results."""
+    known, found = kept.grouped(), {}
+    if "leak" in known:
+        head = ["seed", "groups", "verdict", "gain", "contains 0", "near the mean", "pooled"]
+        lines = [
+            [seed, name, verdict, *said(gain), *(f"{score:.3f}" for score in shown)]
+            for name, runs in known["leak"].items()
+            for seed, (verdict, gain, shown) in runs.items()
+        ]
+        found["leak"] = table([*head, "separate"], lines)
+    for title, runs in known.get("rare", {}).items():
+        ((verdict, gain, recommended, rows),) = runs.values()
+        head = ["model", "d2", "accuracy", "majority", "AUC", "average precision"]
+        lines = [[n, f"{d2:.3f}", *(f"{v:.4f}" for v in rest)] for n, d2, *rest in rows]
+        interval = said(gain)[0]
+        above = f"{title}: verdict {verdict}, gain {interval}, recommended {recommended or 'none'}"
+        found[title] = f"{above}\n\n{table(head, lines)}"
+    if "few" in known:
+        head = ["seed", "verdict", "shrinkage", "contains 0", "sharing", "contains 0"]
+        lines = [
+            [seed, verdict, *said(shrinkage), *said(sharing)]
+            for seed, (verdict, shrinkage, sharing) in known["few"][""].items()
+        ]
+        found["few"] = table(head, lines)
+    return found
+
+
+def said(interval: list[float]) -> list[str]:
+    """Return an interval in words, and whether it contains 0."""
+    mean, low, high = interval
+    return [f"{mean:+.3f} ({low:.3f} to {high:.3f})", "yes" if low <= 0 <= high else "no"]
 
 
 def main() -> None:
     """Tell the chosen stories."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stories", nargs="*", default=list(STORIES), help=", ".join(STORIES))
+    stories = ("leak", "rare", "few")
+    parser.add_argument("stories", nargs="*", default=stories, help=", ".join(stories))
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
     chosen = parser.parse_args()
     print(
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
@@ -164,9 +181,11 @@ def main() -> None:
     )
     # Scores that a small task does not have, and pauses of searches, are counted in the result.
     warnings.simplefilter("ignore")
-    started = time.process_time()
-    for name in chosen.stories:
-        STORIES[name]()
+    kept, started = Kept(chosen.keep), time.process_time()
+    for story in chosen.stories:
+        told(story, kept)
+    for name, text in tables(kept).items():
+        print(f"\n## {name}\n\n{text}")
     print(f"\n{time.process_time() - started:.0f} CPU s")
 
 

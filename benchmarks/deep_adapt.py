@@ -25,12 +25,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from _kept import Kept
+from _tables import table
 
 import polytask
 from polytask import BayesianMultiTaskRegressor, ConvergenceWarning, DataWarning, adapt
@@ -193,21 +194,26 @@ def measured(sources: Sources, label: Any) -> list[tuple[str, int, float, float,
     return found
 
 
-def show(problem: Problem, found: list[Any], repetitions: int) -> None:
-    """Print the table of a problem."""
-    steps = problem.steps
-    print(f"\n## {problem.name}\n")
-    print(f"{repetitions} repetitions, {len(problem.held)} held-out tasks each.\n")
-    print(f"| method | {' | '.join(f'{n} rows' for n in steps)} | layers changed | s, most rows |")
-    print("|---" * (len(steps) + 3) + "|")
-    for method in dict.fromkeys(line[0] for line in found):
-        own = {n: [line for line in found if (line[0], line[1]) == (method, n)] for n in steps}
-        head = {n: [line[2] for line in found if line[:2] == ["new head", n]] for n in steps}
-        cells = [cell(method, [line[2] for line in own[n]], head[n]) for n in steps]
-        used = ", ".join(f"{np.mean([line[4] for line in own[n]]):.0%}" for n in steps)
-        cells.append(used if any(line[4] for n in steps for line in own[n]) else "")
-        took = np.mean([line[3] for line in own[steps[-1]]])
-        print(f"| {method} | {' | '.join(cells)} | {took:.2f} |", flush=True)
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every problem of which results are kept."""
+    found = {}
+    for problem, own in kept.grouped().items():
+        # Of every method, by number of rows: error, seconds and whether layers changed.
+        runs: dict[str, dict[int, list[list[float]]]] = {}
+        tasks = [task for by_seed in own.values() for task in by_seed.values()]
+        for method, n, *values in (line for task in tasks for line in task):
+            runs.setdefault(method, {}).setdefault(n, []).append(values)
+        lines = []
+        head = {n: [line[0] for line in own] for n, own in runs["new head"].items()}
+        for method, by_rows in runs.items():
+            cells = [cell(method, [line[0] for line in by_rows[n]], head[n]) for n in head]
+            used = [np.mean([line[2] for line in by_rows[n]]) for n in head]
+            changed = ", ".join(f"{share:.0%}" for share in used) if any(used) else ""
+            took = np.mean([line[1] for line in by_rows[max(head)]])
+            lines.append([method, *cells, changed, f"{took:.2f}"])
+        names = ["method", *(f"{n} rows" for n in head), "layers changed", "s, most rows"]
+        found[problem] = table(names, lines)
+    return found
 
 
 def cell(method: str, errors: list[float], head: list[float]) -> str:
@@ -240,13 +246,14 @@ def main() -> None:
     versions = f"torch {torch.__version__}, numpy {np.__version__}"
     print(f"polytask {polytask.__version__}, {versions}, Python {platform.python_version()}")
     for name in given.only:
-        kept, found = Kept(given.keep, name), []
+        kept = Kept(given.keep, name)
         for seed in range(given.repetitions):
             sources = Sources(PROBLEMS[name](seed), seed)
             for label in sources.problem.held.tolist():
-                lines = kept.get(str(label), seed, lambda s=sources, t=label: measured(s, t))
-                found += [list(line) for line in lines]
-        show(sources.problem, found, given.repetitions)
+                kept.get(str(label), seed, partial(measured, sources, label))
+        held = len(sources.problem.held)
+        print(f"\n## {sources.problem.name}\n\n{given.repetitions} repetitions,", end=" ")
+        print(f"{held} held-out tasks each.\n\n{tables(kept)[name]}", flush=True)
 
 
 if __name__ == "__main__":

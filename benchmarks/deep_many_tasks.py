@@ -9,12 +9,16 @@ rows of 10,000 tasks, and 2,000 rows with 10,000 targets, one epoch each, and pr
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from _kept import Kept
+from _tables import table
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
 from polytask.deep.network import NetworkPlan
@@ -36,6 +40,11 @@ def batch(n_tasks: int, one: bool, classes: int) -> RowBatch:
     y = torch.randint(0, classes, shape).float() if classes > 1 else torch.randn(shape)
     task = torch.randint(0, n_tasks, (ROWS,)) if one else None
     return RowBatch(torch.randn(ROWS, FEATURES), y, torch.ones(shape), task)
+
+
+def steps_ms(n_tasks: int, loss: Loss, classes: int) -> list[float]:
+    """Return the CPU milliseconds of a step, of rows of one task each and of all tasks."""
+    return [step_ms(n_tasks, one, loss, classes) for one in (True, False)]
 
 
 def step_ms(n_tasks: int, one: bool, loss: Loss, classes: int) -> float:
@@ -69,36 +78,58 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def whole_fits() -> list[tuple[str, float, float]]:
-    """Return name, seconds of fit and seconds of predict for 10,000 tasks."""
+def whole_fit(n_rows: int, targets: bool) -> list[float]:
+    """Return seconds of fit and of predict for 10,000 tasks."""
     rng = np.random.default_rng(0)
-    found = []
-    X, task = rng.normal(size=(50_000, 10)), np.arange(50_000) % 10_000
+    X, task = rng.normal(size=(n_rows, 10)), None
+    y = X[:, :1] + rng.normal(size=(n_rows, 10_000)) if targets else X[:, 0]
+    if not targets:
+        task = np.arange(n_rows) % 10_000
+        y = y + task % 7
     model = DeepMultiTaskRegressor(MLP((64,)), max_epochs=1, random_state=0)
-    took = seconds(lambda: model.fit(X, X[:, 0] + task % 7, task))
-    found.append(("50,000 rows of 10,000 tasks", took, seconds(lambda: model.predict(X, task))))
-    X = X[:2000]
-    took = seconds(lambda: model.fit(X, X[:, :1] + rng.normal(size=(2000, 10_000))))
-    found.append(("2,000 rows with 10,000 targets", took, seconds(lambda: model.predict(X))))
-    return found
+    took = seconds(lambda: model.fit(X, y, task))
+    return [took, seconds(lambda: model.predict(X, task))]
+
+
+LOSSES: dict[str, tuple[Loss, int]] = {
+    "squared": (Squared(), 1),
+    "five classes": (Multinomial(), 5),
+}
+FITS = {
+    "50,000 rows of 10,000 tasks": (50_000, False),
+    "2,000 rows with 10,000 targets": (2000, True),
+}
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of steps and of fits, of kept results."""
+    known = kept.grouped()
+    steps = [
+        [name, f"{n_tasks:,}", *(f"{ms:.1f}" for ms in took)]
+        for name, runs in known["steps"].items()
+        for n_tasks, took in runs.items()
+    ]
+    fits = [
+        [name, f"{took[0][0]:.1f}", f"{took[0][1]:.2f}"] for name, took in known["fits"].items()
+    ]
+    head = ["loss", "T", "one task, ms", "all tasks, ms"]
+    return {"steps": table(head, steps), "fits": table(["data", "fit, s", "predict, s"], fits)}
 
 
 def main() -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    kept = Kept(parser.parse_args().keep, "steps")
     torch.set_num_threads(1)
     print(f"Python {platform.python_version()}, torch {torch.__version__}, CPU, one thread.\n")
-    print("| loss | T | one task, ms | all tasks, ms |\n|---|---|---|---|")
-    kinds: list[tuple[str, Loss, int]] = [
-        ("squared", Squared(), 1),
-        ("five classes", Multinomial(), 5),
-    ]
-    for name, loss, classes in kinds:
+    for name, (loss, classes) in LOSSES.items():
         for n_tasks in (10, 1000, 10_000):
-            took = [step_ms(n_tasks, one, loss, classes) for one in (True, False)]
-            print(f"| {name} | {n_tasks:,} | {took[0]:.1f} | {took[1]:.1f} |", flush=True)
-    print("\n| data | fit, s | predict, s |\n|---|---|---|")
-    for name, fit, predict in whole_fits():
-        print(f"| {name} | {fit:.1f} | {predict:.2f} |", flush=True)
+            kept.get(name, n_tasks, partial(steps_ms, n_tasks, loss, classes))
+    kept.title = "fits"
+    for name, (n_rows, targets) in FITS.items():
+        kept.get(name, 0, partial(whole_fit, n_rows, targets))
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":

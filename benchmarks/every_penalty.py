@@ -10,23 +10,24 @@ coefficients are not zero, and their rank. ``--splits 3`` sets the number of spl
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import shlex
 import sys
 import time
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from _kept import Kept
 from _sets import RealSet, load_set
+from _tables import table
 from real_data import score, splits
 
 import polytask
 from polytask import MultiTaskRegressorCV
-from polytask.exceptions import ConvergenceWarning, PolytaskError
+from polytask.exceptions import ConvergenceWarning
 from polytask.penalties import (
     L1,
     L2,
@@ -74,21 +75,8 @@ PENALTIES: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a penalty reached, means over splits."""
-
-    r2: float
-    sd: float
-    seconds: float
-    features: float
-    entries: float
-    rank: float
-    certified: bool
-
-
 def measures(penalty: Any, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> list[float]:
-    """Fit and score a penalty on one split; the measures in the order of Row."""
+    """Fit and score a penalty on one split; what the table shows of it."""
     train, test = pair
     model = MultiTaskRegressorCV(
         penalty,
@@ -109,16 +97,21 @@ def measures(penalty: Any, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -
     return [score(model, data, test), seconds, *used, float(rank), float(certified)]
 
 
-def row_of(label: str, data: RealSet, count: int, kept: Kept) -> Row:
-    """Fit and score a penalty on all splits."""
-    found = [
-        kept.get(label, k, partial(measures, PENALTIES[label], data, pair))
-        for k, pair in enumerate(splits(data, count))
-    ]
-    table = np.array(found, dtype=float)
-    r2, seconds, features, entries, rank, certified = table.mean(axis=0)
-    sd = float(table[:, 0].std(ddof=1)) if count > 1 else float("nan")
-    return Row(r2, sd, seconds, features, entries, rank, certified == 1)
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept."""
+    head = ["penalty", "R2", "CPU s", "features", "entries", "rank", "certified"]
+    found = {}
+    for name, own in kept.grouped().items():
+        lines = []
+        for label, runs in own.items():
+            values = np.array([*runs.values()], dtype=float)
+            r2, seconds, features, entries, rank, certified = values.mean(axis=0)
+            sd = values[:, 0].std(ddof=1) if len(values) > 1 else np.nan
+            cells = [f"{r2:.4f} (sd {sd:.4f})", f"{seconds:.1f}", f"{features:.0%}"]
+            cells += [f"{entries:.0%}", f"{rank:.1f}", "yes" if certified == 1 else "no"]
+            lines.append([label, *cells])
+        found[name] = table(head, lines)
+    return found
 
 
 def main() -> None:
@@ -133,21 +126,10 @@ def main() -> None:
     print(f"Python {platform.python_version()}")
     for name in chosen.sets:
         data = load_set(name)
-        kept = Kept(chosen.keep, name)
-        print(f"\n## {name}\n\n| penalty | R2 | CPU s | features | entries | rank | certified |")
-        print("|---|---|---|---|---|---|---|")
-        for label in PENALTIES:
-            try:
-                row = row_of(label, data, chosen.splits, kept)
-            except PolytaskError as error:
-                print(f"| {label} | {error} | | | | | |", flush=True)
-                continue
-            print(
-                f"| {label} | {row.r2:.4f} (sd {row.sd:.4f}) | {row.seconds:.1f} | "
-                f"{row.features:.0%} | {row.entries:.0%} | {row.rank:.1f} | "
-                f"{'yes' if row.certified else 'no'} |",
-                flush=True,
-            )
+        kept, pairs = Kept(chosen.keep, name), splits(data, chosen.splits)
+        for (label, penalty), (k, pair) in itertools.product(PENALTIES.items(), enumerate(pairs)):
+            kept.get(label, k, partial(measures, penalty, data, pair))
+        print(f"\n## {name}\n\n{tables(kept)[name]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Learned priors of several groupings: ``python benchmarks/groupings.py``.
 
-Simulated rows of two crossed groupings: CPU seconds and memory with their exponents of growth, the
-standard deviations that are found beside those of the simulation, how many of further rows lie
-inside their 90% intervals, and how often the evidence finds the groupings that have slopes. With
-``--peer`` the times of statsmodels' ``MixedLM`` with variance components on small sets. With
-``--auto`` what an automatic choice uses, and its R2 on further rows. With ``--labels`` times of
-classes and counts, and the standard deviations found with few and many rows for each level.
+Simulated rows of two crossed groupings: CPU seconds and memory, the standard deviations that are
+found beside those of the simulation, how many of further rows lie inside their 90% intervals, and
+how often the evidence finds the groupings that have slopes. With ``--peer`` the times of
+statsmodels' ``MixedLM`` with variance components on small sets. With ``--auto`` what an automatic
+choice uses, and its R2 on further rows. With ``--labels`` times of classes and counts, and the
+standard deviations found with few and many rows for each level.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import scipy
+from _kept import Kept
+from _tables import table
 
 import polytask
 from polytask import (
@@ -31,7 +35,6 @@ from polytask import (
     BayesianMultiTaskRegressor,
 )
 from polytask.bayes import NoVariation
-from polytask.bayes.crossed_left import LARGEST_DENSE
 
 SCALES = [
     (1_000, (200, 50)),
@@ -54,6 +57,22 @@ LABELS = [
     (100_000, (20_000, 1_000), "none"),
     (20_000, (2_000, 500), "auto"),
 ]
+
+
+_SIZES = ["CPU s", "evaluations", "MB", "found"]
+_LARGE = ["rows", "levels", "effects beside the first", *_SIZES]
+HEADS = {
+    "intercepts": _LARGE,
+    "slopes": _LARGE,
+    "recovered": ["simulation", "mean found (standard error)", "rows inside 90%",
+                  "unseen levels inside", "evidence is right"],
+    "labels": ["labels", "rows", "levels", "structure", *_SIZES],
+    "few rows": ["labels", "rows for each of 200 levels", "mean found (standard error)",
+                 "counts inside 90%"],
+    "auto": ["rows", "seed", "R2 of the choice", "of all groupings", "of the first", "CPU s",
+             "used"],
+    "peer": ["rows", "levels", "statsmodels CPU s", "polytask CPU s", "largest difference"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,14 @@ class Simulated:
 
 
 INTERCEPTS = np.array([[0.8], [0.5]])
-BOTH = np.array([[0.8, 0.4, 0.4], [0.5, 0.2, 0.2]])
+SPREADS = {"intercepts": INTERCEPTS, "slopes": np.array([[0.8, 0.4, 0.4], [0.5, 0.2, 0.2]])}
+CASES = {
+    "intercepts alone": np.array([[0.8, 0.0, 0.0], [0.5, 0.0, 0.0]]),
+    "slopes in the first": np.array([[0.8, 0.4, 0.4], [0.5, 0.0, 0.0]]),
+    "slopes in the second": np.array([[0.8, 0.0, 0.0], [0.5, 0.4, 0.4]]),
+    "slopes in both": np.array([[0.8, 0.4, 0.4], [0.5, 0.3, 0.3]]),
+}
+FEW = np.array([[0.8], [0.6]])
 
 
 def apart(work: Callable[..., tuple], *given: object) -> tuple:
@@ -103,7 +129,7 @@ def _measured(work: Callable[..., tuple], given: tuple) -> tuple:
 
 def fitted(n: int, levels: tuple[int, int], slopes: bool) -> tuple:
     """Return CPU seconds, evaluations, standard deviations found, and whether it converged."""
-    spreads = BOTH if slopes else INTERCEPTS
+    spreads = SPREADS["slopes" if slopes else "intercepts"]
     data = Simulated.of(n, levels, spreads, seed=0)
     started = time.process_time()
     model = BayesianMultiTaskRegressor(
@@ -111,72 +137,36 @@ def fitted(n: int, levels: tuple[int, int], slopes: bool) -> tuple:
     )
     model.fit(data.X, data.y, task=data.task)
     seconds = time.process_time() - started
-    deviations = [np.sqrt(np.diagonal(prior.covariance)) for prior in model.prior_.values()]
+    priors = model.prior_.values()
+    deviations = [np.sqrt(np.diagonal(prior.covariance)).tolist() for prior in priors]
     return seconds, model.solution_.n_iter, deviations, model.solution_.status.ok
 
 
-def scale(sizes: list[tuple[int, tuple[int, int]]], slopes: bool) -> None:
-    """Print times, memory and what was found."""
-    spreads = BOTH if slopes else INTERCEPTS
-    print(f"\nTrue standard deviations {shown(spreads)}.\n")
-    print("| rows | levels | effects beside the first | CPU s | evaluations | MB | found |")
-    print("|---|---|---|---|---|---|---|")
-    points = []
-    for n, levels in sizes:
-        seconds, n_iter, deviations, ok, memory = apart(fitted, n, levels, slopes)
-        beside = min(levels) * spreads.shape[1]
-        points.append((beside, seconds))
-        print(
-            f"| {n:,} | {levels[0]:,} x {levels[1]:,} | {beside:,} | {seconds:.1f} | {n_iter} | "
-            f"{memory:,.0f} | {shown(deviations)}{'' if ok else ' (not converged)'} |",
-            flush=True,
-        )
-    both = [
-        [p for p in points if (p[0] <= LARGEST_DENSE) == dense][-2:] for dense in (True, False)
-    ]
-    for told, pair in zip(("dense", "conjugate gradients"), both, strict=True):
-        if len(pair) == 2:
-            (a, s), (b, t) = pair
-            growth = np.log(t / s) / np.log(b / a)
-            print(f"\n{told}: exponent {growth:.1f} between {a:,} and {b:,} effects.")
+def shown(deviations: np.ndarray | list, ok: bool = True) -> str:
+    told = "; ".join(", ".join(f"{value:.2f}" for value in own) for own in deviations)
+    return told if ok else f"{told} (not converged)"
 
 
-def shown(deviations: np.ndarray | list) -> str:
-    return "; ".join(", ".join(f"{value:.2f}" for value in own) for own in deviations)
+def means(true: np.ndarray, found: np.ndarray) -> str:
+    """Return true standard deviations of intercepts, means of those found, standard errors."""
+    mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    lines = zip(true[:, 0], mean, error, strict=True)
+    return ", ".join(f"{t:.2f}: {m:.3f} ({e:.3f})" for t, m, e in lines)
 
 
-def recovered(repeats: int) -> None:
-    """Print variances, coverage and choices over repeated simulations."""
-    print("\n| simulation | mean found (standard error) | rows inside 90% | unseen levels inside "
-          "| evidence is right |\n|---|---|---|---|---|")  # fmt: skip
-    cases = {
-        "intercepts alone": np.array([[0.8, 0.0, 0.0], [0.5, 0.0, 0.0]]),
-        "slopes in the first": np.array([[0.8, 0.4, 0.4], [0.5, 0.0, 0.0]]),
-        "slopes in the second": np.array([[0.8, 0.0, 0.0], [0.5, 0.4, 0.4]]),
-        "slopes in both": np.array([[0.8, 0.4, 0.4], [0.5, 0.3, 0.3]]),
-    }
-    for name, spreads in cases.items():
-        found, inside, strange, right = [], [], [], []
-        for seed in range(repeats):
-            data = Simulated.of(6_000, (200, 80), spreads, seed)
-            known = (data.task[:, 0] >= 10) & (data.task[:, 1] >= 4)
-            train = known & (np.random.default_rng(seed).random(len(known)) < 0.5)
-            model = BayesianMultiTaskRegressor(standardize=False, scale_targets=None)
-            model.fit(data.X[train], data.y[train], task=data.task[train])
-            found.append([np.sqrt(p.covariance[0, 0]) for p in model.prior_.values()])
-            low, high = model.predict_interval(data.X[~train], task=data.task[~train])
-            hit = (low <= data.y[~train]) & (data.y[~train] <= high)
-            inside.append(hit[known[~train]].mean())
-            strange.append(hit[~known[~train]].mean())
-            slopes = [not isinstance(s, NoVariation) for s in model.structure_.structures]
-            right.append(slopes == (spreads[:, 1] > 0).tolist())
-        mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(repeats)
-        told = ", ".join(
-            f"{t:.2f}: {m:.3f} ({e:.3f})"
-            for t, m, e in zip(spreads[:, 0], mean, error, strict=True)
-        )
-        print(f"| {name} | {told} | {np.mean(inside):.1%} | {np.mean(strange):.1%} | "
-              f"{sum(right)} of {repeats} |", flush=True)  # fmt: skip
+def recovered(spreads: np.ndarray, seed: int) -> list:
+    """Return deviations found, shares of rows inside, and whether the evidence is right."""
+    data = Simulated.of(6_000, (200, 80), spreads, seed)
+    known = (data.task[:, 0] >= 10) & (data.task[:, 1] >= 4)
+    train = known & (np.random.default_rng(seed).random(len(known)) < 0.5)
+    model = BayesianMultiTaskRegressor(standardize=False, scale_targets=None)
+    model.fit(data.X[train], data.y[train], task=data.task[train])
+    found = [float(np.sqrt(p.covariance[0, 0])) for p in model.prior_.values()]
+    low, high = model.predict_interval(data.X[~train], task=data.task[~train])
+    hit = (low <= data.y[~train]) & (data.y[~train] <= high)
+    slopes = [not isinstance(s, NoVariation) for s in model.structure_.structures]
+    inside = [float(hit[known[~train]].mean()), float(hit[~known[~train]].mean())]
+    return [found, *inside, slopes == (spreads[:, 1] > 0).tolist()]
 
 
 def peer(n: int, levels: tuple[int, int]) -> tuple:
@@ -197,7 +187,7 @@ def peer(n: int, levels: tuple[int, int]) -> tuple:
     ours = BayesianMultiTaskRegressor("none", standardize=False, scale_targets=None)
     ours.fit(data.X, data.y, task=data.task)
     own = [np.sqrt(prior.covariance[0, 0]) for prior in ours.prior_.values()]
-    apart_by = np.abs(np.sqrt(theirs.vcomp) - own).max()
+    apart_by = float(np.abs(np.sqrt(theirs.vcomp) - own).max())
     return middle - started, time.process_time() - middle, apart_by
 
 
@@ -243,47 +233,98 @@ def labelled(n: int, levels: tuple[int, int], kind: str, structure: str) -> tupl
     started = time.process_time()
     model = grouped(kind, structure).fit(data.X, y, task=data.task)
     seconds = time.process_time() - started
-    found = [np.sqrt(prior.covariance[:1, 0]) for prior in model.prior_.values()]
+    found = [np.sqrt(prior.covariance[:1, 0]).tolist() for prior in model.prior_.values()]
     return seconds, model.solution_.n_iter, found, model.solution_.status.ok
 
 
-def labels(repeats: int) -> None:
-    """Print times of classes and counts, and what is found with few rows for each level."""
-    print(f"\nTrue standard deviations {shown(INTERCEPTS)}.\n")
-    print("| labels | rows | levels | structure | CPU s | evaluations | MB | found |")
-    print("|---|---|---|---|---|---|---|---|")
-    for n, levels, structure in LABELS:
-        for kind in ("classes", "counts"):
-            seconds, n_iter, found, ok, memory = apart(labelled, n, levels, kind, structure)
-            told = f"{shown(found)}{'' if ok else ' (not converged)'}"
-            print(
-                f"| {kind} | {n:,} | {levels[0]:,} x {levels[1]:,} | {structure} | "
-                f"{seconds:.1f} | {n_iter} | {memory:,.0f} | {told} |",
-                flush=True,
-            )
-    print("\n| labels | rows for each of 200 levels | mean found (standard error) "
-          "| counts inside 90% |\n|---|---|---|---|")  # fmt: skip
-    spreads = np.array([[0.8], [0.6]])
-    for kind in ("classes", "counts"):
-        for rows in (2, 5, 10, 30):
-            found, inside = [], []
-            for seed in range(repeats):
-                data = Simulated.of(400 * rows, (200, 40), spreads, seed, noise=0.0)
-                y, half = labels_of(data, kind, seed), 200 * rows
-                model = grouped(kind, "none")
-                model.fit(data.X[:half], y[:half], task=data.task[:half])
-                found.append([np.sqrt(p.covariance[0, 0]) for p in model.prior_.values()])
-                if kind == "counts":
-                    model.unseen_tasks = "shared"
-                    low, high = model.predict_interval(data.X[half:], task=data.task[half:])
-                    inside.append(((low <= y[half:]) & (y[half:] <= high)).mean())
-            mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / repeats**0.5
-            told = ", ".join(
-                f"{t:.2f}: {m:.3f} ({e:.3f})"
-                for t, m, e in zip(spreads[:, 0], mean, error, strict=True)
-            )
-            covered = f"{np.mean(inside):.1%}" if inside else ""
-            print(f"| {kind} | {rows} | {told} | {covered} |", flush=True)
+def few(kind: str, rows: int, seed: int) -> list:
+    """Return deviations found with few rows of a level, and the share of counts inside."""
+    data = Simulated.of(400 * rows, (200, 40), FEW, seed, noise=0.0)
+    y, half = labels_of(data, kind, seed), 200 * rows
+    model = grouped(kind, "none")
+    model.fit(data.X[:half], y[:half], task=data.task[:half])
+    found, inside = [float(np.sqrt(p.covariance[0, 0])) for p in model.prior_.values()], None
+    if kind == "counts":
+        model.unseen_tasks = "shared"
+        low, high = model.predict_interval(data.X[half:], task=data.task[half:])
+        inside = float(((low <= y[half:]) & (y[half:] <= high)).mean())
+    return [found, inside]
+
+
+def run_times(kept: Kept) -> None:
+    """Fit what is not kept of the large sets."""
+    for kept.title, sizes in (("intercepts", SCALES), ("slopes", SLOPES)):
+        for n, levels in sizes:
+            work = partial(apart, fitted, n, levels, kept.title == "slopes")
+            kept.get(f"{levels[0]:,} x {levels[1]:,}", n, work)
+
+
+def run_labels(kept: Kept, repeats: int) -> None:
+    """Fit what is not kept of classes and counts."""
+    kinds = ("classes", "counts")
+    kept.title = "labels"
+    for (n, levels, structure), kind in product(LABELS, kinds):
+        work = partial(apart, labelled, n, levels, kind, structure)
+        kept.get(f"{kind}, {structure}, {levels[0]:,} x {levels[1]:,}", n, work)
+    kept.title = "few rows"
+    for kind, rows, seed in product(kinds, (2, 5, 10, 30), range(repeats)):
+        kept.get(f"{kind}, {rows}", seed, partial(few, kind, rows, seed))
+
+
+def run_others(kept: Kept, options: argparse.Namespace) -> None:
+    """Fit what is not kept of the smaller sets."""
+    if options.peer:
+        kept.title = "peer"
+        for n, levels in [(250, (25, 10)), (500, (50, 20)), (1_000, (100, 40))]:
+            kept.get(f"{levels[0]} x {levels[1]}", n, partial(apart, peer, n, levels))
+    elif options.auto:
+        kept.title = "auto"
+        for n, seed in [(600, 0), (600, 1), (1_200, 0), (2_400, 0)]:
+            kept.get(f"{n:,}", seed, partial(apart, automatic, n, seed))
+    else:
+        kept.title = "recovered"
+        for (name, spreads), seed in product(CASES.items(), range(options.repeats)):
+            kept.get(name, seed, partial(recovered, spreads, seed))
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of kept results."""
+    found: dict[str, list[list[object]]] = {title: [] for title in HEADS}
+    for title, label, n in kept.values:
+        value = kept.values[title, label, n]
+        if title in SPREADS:
+            seconds, n_iter, deviations, ok, memory = value
+            beside = int(label.split(" x ")[1].replace(",", "")) * SPREADS[title].shape[1]
+            cells = [f"{n:,}", label, f"{beside:,}", f"{seconds:.1f}", n_iter, f"{memory:,.0f}"]
+            found[title].append([*cells, shown(deviations, ok)])
+        elif title == "labels":
+            seconds, n_iter, deviations, ok, memory = value
+            kind, structure, levels = label.split(", ")
+            cells = [kind, f"{n:,}", levels, structure, f"{seconds:.1f}", n_iter]
+            found[title].append([*cells, f"{memory:,.0f}", shown(deviations, ok)])
+        elif title == "peer":
+            theirs, ours, apart_by, _ = value
+            cells = [f"{n:,}", label, f"{theirs:.1f}", f"{ours:.2f}", f"{apart_by:.5f}"]
+            found[title].append(cells)
+        elif title == "auto":
+            scores, used, seconds, _ = value
+            shares = ", ".join(f"{name} {share:.2f}" for name, share in used.items())
+            told = [f"{score:.4f}" for score in scores]
+            found[title].append([label, n, *told, f"{seconds:.0f}", shares])
+    for name, runs in kept.grouped().get("recovered", {}).items():
+        deviations, known, unseen, right = zip(*runs.values(), strict=True)
+        shares = [
+            f"{np.mean(known):.1%}",
+            f"{np.mean(unseen):.1%}",
+            f"{sum(right)} of {len(right)}",
+        ]
+        found["recovered"].append([name, means(CASES[name], np.array(deviations)), *shares])
+    for label, runs in kept.grouped().get("few rows", {}).items():
+        deviations, inside = zip(*runs.values(), strict=True)
+        kind, rows = label.split(", ")
+        covered = f"{np.mean(inside):.1%}" if kind == "counts" else ""
+        found["few rows"].append([kind, rows, means(FEW, np.array(deviations)), covered])
+    return {title: table(HEADS[title], rows) for title, rows in found.items() if rows}
 
 
 def main() -> None:
@@ -294,35 +335,19 @@ def main() -> None:
     parser.add_argument("--labels", action="store_true")
     parser.add_argument("--recovered", action="store_true", help="leave the times out")
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
     options = parser.parse_args()
     print(f"polytask {polytask.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, "
           f"Python {platform.python_version()}, one thread")  # fmt: skip
-    if options.peer:
-        print("\n| rows | levels | statsmodels CPU s | polytask CPU s | largest difference |")
-        print("|---|---|---|---|---|")
-        for n, levels in [(250, (25, 10)), (500, (50, 20)), (1_000, (100, 40))]:
-            theirs, ours, apart_by, _ = apart(peer, n, levels)
-            print(f"| {n:,} | {levels[0]} x {levels[1]} | {theirs:.1f} | {ours:.2f} | "
-                  f"{apart_by:.5f} |", flush=True)  # fmt: skip
-        return
+    kept = Kept(options.keep)
     if options.labels:
-        labels(options.repeats)
-        return
-    if options.auto:
-        print(
-            "\n| rows | seed | R2 of the choice | of all groupings | of the first | CPU s | used |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        for n, seed in [(600, 0), (600, 1), (1_200, 0), (2_400, 0)]:
-            scores, used, seconds, _ = apart(automatic, n, seed)
-            shares = ", ".join(f"{name} {share:.2f}" for name, share in used.items())
-            told = " | ".join(f"{score:.4f}" for score in scores)
-            print(f"| {n:,} | {seed} | {told} | {seconds:.0f} | {shares} |", flush=True)
-        return
-    if not options.recovered:
-        scale(SCALES, slopes=False)
-        scale(SLOPES, slopes=True)
-    recovered(options.repeats)
+        run_labels(kept, options.repeats)
+    else:
+        if not (options.peer or options.auto or options.recovered):
+            run_times(kept)
+        run_others(kept, options)
+    for title, text in tables(kept).items():
+        print(f"\n## {title}\n\n{text}")
 
 
 if __name__ == "__main__":

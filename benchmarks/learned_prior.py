@@ -23,6 +23,7 @@ import numpy as np
 import sklearn
 from _kept import Kept
 from _sets import RealSet, load_set
+from _tables import table
 from real_data import single, splits, take
 
 import polytask
@@ -84,30 +85,32 @@ def coverage(model: Any, X: Any, y: np.ndarray, task: Any) -> float:
 def run(name: str, count: int, only: str, keep: str | None) -> None:
     """Print the table of one set."""
     data = load_set(name)
-    pairs = splits(data, count)
+    pairs, kept = splits(data, count), Kept(keep, name)
     n, d = data.X.shape
-    print(f"\n## {name}: {n} rows, {d} features, {len(pairs)} splits\n")
-    print("| model | R2 | auto less it (sd of the mean) | seconds per fit | inside 90% |")
-    print("|---|---|---|---|---|")
-    chosen = {label: make for label, make in models(d > 100).items() if only in label}
-    kept = Kept(keep, name)
-    found = {
-        label: [
-            kept.get(label, k, partial(measure, make, data, *pair)) for k, pair in enumerate(pairs)
-        ]
-        for label, make in chosen.items()
-    }
-    best = np.array([scores[0] for scores in found.get(AUTO, [(np.nan, 0.0, 0.0)] * count)])
-    for label, scores in found.items():
-        values, seconds, inside = (np.array(column) for column in zip(*scores, strict=True))
-        gain = best - values
-        error = np.std(gain, ddof=1) / np.sqrt(count)
-        shown = "" if np.isnan(inside).all() else f"{np.mean(inside):.3f}"
-        print(
-            f"| {label} | {np.mean(values):.4f} | {np.mean(gain):+.4f} ({error:.4f}) "
-            f"| {np.mean(seconds):.2f} | {shown} |"
-        )
+    for label, make in models(d > 100).items():
+        if only in label:
+            for k, pair in enumerate(pairs):
+                kept.get(label, k, partial(measure, make, data, *pair))
+    print(f"\n## {name}: {n} rows, {d} features, {len(pairs)} splits\n\n{tables(kept)[name]}")
     sys.stdout.flush()
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept."""
+    head = ["model", "R2", "auto less it (sd of the mean)", "seconds per fit", "inside 90%"]
+    found = {}
+    for name, own in kept.grouped().items():
+        lines = []
+        for label, runs in own.items():
+            values, seconds, inside = np.array([*runs.values()]).T
+            cells = [label, f"{values.mean():.4f}", "", f"{seconds.mean():.2f}"]
+            if AUTO in own:
+                gain = np.array([own[AUTO][k][0] for k in runs]) - values
+                error = np.std(gain, ddof=1) / np.sqrt(len(gain))
+                cells[2] = f"{gain.mean():+.4f} ({error:.4f})"
+            lines.append([*cells, "" if np.isnan(inside).all() else f"{inside.mean():.3f}"])
+        found[name] = table(head, lines)
+    return found
 
 
 def measure(

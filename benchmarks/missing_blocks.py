@@ -28,10 +28,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
+from _tables import table
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, SimpleImputer
 
@@ -173,35 +176,43 @@ def _score(
     return 1 - float(np.mean((y - predicted) ** 2) / np.var(y)), seconds
 
 
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of both worlds and of the seconds, of kept results."""
+    head, found = ["method", *(f"{n} rows" for n in TRAINING)], {}
+    known = kept.grouped()
+    for title in WORLDS:
+        lines = []
+        for name in METHODS:
+            runs = [np.array([*known[title][f"{name}, {n}"].values()])[:, 0] for n in TRAINING]
+            spreads = [own.std() / np.sqrt(max(len(own) - 1, 1)) for own in runs]
+            told = zip(runs, spreads, strict=True)
+            lines.append([name, *(f"{own.mean():.3f} ({spread:.3f})" for own, spread in told)])
+        found[title] = table(head, lines)
+    lines = []
+    for name in METHODS:
+        runs = [[*known[title][f"{name}, {n}"].values()] for n in TRAINING for title in WORLDS]
+        seconds = np.array(runs)[..., 1].reshape(len(TRAINING), -1).mean(axis=1)
+        lines.append([name, *(f"{taken:.1f}" for taken in seconds)])
+    return found | {"Seconds": table(head, lines)}
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=5)
-    draws = parser.parse_args().draws
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    given = parser.parse_args()
     print("# Modalities that are missing as a whole\n")
     print(f"Command: `python {shlex.join(sys.argv)}`, 2 cores, {_versions()}\n")
     print("\n\n".join(__doc__.partition("\n\n")[2].partition(" ``--draws")[0].split("\n\n")))
-    seconds = np.zeros((len(METHODS), len(TRAINING)))
-    for title, gaps_tell in WORLDS.items():
-        found = np.array(
-            [
-                [[_score(*draw(s, n, gaps_tell), method) for s in range(draws)] for n in TRAINING]
-                for method in METHODS.values()
-            ]
-        )
-        _table(title, found[..., 0], "{:.3f} ({:.3f})")
-        seconds += found[..., 1].mean(axis=2) / len(WORLDS)
-    _table("Seconds", seconds[..., None], "{:.1f}")
-
-
-def _table(title: str, values: np.ndarray, form: str) -> None:
-    heads = " | ".join(f"{n} rows" for n in TRAINING)
-    print(f"\n## {title}\n\n| method | {heads} |\n|---|{'---|' * len(TRAINING)}")
-    for name, rows in zip(METHODS, values, strict=True):
-        means = rows.mean(axis=1)
-        spreads = rows.std(axis=1) / np.sqrt(max(rows.shape[1] - 1, 1))
-        cells = [form.format(m, s) for m, s in zip(means, spreads, strict=True)]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    kept = Kept(given.keep)
+    for kept.title, gaps_tell in WORLDS.items():
+        for n, (name, method) in itertools.product(TRAINING, METHODS.items()):
+            for seed in range(given.draws):
+                run = partial(_score, *draw(seed, n, gaps_tell), method)
+                kept.get(f"{name}, {n}", seed, run)
+    for title, text in tables(kept).items():
+        print(f"\n## {title}\n\n{text}")
 
 
 def _versions() -> str:

@@ -15,10 +15,13 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy
+from _kept import Kept
+from _tables import table
 from scipy import stats
 
 import polytask
@@ -28,6 +31,15 @@ from polytask.task_relations.statistics import sign_flip_test
 
 REAL = ("school", "computer", "exam65", "sarcos_sub", "radon", "landmine", "heart4",
         "bank_conjoint", "mtr_wq", "tox21", "amazon_sentiment")  # fmt: skip
+ASPECTS = ["direction", "structure", "features"]
+SHARES = ["common", "clustered", "own"]
+HEADS = {
+    "unrelated": ["unrelated tasks", "KS p", "p <= .05", "p <= .01", "mean p"],
+    "related": ["related tasks", "p <= .05", *ASPECTS],
+    "known": ["tasks", "true shares", *SHARES, "effective tasks of T"],
+    "real": ["set", "tasks", "p", *ASPECTS, *SHARES, "effective", "between means", "groups",
+             "CPU s"],
+}  # fmt: skip
 Coefficients = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
@@ -173,56 +185,76 @@ def tested(s: Setting, seed: int, n: int) -> tuple[float, ...]:
     names = tuple(f"x{j}" for j in range(data.n_features))
     slopes = slopes_of(data, np.asarray(data.y, dtype=float), names, seed)
     p_value, parts = sign_flip_test(slopes.of(slopes.informative), n, seed + 1)
-    return (p_value, *parts.values())
+    return tuple(round(p, 6) for p in (p_value, *parts.values()))
 
 
 def shared(s: Setting, seed: int) -> tuple[float, ...]:
     """Return the shares and the effective number of tasks."""
     found = relatedness(collection(s, seed), n_permutations=9, random_state=seed, loss="squared")
     shares = found.shares
-    return shares.common, shares.clustered, shares.own, found.effective_tasks
+    values = shares.common, shares.clustered, shares.own, found.effective_tasks
+    return tuple(round(value, 6) for value in values)
 
 
-def tables(first: int, count: int, n: int) -> None:
-    print("| unrelated tasks | KS p | p <= .05 | p <= .01 | mean p |\n|---|---|---|---|---|")
+def run(kept: Kept, first: int, count: int, n: int) -> None:
+    """Simulate what is not kept: a line of results for each kind of collection."""
+
+    def all_of(how: Callable[..., Any], s: Setting, number: int, *more: int) -> list[Any]:
+        return [how(s, seed, *more) for seed in range(first, first + number)]
+
+    kept.title = "unrelated"
     for s in UNRELATED:
-        p = np.array([tested(s, k, n)[0] for k in range(first, first + count)])
-        uniform = stats.kstest(p - 0.5 / (n + 1), "uniform").pvalue
-        cells = (f"{uniform:.2f}", *(f"{np.mean(p <= a):.3f}" for a in (0.05, 0.01)))
-        print(f"| {s.name} | {' | '.join(cells)} | {p.mean():.2f} |", flush=True)
-    print(
-        "\n| related tasks | p <= .05 | direction | structure | features |\n|---|---|---|---|---|"
-    )
+        kept.get(s.name, n, lambda s=s: [p for p, *_ in all_of(tested, s, count, n)])
+    kept.title = "related"
     for s in RELATED:
-        found = np.array([tested(s, k, n) for k in range(first, first + count // 2)]) <= 0.05
-        print(f"| {s.name} | {' | '.join(f'{v:.2f}' for v in found.mean(axis=0))} |", flush=True)
-    print("\n| tasks | true shares | common | clustered | own | effective tasks of T |")
-    print("|---|---|---|---|---|---|")
-    for s, truth in KNOWN:
-        found = np.array([shared(s, k) for k in range(first, first + count // 20)])
-        mean, spread = np.nanmean(found, axis=0), np.nanstd(found, axis=0)
-        cells = [f"{m:.2f} ± {v:.2f}" for m, v in zip(mean, spread, strict=True)]
-        print(f"| {s.name} | {truth} | {' | '.join(cells)} of {s.tasks} |", flush=True)
+        kept.get(s.name, n, partial(all_of, tested, s, count // 2, n))
+    kept.title = "known"
+    for s, _ in KNOWN:
+        kept.get(s.name, n, partial(all_of, shared, s, count // 20))
+    kept.title = "real"
+    for name in REAL if os.environ.get("POLYTASK_DATA") else ():
+        kept.get(name, 999, partial(real, name))
 
 
-def real() -> None:
+def real(name: str) -> list[Any]:
+    """Return p-values, shares, numbers and sizes of groups, and seconds of a real set."""
     from _sets import load_set
 
-    print("\n| set | tasks | p | direction | structure | features | common | clustered | own |"
-          " effective | between means | groups | CPU s |\n" + "|---" * 13 + "|")  # fmt: skip
-    for name in REAL:
-        data: Any = load_set(name)
-        begun = time.process_time()
-        r = relatedness(data.X, data.y, task=data.task)
-        seconds = time.process_time() - begun
-        parts = " | ".join(f"{p:.3f}" for p in r.p_values.values())
-        shares = " | ".join(
-            f"{v:.2f}" for v in (r.shares.common, r.shares.clustered, r.shares.own)
-        )
-        groups = ", ".join(str(len(group)) for group in r.groups) or "none"
-        print(f"| {name} | {r.n_informative} | {r.p_value:.3f} | {parts} | {shares} | "
-              f"{r.effective_tasks:.1f} | {r.level_share:.2f} | {groups} | {seconds:.1f} |",
-              flush=True)  # fmt: skip
+    data: Any = load_set(name)
+    begun = time.process_time()
+    r = relatedness(data.X, data.y, task=data.task)
+    seconds = time.process_time() - begun
+    shares = [r.shares.common, r.shares.clustered, r.shares.own]
+    numbers = [r.effective_tasks, r.level_share]
+    groups = [len(group) for group in r.groups]
+    return [r.n_informative, [r.p_value, *r.p_values.values()], shares, numbers, groups, seconds]
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of kept results."""
+    known = kept.grouped()
+    found: dict[str, list[list[object]]] = {title: [] for title in HEADS}
+    for name, runs in known["unrelated"].items():
+        ((n, line),) = runs.items()
+        p = np.array(line)
+        uniform = stats.kstest(p - 0.5 / (n + 1), "uniform").pvalue
+        below = [f"{np.mean(p <= a):.3f}" for a in (0.05, 0.01)]
+        found["unrelated"].append([name, f"{uniform:.2f}", *below, f"{p.mean():.2f}"])
+    for name, runs in known["related"].items():
+        power = np.mean(np.array(next(iter(runs.values()))) <= 0.05, axis=0)
+        found["related"].append([name, *(f"{share:.2f}" for share in power)])
+    for s, truth in KNOWN:
+        values = np.array(next(iter(known["known"][s.name].values())))
+        spread = zip(np.nanmean(values, axis=0), np.nanstd(values, axis=0), strict=True)
+        *shares, effective = (f"{mean:.2f} ± {sd:.2f}" for mean, sd in spread)
+        found["known"].append([s.name, truth, *shares, f"{effective} of {s.tasks}"])
+    for name, runs in known.get("real", {}).items():
+        n, p, shares, (effective, level), groups, seconds = next(iter(runs.values()))
+        cells = [n, *(f"{v:.3f}" for v in p), *(f"{v:.2f}" for v in shares), f"{effective:.1f}"]
+        between = "" if np.isnan(level) else f"{level:.2f}"
+        told = ", ".join(map(str, groups)) or "none"
+        found["real"].append([name, *cells, between, told, f"{seconds:.1f}"])
+    return {title: table(HEADS[title], rows) for title, rows in found.items() if rows}
 
 
 def main() -> None:
@@ -230,13 +262,14 @@ def main() -> None:
     parser.add_argument("--collections", type=int, default=600)
     parser.add_argument("--first", type=int, default=0, help="seed of the first collection")
     parser.add_argument("--permutations", type=int, default=99)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
     chosen = parser.parse_args()
     print(f"polytask {polytask.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, "
           f"Python {platform.python_version()}; {chosen.collections} collections, "
           f"{chosen.permutations} permutations\n")  # fmt: skip
-    tables(chosen.first, chosen.collections, chosen.permutations)
-    if os.environ.get("POLYTASK_DATA"):
-        real()
+    kept = Kept(chosen.keep)
+    run(kept, chosen.first, chosen.collections, chosen.permutations)
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":

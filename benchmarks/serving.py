@@ -9,16 +9,20 @@ for one row, the median of 100 calls; sizes those of the file.
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import sklearn
+from _kept import Kept
+from _tables import table
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -34,6 +38,7 @@ from polytask.deep import MLP, DeepMultiTaskRegressor, sharing
 from polytask.export import onnx_inputs, to_onnx
 
 _TASKS, _CALLS = 30, 100
+ARRAYS = "one row of an array, 50 tasks, 20 features"
 TASK, TARGET = "woman", "log_wage"
 
 
@@ -106,9 +111,8 @@ def one_row(X: Any) -> Any:
     return X.head(1) if isinstance(X, pd.DataFrame) else X[:1]
 
 
-def measure(name: str, model: Any, classes: bool, form: tuple[str, Any, Any]) -> str:
-    """Return a line of the table."""
-    told, X, y = form
+def measured(model: Any, classes: bool, X: Any, y: Any) -> list[float]:
+    """Return the largest difference, CPU milliseconds of model and graph, and bytes."""
     model = fit(model, X, y, classes)
     graph = to_onnx(model).SerializeToString()
     options = onnxruntime.SessionOptions()
@@ -129,37 +133,48 @@ def measure(name: str, model: Any, classes: bool, form: tuple[str, Any, Any]) ->
     single = onnx_inputs(model, row)
     own = milliseconds(lambda: (model.predict_proba if classes else model.predict)(row))
     ran = milliseconds(lambda: session.run(None, single))
-    size = f"{len(graph) / 1024:,.0f}"
-    return f"| {name} | {told} | {difference:.1e} | {own:.2f} | {ran:.3f} | {size} |"
+    return [difference, own, ran, len(graph)]
 
 
-def arrays() -> Iterator[str]:
-    """Yield lines for a linear model of arrays, which encodes nothing."""
+def arrays() -> dict[str, Callable[[], object]]:
+    """Return predictions of one row by models of arrays, which encode nothing."""
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((2000, 20)), np.arange(2000) % 50
     model = pt.MultiTaskRegressor().fit(X, X[:, 0] + rng.standard_normal(2000), task=task)
     plain, row = Ridge().fit(X, X[:, 0]), X[:1]
-    calls = {
+    return {
         "`predict(array, task=[...])`": lambda: model.predict(row, [7]),
         "`Ridge().predict(array)` of scikit-learn": lambda: plain.predict(row),
     }
-    for name, call in calls.items():
-        yield f"| {name} | {milliseconds(call):.3f} |"
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of arrays and of graphs, of kept results."""
+    known = kept.grouped()
+    one_row = [[name, f"{took[0][0]:.3f}"] for name, took in known.pop(ARRAYS).items()]
+    lines = [
+        [name, form, f"{difference:.1e}", f"{own:.2f}", f"{ran:.3f}", f"{size / 1024:,.0f}"]
+        for form, runs in known.items()
+        for name, ((difference, own, ran, size),) in ((n, r.values()) for n, r in runs.items())
+    ]
+    head = ["model", "data", "largest difference", "predict, ms", "graph, ms", "file, KB"]
+    return {"arrays": table([ARRAYS, "CPU ms"], one_row), "graphs": table(head, lines)}
 
 
 def main() -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", help="file of finished runs, to go on from")
+    kept = Kept(parser.parse_args().keep, ARRAYS)
     warnings.simplefilter("ignore")
     print(f"polytask {pt.__version__}, onnxruntime {onnxruntime.__version__}, ", end="")
-    print(f"scikit-learn {sklearn.__version__}, Python {platform.python_version()}")
-    print("\n| one row of an array, 50 tasks, 20 features | CPU ms |\n|---|---|")
-    for line in arrays():
-        print(line, flush=True)
-    head = ("model", "data", "largest difference", "predict, ms", "graph, ms", "file, KB")
-    print("\n| " + " | ".join(head) + " |\n|---|---|---|---|---|---|")
-    for form in forms():
+    print(f"scikit-learn {sklearn.__version__}, Python {platform.python_version()}\n")
+    for name, call in arrays().items():
+        kept.get(name, 0, lambda call=call: [milliseconds(call)])
+    for kept.title, X, y in forms():
         for name, model, classes in models():
-            print(measure(name, model, classes, form), flush=True)
+            kept.get(name, 0, partial(measured, model, classes, X, y))
+    print("\n\n".join(tables(kept).values()))
 
 
 if __name__ == "__main__":
