@@ -281,6 +281,9 @@ def _make_room(ax: Axes, width: float, height: float) -> None:
     left = 0.12 + _inches(beside) + (0.25 if ax.get_ylabel() else 0.0)
     after = [text.get_text() for text in ax.texts if text.get_horizontalalignment() == "left"]
     right = 0.15 + _inches(after)
+    if ax.child_axes:
+        # The scale of a map stands beside it, with its numbers.
+        right += 0.05 * width + _inches(["-1"]) + 0.1
     bottom = (_inches(below) + 0.1 if below else 0.3) + (0.22 if ax.get_xlabel() else 0.0)
     top = 0.1 + 0.25 * bool(ax.get_title(loc="left")) + 0.16 * height * bool(ax.child_axes)
     ax.set_position(

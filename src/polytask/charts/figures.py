@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -352,9 +353,34 @@ def learning_curves(
 
 
 def _falling(ax: Axes, x: Array) -> None:
-    """Put strong penalties to the left, as paths begin there, with a little room."""
+    """Put strong penalties to the left, as paths begin there, with a little room and few ticks."""
+    from matplotlib.ticker import FixedLocator, LogFormatterMathtext, NullLocator
+
     room = (x[-1] / x[0]) ** 0.02 if x[-1] > x[0] else 2.0
     ax.set_xlim(x[-1] * room, x[0] / room)
+    ticks = _few_strengths(float(x[0]), float(x[-1]))
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    if ticks[0] > 1e-4 and ticks[-1] < 1e4:
+        ax.xaxis.set_major_formatter(lambda v, _: f"{v:.3g}" if v < 1000.0 else f"{v:,.0f}")
+    else:
+        ax.xaxis.set_major_formatter(LogFormatterMathtext())
+
+
+# Ticks of strengths at most: names of lines leave the axis less than half of the width.
+_STRENGTHS = 4
+
+
+def _few_strengths(low: float, high: float) -> list[float]:
+    """Return round numbers between two strengths, so few that their labels stay apart."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [step * 10.0**power for power in powers for step in steps]
+        found = [value for value in found if low * 0.999 <= value <= high * 1.001]
+        if len(found) <= _STRENGTHS:
+            break
+    found = found[:: -(-len(found) // _STRENGTHS)] if found else []
+    return found if len(found) > 1 else [low, high] if high > 1.001 * low else [high]
 
 
 def _limit_upward(ax: Axes, mean: Array, spread: Array, sign: float) -> None:

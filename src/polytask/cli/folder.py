@@ -116,6 +116,7 @@ def writer(
 
     def write(folder: Path) -> None:
         from polytask import write_report
+        from polytask.comparison.actions import action_words
         from polytask.comparison.tables import group_word
         from polytask.data.readers import write_table
 
@@ -127,9 +128,7 @@ def writer(
         scores, tasks = result.to_frame(), result.task_gains
         scores["kind"] = [say.word("kind", kind) for kind in scores["kind"]]
         tasks["group"] = [group_word(task, result, say) for task in result.tasks]
-        tasks["action"] = [
-            say.word("verb", action) if result.recommended else "" for action in tasks["action"]
-        ]
+        tasks["action"] = [action_words(action, result, say) for action in tasks["action"]]
         for name, table in {SCORES: scores, TASKS: tasks}.items():
             write_table(table, str(folder / name))
         if with_model and result.recommended:

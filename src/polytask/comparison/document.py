@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polytask import charts
+from polytask.comparison import actions as task_actions
 from polytask.comparison import amounts, tables
 from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
@@ -81,7 +82,7 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(says.groupings(result, say)),
         *map(Paragraph, says.related(result, say)),
         Paragraph(says.groups(result, say)),
-        Bullets(tuple(says.actions(result, say))),
+        Bullets(tuple(task_actions.actions(result, say))),
         Paragraph(says.networks(result, say)),
         Paragraph(shrinks),
         Paragraph(curve),

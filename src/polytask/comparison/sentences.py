@@ -23,7 +23,6 @@ from polytask.comparison.records import (
     Interval,
     ModelRow,
     Setup,
-    TaskGain,
 )
 from polytask.comparison.verdict import dominant_task, narrowed, ruled
 from polytask.messages import Translator, plain_number
@@ -32,13 +31,10 @@ from polytask.selection.entries import of_groupings, what_is
 from polytask.task_relations import sentences as relations
 from polytask.task_relations.records import CHOICES, LEVEL, is_borderline, is_related
 
-# Names of tasks in a sentence before it says "and n more".
-_NAMED = 5
 # Targets whose errors are told one by one.
 _FEW_TARGETS = 3
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
-_ACTION_OF_KIND = {"separate": "separate", "pooled": "pool", "shared": "share"}
 
 
 def headline(result: Findings, say: Translator) -> str:
@@ -566,25 +562,6 @@ def networks(result: Findings, say: Translator) -> str:
         key = "above" if sharing.above else "below" if sharing.below else "open"
         found.append(say(f"deep.sharing.{key}", {"amount": amount(sharing, result.setup, say)}))
     return say.joined(found)
-
-
-def actions(result: Findings, say: Translator) -> list[str]:
-    """Return a sentence for every action that some tasks call for beside the verdict's own."""
-    row = recommended(result)
-    # What is recommended for all is no exception, whether the verdict says so or not.
-    undecided = result.verdict in ("inconclusive", "no practical difference")
-    followed = "" if row is None or not undecided else _ACTION_OF_KIND.get(row.kind, "")
-    kinds = [kind for kind in _ACTIONS if kind not in (result.verdict, followed)]
-    found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in kinds)
-    return [_action(kind, tasks, say) for kind, tasks in found if tasks]
-
-
-def _action(kind: str, tasks: list[TaskGain], say: Translator) -> str:
-    names = say.listed(say.task(task.task) for task in tasks[:_NAMED])
-    rest = len(tasks) - _NAMED
-    names = say("list.more", {"names": names, "n": rest}) if rest > 0 else names
-    action = say(f"action.{kind}", {"n": len(tasks)})
-    return say("action.named", {"action": action, "names": names})
 
 
 def two_by_two(result: Findings, say: Translator) -> str:

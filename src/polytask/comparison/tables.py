@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from polytask.comparison import actions as task_actions
 from polytask.comparison import amounts
 from polytask.comparison import extra_sentences as extra_says
 from polytask.comparison import sentences as says
@@ -305,7 +306,7 @@ def _task_row(
         _count(task.rows, say),
         *_interval_cells(gain, places, say, signed=True),
         Cell(group_word(task, result, say), task.group),
-        Cell(say.word("verb", task.action) if result.recommended else "", task.action),
+        Cell(task_actions.action_words(task.action, result, say), task.action),
         Cell(words, more),
         Cell(say.number(task.raw, places, signed=True), float(task.raw)),
         Cell("" if task.coverage is None else f"{task.coverage:.0%}", task.coverage),

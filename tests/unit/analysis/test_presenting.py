@@ -674,6 +674,21 @@ def test_every_action_has_a_sentence_with_some_names():
     assert "separate 0" in until
 
 
+def test_what_is_recommended_for_all_has_one_wording_in_the_table_of_tasks():
+    kinds = ("share", "separate", "pool", "any")
+    tasks = tuple(task(kind, "gain", kind) for kind in kinds)
+    plain = next(row.name for row in examples.share().models if row.kind == "pooled")
+
+    def words(**fields) -> list[str]:
+        found = examples.change(examples.share(), {"tasks": tasks} | fields).document()
+        return [row[6].text for row in found.table("tasks").rows]
+
+    usual = "as recommended for all tasks"
+    assert words() == [usual, "model of its own", "one model for all", usual]
+    until = words(verdict="inconclusive", recommended=plain)
+    assert until == ["joint model", "model of its own", usual, usual]
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_far_cells_qualify_the_verdict(lang):
     key = {"answer": Translator(lang)("headline.share")}

@@ -52,6 +52,15 @@ def test_wide_letters_stay_inside_where_no_font_has_them(draw):
         assert 0 <= x <= wide
 
 
+def test_the_numbers_of_the_scale_beside_a_map_stay_inside():
+    names = [f"Community clinic of {k}" for k in range(6)]
+    drawing = _drawn(lambda ax: figures.task_map(ax, np.eye(6), names, ((0, 1, 0.2, 2),)))
+    wide = float(re.search(r'viewBox="([^"]*)"', drawing)[1].split()[2])
+    found = re.findall(r'<text[^>]* x="([\d.]+)"[^>]*>(-?[01])</text>', drawing)
+    assert [text for _, text in found] == ["1", "0", "-1"]
+    assert all(float(x) + 6.0 * len(text) <= wide for x, text in found)
+
+
 def test_numbers_stand_for_names_that_a_picture_cannot_show(monkeypatch):
     monkeypatch.setattr(canvas, "fonts", lambda usual: (usual, frozenset(map(chr, range(256)))))
     shown = []

@@ -34,6 +34,26 @@ def test_error_curve_marks_strengths_and_puts_the_strongest_left():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chosen", "other $x"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.02, 0.09, ["0.02", "0.05"]),
+        (0.013, 0.7, ["0.03", "0.1", "0.3"]),
+        (0.31, 0.34, ["0.31", "0.34"]),
+        (0.0004, 4000.0, ["0.001", "0.1", "10", "1,000"]),
+        (1e-7, 1e6, ["10^{-7}", "10^{-3}", "10^{1}", "10^{5}"]),
+        (0.3, 0.3, ["0.3"]),
+    ],
+)
+def test_strengths_have_few_ticks_whatever_their_range(low, high, expected):
+    x = np.geomspace(high, low, 7)
+    ax = charts.figures.coefficient_lines(axes(), x, np.ones((7, 1)), ["long name " * 3], {})
+    ax.figure.canvas.draw()
+    seen = [label.get_text() for label in ax.get_xticklabels(which="both")]
+    assert len(seen) == len(expected)
+    assert all(part in label for part, label in zip(expected, seen, strict=True))
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_an_error_beyond_all_others_does_not_squeeze_the_rest(sign):
     error = np.array([3.0, 2.0, 1.0, 1.2, 1.4, 1.6, 1e9])

@@ -28,6 +28,7 @@ from unit.cli._comparing import (
 
 import polytask
 from polytask.comparison import work as _run
+from polytask.comparison.actions import action_words
 from polytask.comparison.tables import group_word
 from polytask.data.readers import read_table
 from polytask.messages import Translator
@@ -74,7 +75,8 @@ def test_tables_are_those_of_python(finished):
     # Words are those of the report.
     say, gains = Translator(), result.task_gains
     assert tasks["group"].tolist() == [group_word(task, result, say) for task in result.tasks]
-    assert tasks["action"].tolist() == [say.word("verb", x) for x in gains["action"]]
+    actions = [action_words(action, result, say) for action in gains["action"]]
+    assert tasks["action"].tolist() == actions
     assert set(scores["kind"]) <= {"separate", "pooled", "joint"}
 
 
