@@ -97,6 +97,14 @@ def positive_integer(value: object, parameter: str, owner: str) -> int:
     return int(value)
 
 
+def truth(value: object, parameter: str, owner: str) -> bool:
+    """Return `value` as a bool if it is a boolean of Python or NumPy, or raise."""
+    # NumPy, whose booleans go by either name, is not imported for this.
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ParameterError(sentence(parameter, owner, LazyMessage("allowed.truth"), repr(value)))
+    return bool(value)
+
+
 def is_whole(value: object) -> TypeGuard[int]:
     """Say whether `value` is an integer of Python or NumPy, and no boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._checks import one_of, sentence
+from polytask._checks import one_of, sentence, truth
 from polytask._estimator import conformal, outputs
 from polytask._estimator.card import Card, describe_data, make_card
 from polytask._estimator.dates import (
@@ -358,7 +358,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         Raises
         ------
         ParameterError
-            If `level` is no probability.
+            If `level` is no probability, or `by_task` no boolean.
         IncompatibleError
             If nothing was held out in fit; :func:`polytask.calibrate` does so.
 
@@ -383,7 +383,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         Journal of the American Statistical Association 118 (2023) (unseen tasks).
         """
         check_is_fitted(self)
-        value = conformal.checked_level(level, f"{type(self).__name__}.predict_interval")
+        owner = f"{type(self).__name__}.predict_interval"
+        value, by_task = conformal.checked_level(level, owner), truth(by_task, "by_task", owner)
         if self._interval_errors() is not None:
             return conformal.intervals(self, X, task, value, by_task)
         found = None if by_task else self._own_interval(X, task, value)

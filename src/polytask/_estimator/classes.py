@@ -12,6 +12,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from polytask._checks import truth
 from polytask._estimator import conformal, outputs
 from polytask._estimator.base import MultiTaskEstimator
 from polytask._estimator.outputs import RowsFunction
@@ -85,7 +86,7 @@ class ProbabilityMixin(MultiTaskEstimator, ABC):
         Raises
         ------
         ParameterError
-            If `level` is no probability.
+            If `level` is no probability, or `by_task` no boolean.
         IncompatibleError
             If nothing was held out in fit; :func:`polytask.calibrate` does so.
 
@@ -102,7 +103,8 @@ class ProbabilityMixin(MultiTaskEstimator, ABC):
         error levels", Journal of the American Statistical Association 114 (2019).
         """
         check_is_fitted(self)
-        value = conformal.checked_level(level, f"{type(self).__name__}.predict_set")
+        owner = f"{type(self).__name__}.predict_set"
+        value, by_task = conformal.checked_level(level, owner), truth(by_task, "by_task", owner)
         if self._interval_errors() is not None:
             return conformal.sets(self, X, task, value, by_task)
         if by_task or not self._knows_new_targets:

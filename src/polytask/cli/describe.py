@@ -96,7 +96,7 @@ def say_model(
         say_pair(label, text)
     if covered := coverage_words(estimator, speech):
         say_pair(speech("cli.label.intervals"), covered)
-    say_pair(speech("cli.label.features"), _features(estimator, speech))
+    say_pair(speech("cli.label.features"), features_words(estimator, speech))
     from polytask._estimator.groupings import shares_of_groupings
 
     if shares := shares_of_groupings(estimator):
@@ -307,14 +307,18 @@ def certificate(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - Sol
     return speech("cli.certificate.other", {"what": what, "status": solution.told.text(speech)})
 
 
-def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
-    text = f"{len(estimator.coef_feature_names_):,}"
+def features_words(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
+    """Return how many features a model has, and how they are made of the columns."""
+    schema, n = estimator._schema, len(estimator.coef_feature_names_)
+    given = len(schema.columns)
+    text = speech("cli.features.made" if given not in (0, n) else "cli.features.same",
+                  {"n": n, "columns": given})  # fmt: skip
     encoder = getattr(estimator, "encoder_", None)
     if encoder is None:
         return text
     from polytask._estimator.dates import date_of_feature
 
-    schema, columns = estimator._schema, encoder.report_.columns
+    columns = encoder.report_.columns
     made = date_of_feature(schema.dates)
     of_dates = {made[c.name]: None for c in columns if c.name in made}
     parts = {
@@ -327,7 +331,7 @@ def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any 
     }
     categories = [c.name for c in columns if c.levels and c.name not in made]
     if categories or of_dates:
-        text = speech("cli.features.made", {"n": text, "columns": len(schema.columns)})
+        text = speech("cli.features.made", {"n": n, "columns": given})
     if categories:
         text += speech("cli.features.categories", {"names": named(categories)})
     said = [

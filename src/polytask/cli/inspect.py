@@ -485,7 +485,7 @@ def _distinct(column: Facts, speech: Translator) -> str:
 def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
-    from polytask.cli.describe import certificate, describe, proof_label
+    from polytask.cli.describe import certificate, describe, features_words, proof_label
 
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
@@ -508,6 +508,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "classes": _classes(model),
         "columns": [*model._schema.columns],
         "features": [str(name) for name in model.coef_feature_names_],
+        "features_said": features_words(model, speech),
         # Features that some task uses.
         "nonzero": None if coef is None else int((coef != 0).any(axis=0).sum()),
         "penalty": None if penalty is None else repr(penalty),
@@ -545,7 +546,7 @@ def _say_model(facts: Facts, speech: Translator) -> None:
         tasks = speech("cli.inspect.groupings", {"levels": named(levels)})
     elif column is not None:
         tasks = speech("cli.inspect.by", {"tasks": tasks, "column": repr(column)})
-    features = f"{len(facts['features']):,}"
+    features = facts["features_said"]
     if facts["nonzero"] is not None:
         features += speech("cli.inspect.used", {"n": facts["nonzero"]})
     pairs = {

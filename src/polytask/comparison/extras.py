@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from polytask._checks import sentence
+from polytask._checks import sentence, truth
 from polytask.comparison.answer import CompleteSplits, make_boards, preferred
 from polytask.comparison.boards import Board, Chosen, choose_all
 from polytask.comparison.options import OWNER, Options
@@ -201,9 +201,7 @@ _KINDS: dict[Any, Any] = {"bool": bool, "float | None": float}
 
 def checked_extras(options: Options) -> Options:
     """Return options with the shares of a learning curve, and numbers as Python knows them."""
-    if not isinstance(options.ablation, bool | np.bool_):
-        got = repr(options.ablation)
-        raise ParameterError(sentence("ablation", OWNER, LazyMessage("allowed.truth"), got))
+    truth(options.ablation, "ablation", OWNER)
     plain: dict[str, Any] = {"learning_curve": _shares_of(options.learning_curve)}
     for each in fields(options):
         value = getattr(options, each.name)

@@ -16,7 +16,7 @@ from polytask._checks import sentence
 from polytask.data import tables
 from polytask.data.missing import missing_mask, rows_text
 from polytask.exceptions import DataError
-from polytask.messages import LazyMessage, Text
+from polytask.messages import LazyMessage, Text, with_and
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -209,8 +209,13 @@ def _day_first(cells: NDArray[Any], parameter: Text, owner: Text) -> bool | None
         raise DataError(sentence(parameter, owner, allowed, got))
     word = open_ones[0][0]
     rows = rows_text(np.array([isinstance(c, str) and c.strip() == word for c in cells]))
-    ways = [_moment_of(open_ones[0], first, True) for first in (True, False)]
-    read = " or ".join(f"{way:%-d %B}" for way in ways if way is not None)
+    first, other = (int(open_ones[0][name]) for name in ("first", "other"))
+    # Neither is above 12 here, so that both can be the month.
+    ways = [
+        LazyMessage("date.of_month", {"day": day, "month": LazyMessage(f"month.{month}").node})
+        for day, month in ((first, other), (other, first))
+    ]
+    read = with_and(ways, "or")
     raise DataError(
         LazyMessage(
             "dates.refusal.two_ways",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask import charts
+from polytask._checks import truth
 from polytask.messages import Translator
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Explanation:
             "common": self.common.abs(),
             "own": self.own.abs(),
         }
-        if by_task:
+        if truth(by_task, "by_task", "Explanation.summary"):
             names = pd.Index(self.task, name="task", tupleize_cols=False)
             tables = {
                 name: table.set_axis(names, axis=0).groupby(level=0, sort=False).mean().stack()

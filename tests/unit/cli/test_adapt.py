@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "combination": (
         ("auto.polytask", "new.csv", "--target", "y"),
-        "auto.polytask combines models, and polytask adapt extends a single one: fit one to the",
+        "auto.polytask combines models, and polytask adapt extends a single one. Fit a joint",
     ),
     "text for numbers": (("m.polytask", "text.csv", "--target", "y"), "must hold numbers"),
 }
@@ -188,6 +188,19 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(run, files, case):
     assert said in done.err
     assert done.err.count("Error:") == 1
     assert not Path("out.polytask").exists()
+
+
+@pytest.mark.parametrize("model", ["separate", "pooled"])
+def test_a_model_that_cannot_be_extended_is_told_the_command_instead(run, files, model):
+    words = ("--task", "g", "--target", "y", "--model", model, "--out", "own.polytask")
+    assert run("fit", "old.csv", *words).status == 0
+    done = run("adapt", "own.polytask", "new.csv", "--target", "y", "--out", "b.polytask")
+    assert done.status == 2
+    assert "polytask fit OLD.csv --task COL --target COL --out joint.polytask" in done.err
+    if model == "pooled":
+        done = run("predict", "own.polytask", "new.csv", "--unseen-tasks", "shared",
+                   "--out", "p.csv")  # fmt: skip
+        assert done.status == 0
 
 
 def test_the_file_to_write_is_kept_unless_forced(run, files):

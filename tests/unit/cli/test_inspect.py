@@ -160,6 +160,9 @@ def test_model(run, pupils):
     assert done.status == 0, done.err
     assert "MultiTaskClassifier with L21(fraction=0.1)" in done.out
     assert "4, named by column '学校'" in done.out
+    # The number of features is said in words: what encoding made of how many columns.
+    assert "after encoding, made of " in done.out
+    assert "have a coefficient other than zero in some task" in done.out
     assert "proven by the duality gap" in done.out
     facts = json.loads(run("inspect", "m.polytask", "--json").out)
     assert facts["class"] == "MultiTaskClassifier"
@@ -176,6 +179,7 @@ def test_a_learned_prior_of_one_grouping(run, plain):
     done = run("inspect", "m.polytask")
     assert done.status == 0, done.err
     assert "3, named by column 'g'" in done.out
+    assert "one per column" in done.out
 
 
 def test_unknown_column(run, plain):

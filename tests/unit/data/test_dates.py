@@ -21,6 +21,7 @@ from polytask.data.dates import (
     n_given_columns,
     read_dates,
 )
+from polytask.messages import LazyMessage, Translator, message_of
 
 DAYS = {
     "2024-01-31": "2024-01-31",
@@ -242,8 +243,11 @@ def test_time_may_be_written_in_any_of_these_ways():
     with pytest.raises(
         DataError,
         match=r"two ways: '01/02/2022' in 1 row \(1\), counting from 0, is 1 February or 2",
-    ):
+    ) as refused:
         read_dates(["01/01/2022", "01/02/2022"])
+    said = message_of(refused.value)
+    assert isinstance(said, LazyMessage)
+    assert "可以是 2 月 1 日或 1 月 2 日" in said.text(Translator("zh"))
     with pytest.raises(DataError, match=r"time of TimeOrdered has dates .* two ways"):
         next(TimeOrdered(["01/02/2022", "03/04/2022", "05/06/2022", "01/01/2022"], 1).split(data))
 

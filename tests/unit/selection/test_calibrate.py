@@ -376,6 +376,20 @@ class TestRefusals:
         with pytest.raises(IncompatibleError, match="for unseen tasks alone"):
             found.predict_interval(X, task)
 
+    @pytest.mark.parametrize(
+        ("model", "asked", "y"),
+        [
+            (MultiTaskRegressor(), "predict_interval", np.arange(24.0)),
+            (MultiTaskClassifier(), "predict_set", np.arange(24) % 2),
+        ],
+    )
+    def test_by_task_is_true_or_false(self, model, asked, y):
+        X, _, task = tasks_of(8, tasks=3)
+        model.fit(X, y, task)
+        said = f"by_task of {type(model).__name__}.{asked} must be True or False; got 'yes'"
+        with pytest.raises(ParameterError, match=said):
+            getattr(model, asked)(X, task, by_task="yes")
+
     def test_too_few_errors(self):
         X, y, task = tasks_of(8, tasks=3)
         found = calibrate(MultiTaskRegressor().fit(X, y, task), X, y, task)
