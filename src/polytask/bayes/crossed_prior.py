@@ -212,15 +212,16 @@ class CrossedMarginal(Likelihood[CrossedDetail]):
             [self.structure.pull_back(row, self.q, at.slope) for row in np.eye(len(at.params))]
         )[np.ix_(free, free)]
         information = self.information(at)[np.ix_(free, free)]
-        least = _LEAST_CURVATURE * max(float(np.diagonal(information).max()), 1e-300)
-        lower = np.linalg.cholesky(information + least * np.eye(len(free)))
-        half = scipy.linalg.solve_triangular(lower, 0.5 * (bend + bend.T), lower=True)
-        turned = scipy.linalg.solve_triangular(lower, half.T, lower=True)
-        values, vectors = np.linalg.eigh(turned + np.eye(len(free)))
-        slope = scipy.linalg.solve_triangular(lower, at.gradient[free], lower=True)
-        step = vectors @ ((vectors.T @ slope) / np.maximum(values, _LEAST_BEND))
         params = at.params.copy()
-        params[free] -= scipy.linalg.solve_triangular(lower.T, step)
+        values, vectors = np.linalg.eigh(np.where(np.isfinite(information), information, 0.0))
+        if not values[-1] > 0:
+            # A target without any noise leaves no digits to tell the information.
+            return params
+        whitened = vectors / np.sqrt(np.maximum(values, _LEAST_CURVATURE * values[-1]))
+        turned = whitened.T @ (0.5 * (bend + bend.T)) @ whitened
+        values, vectors = np.linalg.eigh(turned + np.eye(len(free)))
+        slope = vectors.T @ (whitened.T @ at.gradient[free])
+        params[free] -= whitened @ (vectors @ (slope / np.maximum(values, _LEAST_BEND)))
         return params
 
     def information(self, at: Evaluation[CrossedDetail]) -> Array:

@@ -242,7 +242,8 @@ class Folder:
             different = difference(held["command"], command)
             fields = {"different": different}
             return LazyMessage("cli.what.other_comparison", fields) if different else ""
-        mine = [name for name in (*FILES, JOURNAL) if os.path.exists(self.file(name))]
+        names = (*FILES, JOURNAL, ASIDE)
+        mine = [name for name in names if os.path.exists(self.file(name))]
         return LazyMessage("cli.what.unknown_comparison", {"mine": mine[0]}) if mine else ""
 
     def _set_fits_aside(self) -> None:

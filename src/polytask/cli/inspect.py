@@ -182,10 +182,14 @@ def _summary(source: RowSource, columns: ColumnOptions, running: Running) -> Tab
 def _relate(source: RowSource, columns: ColumnOptions, running: Running) -> None:
     """Say whether tasks are related."""
     from polytask import load, relatedness, write_report
+    from polytask.cli.folder import REPORTS
 
     out = running.out
-    if out is not None and os.path.isfile(out) and not running.force:
-        raise DataError(LazyMessage("cli.refusal.exists.report", {"path": out}))
+    if out is not None and not running.force:
+        # A folder gets the three forms of a report.
+        files = [Path(out), *(Path(out, name) for name in REPORTS)]
+        for taken in filter(Path.is_file, files):
+            raise DataError(LazyMessage("cli.refusal.exists.report", {"path": str(taken)}))
     with spoken_warnings(), running.waiting("cli.inspect.relating"):
         if is_table_file(source.name):
             result = _of_table(source, columns)

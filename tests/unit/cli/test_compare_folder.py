@@ -192,14 +192,15 @@ def test_changed_data_are_another_comparison(run, there):
     assert "out holds another comparison (of other data: a.csv)" in done.err
 
 
-def test_foreign_files_are_left_alone(run, plain):
+@pytest.mark.parametrize("name", ["scores.csv", "journal.old"])
+def test_foreign_files_are_left_alone(run, plain, name):
     plain.to_csv("a.csv", index=False)
-    Path("scores.csv").write_text("mine", encoding="utf-8")
+    Path(name).write_text("mine", encoding="utf-8")
     done = run("compare", *SAME, "--out", ".")
     assert done.status == 2
-    assert ". holds scores.csv, which belongs to no known comparison" in done.err
-    assert Path("scores.csv").read_text(encoding="utf-8") == "mine"
-    assert files_of(".") == {"a.csv", "scores.csv"}
+    assert f". holds {name}, which belongs to no known comparison" in done.err
+    assert Path(name).read_text(encoding="utf-8") == "mine"
+    assert files_of(".") == {"a.csv", name}
 
 
 @pytest.mark.slow

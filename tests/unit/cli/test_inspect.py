@@ -240,6 +240,13 @@ def test_related_table(run):
     )
     assert again.status == 2
     assert "r.html exists already" in again.err
+    # A folder gets several files, and what is there is kept in the same way.
+    Path("r").mkdir()
+    Path("r", "report.md").write_text("mine", encoding="utf-8")
+    again = run("inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--out", "r")
+    assert again.status == 2
+    assert "report.md exists already" in again.err
+    assert [file.read_text(encoding="utf-8") for file in Path("r").iterdir()] == ["mine"]
     done = run("inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--json")
     facts = json.loads(done.out)
     assert facts["format"] == "polytask.relatedness"

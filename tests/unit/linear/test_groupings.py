@@ -412,6 +412,24 @@ def test_input_that_cannot_be_used(data, model):
             beside.predict(X, task=given)
 
 
+@pytest.mark.parametrize("kind", ["zero", "constant", "line", "line and levels", "slopes"])
+def test_targets_without_any_noise_are_learned(kind):
+    rng = np.random.default_rng(1)
+    first, second = np.arange(20) % 3, rng.integers(0, 2, 20)
+    x = rng.standard_normal((20, 2))
+    y = {
+        "zero": np.zeros(20),
+        "constant": np.full(20, 3.0),
+        "line": x @ [1.0, 2.0],
+        "line and levels": x @ [1.0, 2.0] + first + 2.0 * second,
+        "slopes": x[:, 0] * (first + 1.0) + second * x[:, 1],
+    }[kind]
+    X = pd.DataFrame(x, columns=FEATURES)
+    X = X.assign(store=first.astype(str), product=second.astype(str))
+    model = BayesianMultiTaskRegressor("auto", task_column=NAMES).fit(X, y)
+    assert_allclose(model.predict(X), y, atol=1e-4)
+
+
 def test_many_levels_are_solved_by_conjugate_gradients(data, monkeypatch):
     rows = data[[*FEATURES, *NAMES]]
     exact = BayesianMultiTaskRegressor("scalar", task_column=NAMES).fit(rows, data["y"])
