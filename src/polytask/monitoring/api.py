@@ -122,12 +122,13 @@ def monitor(
         warnings.simplefilter("ignore", DataWarning)
         raw, known = _read(reader, X, y, task)
         query = reader._reading.query(reader._schema, raw, None, "shared")
+        given = known
         if known is not None and query.codes is not None and model.unseen_tasks != "shared":
             # Nothing is predicted for tasks that the model refuses.
-            known &= (np.asarray(query.codes) >= 0)[raw.row_tasks()]
+            known = known & (np.asarray(query.codes) >= 0)[raw.row_tasks()]
         # Errors and variances of rows that are far from all others may be infinite.
         with np.errstate(over="ignore", invalid="ignore"):
-            return _Rows(reader, raw, query, known).monitored(share, level)
+            return _Rows(reader, raw, query, known, given).monitored(share, level)
 
 
 def _read(
@@ -173,14 +174,18 @@ def _length(X: Any) -> int:  # noqa: ANN401 - rows of any kind
 class _Rows:
     """New rows of a model, before and after encoding, and which of them have a target."""
 
+    # `given` have one; `known` are those of them that are predicted.
+
     def __init__(
         self,
         model: Any,  # noqa: ANN401
         raw: TaskData,
         query: Query,
         known: NDArray[np.bool_] | None,
+        given: NDArray[np.bool_] | None,
     ) -> None:
-        self.model, self.raw, self.query, self.known = model, raw, query, known
+        self.model, self.raw, self.query = model, raw, query
+        self.known, self.given = known, given
         self.targets = raw.form is Form.TARGETS
         self.labels: tuple[Hashable, ...] = model._schema.index.labels
         self.labelled = None
@@ -313,7 +318,7 @@ class _Rows:
             labelled = self.raw.labelled()[:, k] if self.known is not None else np.zeros(0)
             return self.raw.n_rows, int(labelled.sum())
         rows = self.raw.task_slice(k)
-        return rows.stop - rows.start, 0 if self.known is None else int(self.known[rows].sum())
+        return rows.stop - rows.start, 0 if self.given is None else int(self.given[rows].sum())
 
     def _moved(self, label: Hashable, shifts: Shifts) -> bool:
         """Say whether columns have moved in a task; several targets have all features."""

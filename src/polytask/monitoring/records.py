@@ -75,7 +75,7 @@ class TaskState:
     known : bool
         Whether it was in training.
     rows, labelled : int
-        New rows, and those whose target is known; of new tasks only if the model predicts them.
+        New rows, and those whose target is known.
     action : {"refit", "adapt", "label", "watch", "none", "too_few"}
         What to do: refit, as its errors have grown; adapt, as it is new; get targets, as its
         columns have moved and its errors are not known; nothing now, as they have moved and its

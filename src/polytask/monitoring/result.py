@@ -243,5 +243,7 @@ def _of_gain(gain: Gain, say: Translator) -> dict[str, str | int]:
         (gain.gain, gain.low, gain.high) if gain.high >= 0 else (-gain.gain, -gain.high, -gain.low)
     )
     said = {n: f"{100 * v:.1f}" for n, v in zip(("gain", "low", "high"), ends, strict=True)}
+    ends = -gain.gain, -gain.high, -gain.low
+    said |= {n: f"{100 * v:+.1f}" for n, v in zip(("change", "least", "most"), ends, strict=True)}
     level = f"{100 * gain.level:.3g}%"
     return {**said, "level": level, "rows": say("count.rows", {"n": gain.rows})}

@@ -290,11 +290,12 @@ def test_rows_in_parts_keep_means_and_shares(shops):
 def test_new_tasks_are_judged_where_the_model_predicts_them(shops):
     table, y = shops
     new = table.assign(shop=np.where(np.arange(N) < 40, "new", table["shop"]))
-    for kind, labelled in (({"unseen_tasks": "shared"}, 40), ({}, 0)):
+    for kind, predicted in (({"unseen_tasks": "shared"}, True), ({}, False)):
         shared = MultiTaskRegressor(L2(0.01), task_column="shop", **kind).fit(table, y)
         state = next(one for one in monitor(shared, new, y).tasks if one.task == "new")
-        assert (state.action, state.labelled) == ("adapt", labelled)
-        if labelled:
+        assert (state.action, state.labelled) == ("adapt", 40)
+        assert np.isfinite(state.error) == predicted
+        if predicted:
             wanted = np.abs(y - shared.predict(new))[:40].mean()
             assert state.error == pytest.approx(wanted)
     alone = SingleTask(Ridge()).fit(table[["visits"]], y, task=table["shop"])
