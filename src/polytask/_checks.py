@@ -189,6 +189,9 @@ def _closest(name: str, candidates: Iterable[str]) -> str | None:
         possible = [text for text in possible if text[:1].lower() == name[:1].lower()]
     folded = [text for text in possible if text.lower() == name.lower()]
     close = folded or difflib.get_close_matches(name, possible, n=1, cutoff=_ALIKE)
+    longer = [text for text in possible if text.lower().startswith(name.lower())]
+    if not close and len(name) >= _SHORT and len(longer) == 1:
+        close = longer
     return close[0] if close else None
 
 
