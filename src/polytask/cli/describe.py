@@ -16,7 +16,7 @@ import numpy as np
 from polytask.cli.console import note, say, say_pair, say_whole
 from polytask.cli.options import command_line
 from polytask.exceptions import PolytaskError
-from polytask.messages import LazyMessage, Text, message_of
+from polytask.messages import LazyMessage, Text, message_of, recognised
 
 if TYPE_CHECKING:
     from polytask._estimator.held_out_errors import ErrorRows
@@ -181,7 +181,9 @@ def describe(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any e
         parts = [type(step).__name__ for _, step in getattr(inner, "steps", [("", inner)])]
         if effect := getattr(estimator, "task_effect_", ""):
             # A sentence of its own, which is here a part of one.
-            parts.append(effect[:1].lower() + effect[1:].rstrip(".。"))
+            told = recognised(effect, "effect")
+            said = told.text(speech) if isinstance(told, LazyMessage) else told
+            parts.append(said[:1].lower() + said[1:].rstrip(".。"))
         if getattr(estimator, "task_effect", "") == "intercept":
             name = speech("model_card.title", {"kind": name, "name": "pooled + intercepts"})
     if not parts:
@@ -339,7 +341,7 @@ def features_words(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 -
         for key, names in parts.items()
         if names
     ]
-    return "; ".join([text, *said])
+    return speech("list.semicolon").join([text, *said])
 
 
 def named(names: list[str]) -> str:

@@ -428,6 +428,8 @@ def _say_next(
     if task == "COL" and not targets:
         say(speech("cli.inspect.or_targets"))
         say_whole(f"  {_comparing([*source.words(), '--targets', 'COL,COL', *rest])}")
+    if "COL" in words:
+        say(speech("cli.inspect.open"))
 
 
 def _comparing(words: Sequence[str]) -> str:
@@ -454,7 +456,8 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
     ]
     size = {"path": facts["path"], "n": facts["rows"], "columns": len(columns)}
     say_table(speech("cli.inspect.title", size), header, rows, right=(2, 3))
-    remarks = [f"  {c['name']}: {'; '.join(c['remarks'])}" for c in columns if c["remarks"]]
+    between = speech("list.semicolon")
+    remarks = [f"  {c['name']}: {between.join(c['remarks'])}" for c in columns if c["remarks"]]
     remarks += [f"  {remark}" for remark in facts["remarks"]]
     if remarks:
         say()
@@ -557,7 +560,7 @@ def _say_model(facts: Facts, speech: Translator) -> None:
         "file": facts["path"],
         "model": facts["description"],
         "rows": speech("cli.inspect.trained", trained),
-        "tasks": f"{tasks}; {unseen}",
+        "tasks": speech("list.semicolon").join((tasks, unseen)),
     }
     if facts["columns"]:
         fields: dict[str, str | int] = {"n": len(facts["columns"])}

@@ -79,6 +79,8 @@ def monitor(
     if brief is not None:
         say()
         say(terminal_table(brief))
+        for text in found.columns_said(running.speech):
+            say(text)
     if target is not None:
         say(running.speech("cli.wrote", {"path": target}))
     return found.status

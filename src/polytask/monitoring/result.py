@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -117,7 +118,7 @@ class Monitoring(Report):
         fields = {"rate": f"{self.rate:.0%}", "level": f"{self.level:.0%}"}
         tasks = self._task_table(say)
         tables: dict[str, list[Block]] = {
-            "tasks": [tasks],
+            "tasks": [tasks, *(Paragraph(text, "soft") for text in self.columns_said(say))],
             "shifts": [self._shift_table(say)] if self.shifts else [],
             "method": [Paragraph(say("monitor.method", fields))],
         }
@@ -182,6 +183,11 @@ class Monitoring(Report):
         if few:
             said.append(say("monitor.note.too_few", {"n": len(few)}))
         return [*said, *(say(f"monitor.unchecked.{name}") for name in self.unchecked)]
+
+    def columns_said(self, say: Translator) -> list[str]:
+        """Say what the errors in the table of tasks are; nothing where none is known."""
+        known = any(math.isfinite(one.error) for one in self.tasks)
+        return [say("monitor.tasks.errors")] if known else []
 
     def _task_table(self, say: Translator) -> Table:
         names = distinct_names([one.task for one in self.tasks])

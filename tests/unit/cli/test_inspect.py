@@ -75,11 +75,13 @@ def test_targets_that_are_tasks_are_asked_for_no_task(run, plain):
     line = "polytask compare a.csv --target z --target y --id number --out comparison --quick"
     assert done.out.splitlines()[-1].strip() == line
     # Where nothing is given, both forms are named.
-    lines = [line.strip() for line in run("inspect", "a.csv").out.splitlines()[-3:]]
+    lines = [line.strip() for line in run("inspect", "a.csv").out.splitlines()[-4:]]
     assert lines == [
         "polytask compare a.csv --task COL --target COL --id number --out comparison --quick",
         "Or, where each target is a task:",
         "polytask compare a.csv --targets COL,COL --id number --out comparison --quick",
+        "Replace COL by the name of a column: --task names the task of each row, --target is "
+        "what to predict.",
     ]
 
 
