@@ -65,8 +65,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "“pooled + intercepts”, is 0.381: a difference of +0.031 (95% interval 0.015 to 0.047). "
         "With “near the mean, shrunk intercepts” instead of “pooled + intercepts”, the root mean "
         "squared error is 9.888 instead of 9.919, in units of the target.",
-        "How sure? Joint models are better than the best separate or pooled model, picked on the "
-        "training rows: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, "
+        "How sure? Joint models are better than the separate or pooled model that the training "
+        "rows chose: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, "
         "so chance alone hardly explains the gain. Where numbers here differ from those above, "
         "this is because here the models are chosen anew in each split, on its training rows "
         "alone.",
@@ -124,7 +124,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
     assert "predict" not in said()
 
 
-RIVAL = "the best separate or pooled model, picked on the training rows"
+RIVAL = "the separate or pooled model that the training rows chose"
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
 
 
