@@ -188,11 +188,32 @@ def _closest(name: str, candidates: Iterable[str]) -> str | None:
         # Two of three letters in common are a likeness of many words; a slip keeps the first.
         possible = [text for text in possible if text[:1].lower() == name[:1].lower()]
     folded = [text for text in possible if text.lower() == name.lower()]
-    close = folded or difflib.get_close_matches(name, possible, n=1, cutoff=_ALIKE)
+    close = folded or _alike(name, possible)
     longer = [text for text in possible if text.lower().startswith(name.lower())]
     if not close and len(name) >= _SHORT and len(longer) == 1:
         close = longer
     return close[0] if close else None
+
+
+def _alike(name: str, possible: list[str]) -> list[str]:
+    """Return the name that is most alike, if any is, by what does not stand in all of them."""
+    head = _beginning(possible)
+    tail = _beginning([text[::-1] for text in possible])[::-1]
+    ends = len(head) + len(tail)
+    told = name.startswith(head) and name.endswith(tail)
+    if len(possible) < 2 or not told or min(map(len, [name, *possible])) <= ends:
+        head = tail = ""
+    parts = {text[len(head) : len(text) - len(tail)]: text for text in possible}
+    part = name[len(head) : len(name) - len(tail)]
+    return [parts[one] for one in difflib.get_close_matches(part, parts, n=1, cutoff=_ALIKE)]
+
+
+def _beginning(names: list[str]) -> str:
+    """Return what all names begin with."""
+    # The first and the last in order differ the soonest.
+    first, last = min(names, default=""), max(names, default="")
+    pairs = enumerate(zip(first, last, strict=False))
+    return first[: next((k for k, (a, b) in pairs if a != b), min(len(first), len(last)))]
 
 
 def _is_sibling(name: str, other: str) -> bool:

@@ -23,6 +23,11 @@ from polytask._checks import nearest, nearest_file
         ("0.0", ["1.0", "2.0"], None),
         (12, [11, 13], None),
         ("weight", ["height of the tree", "size"], None),
+        # What stands in every name makes none of them alike.
+        ("Thames hospital", ["Avon hospital", "Gade hospital", "Lea hospital"], None),
+        ("Avno hospital", ["Avon hospital", "Gade hospital", "Lea hospital"], "Avon hospital"),
+        ("Avon hospitl", ["Avon hospital", "Gade hospital", "Lea hospital"], "Avon hospital"),
+        ("testt", ["test", "test2"], "test"),
     ],
 )
 def test_only_what_may_be_meant_is_suggested(name, known, meant):
