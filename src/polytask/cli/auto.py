@@ -192,7 +192,7 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
     score = speech("cli.score.log_loss_share") if of_classes else score_name(estimator, speech)
     names = [speech(f"cli.auto.{name}") for name in ("folds", "weight", "seconds")]
     header = (speech("column.model"), score, *names)
-    say_table(speech("cli.auto.title"), header, rows, (1, 2, 3, 4))
+    say_table(speech("cli.auto.title", {"measure": score}), header, rows, (1, 2, 3, 4))
     for model, stopped, note in reasons(estimator, speech):
         label = speech("cli.label.stopped" if stopped else "cli.label.left_out")
         say_pair(label, speech("models.note_of", {"model": model, "note": note}))
