@@ -50,6 +50,9 @@ _MANY_STRENGTHS = 20
 _COARSE = 10.0
 # Whole tasks are held out in so many folds, for the intervals of unseen tasks.
 _TASK_FOLDS = 5
+# Iterations of the chosen candidates on the folds: the paths of a search, which begin near their
+# answers, have fewer, and where an answer is still not reached, more change no score.
+_FOLD_MAX_ITER = 1_000
 # Strengths on both sides of a choice that a search around it tries.
 _AROUND = 2
 
@@ -269,7 +272,8 @@ class SearchEstimator(LinearEstimator, ABC):
         # The parameter may be set anew after the fit.
         self._judged_by = "score" if callable(self.scoring) else self.scoring
         self.best_score_ = best.score
-        fits = FoldFits(folds.parts, replace(fitter, max_iter=self.max_iter))
+        limited = replace(fitter, max_iter=min(self.max_iter, _FOLD_MAX_ITER))
+        fits = FoldFits(folds.parts, limited)
         # Classifiers are scored by their accuracy, which no search of the loss has computed.
         if any(classes is None for classes in outcomes.classes):
             explained = held_out_score(fits, best)
