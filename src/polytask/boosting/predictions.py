@@ -16,6 +16,7 @@ from polytask._estimator.predictors import labels_from
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Index
+from polytask.bayes.posterior import noise_of
 from polytask.boosting.trees import Trees
 from polytask.linear.bayes_groupings import GroupedTasks
 from polytask.linear.bayes_intervals import quantiles
@@ -81,8 +82,9 @@ class NumberTrees:
         deviation = self.deviation(X, tasks)
         if self.noise is not None:
             scale = np.append(self.tasks.target_scale, self.tasks.units(-1)[1])[tasks]
-            beyond = np.append(self.noise, self.noise.mean()) - float(self.tasks.prior.noise)
-            deviation = np.sqrt(deviation**2 + beyond[tasks] * scale**2)
+            beyond = self.noise - noise_of(self.tasks.prior, len(self.noise))
+            beyond = np.append(beyond, beyond.mean())[tasks]
+            deviation = np.sqrt(deviation**2 + beyond * scale**2)
         return np.asarray(self.predict(X, tasks) + scipy.special.ndtri(p) * deviation)
 
 
