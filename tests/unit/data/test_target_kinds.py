@@ -29,7 +29,7 @@ def _read(cells, **options):
         ([1.5, 2.5, 3.5], False, "holds numbers"),
         (list(np.exp(np.linspace(-3, 3, 60))), False, "holds positive numbers, a few far above"),
         (list(np.linspace(1, 3, 60)), False, "holds numbers"),
-        ([0, 1, None, 3], False, "holds whole numbers from 0 (if they are counts, --loss"),
+        ([0, 1, None, 3], False, "holds whole numbers from 0 (if they are counts, add --loss"),
         ([0, 1, 2.5], False, "holds numbers"),
         ([0, 1, 90], False, "holds numbers"),
         ([1, 2, 5], False, "holds numbers"),
