@@ -50,8 +50,8 @@ _MANY_STRENGTHS = 20
 _COARSE = 10.0
 # Whole tasks are held out in so many folds, for the intervals of unseen tasks.
 _TASK_FOLDS = 5
-# Iterations of the chosen candidates on the folds, more than the paths of a search have: some folds
-# take ten times as many of `dirty`, for the same score.
+# Iterations of the chosen candidates on the folds, more than the paths of a search have: some
+# folds take ten times as many of `dirty`, for the same score.
 _FOLD_MAX_ITER = 1_000
 # Strengths on both sides of a choice that a search around it tries.
 _AROUND = 2
