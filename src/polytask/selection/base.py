@@ -50,9 +50,6 @@ _MANY_STRENGTHS = 20
 _COARSE = 10.0
 # Whole tasks are held out in so many folds, for the intervals of unseen tasks.
 _TASK_FOLDS = 5
-# Iterations of the chosen candidates on the folds, more than the paths of a search have: some
-# folds take ten times as many of `dirty`, for the same score.
-_FOLD_MAX_ITER = 1_000
 # Strengths on both sides of a choice that a search around it tries.
 _AROUND = 2
 
@@ -272,8 +269,7 @@ class SearchEstimator(LinearEstimator, ABC):
         # The parameter may be set anew after the fit.
         self._judged_by = "score" if callable(self.scoring) else self.scoring
         self.best_score_ = best.score
-        limited = replace(fitter, max_iter=min(self.max_iter, _FOLD_MAX_ITER))
-        fits = FoldFits(folds.parts, limited)
+        fits = FoldFits(folds.parts, replace(fitter, max_iter=self.max_iter))
         # Classifiers are scored by their accuracy, which no search of the loss has computed.
         if any(classes is None for classes in outcomes.classes):
             explained = held_out_score(fits, best)

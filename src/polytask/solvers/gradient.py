@@ -162,6 +162,8 @@ _MOST_BETWEEN = 15
 _WORSE = 2.0
 # A plain step does not lengthen the next, beyond rounding, unless the curvature is underestimated.
 _LONGER, _STIFFER = 1 + 1e-6, 1.1
+# A round that leaves this share of the residual has steps all alike; a leap is so many of them.
+_STEADY, _LEAP = 0.99, 16.0
 
 
 @saveable("solver.extrapolated_gradient")
@@ -236,7 +238,23 @@ class _Extrapolated(ProximalMethod):
             steps += 1
             if self.now.length <= share * first:
                 break
+        if steps == _MOST_BETWEEN and self.now.length > _STEADY * first:
+            steps += self._leap(left - steps)
         return Round(self.judged(self.now.W, self.now.at), steps)
+
+    def _leap(self, left: int) -> int:
+        """Go on along the last step, ever further, while the next is as long; count the tries."""
+        # Where nothing but the slope of the penalty moves coefficients, as on features that are
+        # nearly equal, steps stay alike until one vanishes, and no combination of them is shorter.
+        move, tries, far = self.now.move / np.sqrt(self.curvature)[:, None], 0, _LEAP
+        while tries < left:
+            new = self._step([self.now.plain[0] + far * move])
+            tries += 1
+            if new.length * _STEADY > self.now.length:
+                break
+            self.memory.clear()
+            self.now, far = new, 2 * far
+        return tries
 
     def _next(self) -> _Step:
         length = self.now.length

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytask import MultiTaskRegressor
 from polytask.datafits import (
     Features,
     Samples,
@@ -17,7 +18,7 @@ from polytask.datafits import (
 )
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Logistic, Squared
-from polytask.penalties import L2, L21, Columns, TraceNorm, toward_mean
+from polytask.penalties import L2, L21, Columns, TraceNorm, dirty, toward_mean
 from polytask.solvers import AcceleratedGradient, ExtrapolatedGradient, Status
 from polytask.testing import _problems, check_solver
 
@@ -131,3 +132,18 @@ def test_it_goes_on_while_the_objective_falls(seed, monkeypatch):
     p = bound(datafit, TraceNorm(fraction=1e-5))
     monkeypatch.setattr(ExtrapolatedGradient, "fallback", lambda *args: None)
     assert ExtrapolatedGradient().solve(datafit, p).status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("excess", [1e-2, 1e-3, 1e-4])
+def test_nearly_equal_features_do_not_hold_it_up(excess):
+    # Only the penalty tells them apart, so steps from one to the other all have the same length.
+    rng, task = np.random.default_rng(0), np.repeat(np.arange(5), 30)
+    X = rng.normal(size=(150, 3))
+    X[:, 1] = (1 + excess) * X[:, 0]
+    y = X[:, 0] + X[:, 2] + 0.1 * rng.normal(size=150)
+    model = MultiTaskRegressor(
+        dirty(0.1, 0.08), solver=ExtrapolatedGradient(), tol=1e-6, max_iter=500
+    )
+    solution = model.fit(X, y, task=task).solution_
+    assert solution.status is Status.CONVERGED
+    assert not solution.W[0].any()
