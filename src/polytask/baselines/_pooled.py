@@ -69,9 +69,11 @@ from polytask.baselines._means import TunedMeans
 from polytask.baselines._ridge import TunedRidge
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, text_of
 
 Floats = NDArray[Any]
+# What stands for a sentence; the sentence in English in files that were written before.
+Node = dict[str, Any] | str
 
 _FOLDS = 5
 
@@ -155,7 +157,7 @@ _NEWTON_COLUMNS = 3000
 class TaskEffect(ABC):
     """A learned task effect; task -1 is one that nothing is known about."""
 
-    sentence: str
+    sentence: Node
 
     @abstractmethod
     def width(self, tasks: Tasks) -> int:
@@ -175,7 +177,7 @@ class TaskEffect(ABC):
 class NoEffect(TaskEffect):
     """The estimator sees the features only."""
 
-    sentence: str
+    sentence: Node
 
     def width(self, tasks: Tasks) -> int:
         """Return 0."""
@@ -197,7 +199,7 @@ class Centred(TaskEffect):
 
     means: Floats
     levels: Floats
-    sentence: str
+    sentence: Node
 
     def width(self, tasks: Tasks) -> int:
         """Return 0."""
@@ -218,7 +220,7 @@ class TaskColumns(TaskEffect):
     """Columns beside the features, the same for all rows of a task; the last row for task -1."""
 
     values: Floats
-    sentence: str
+    sentence: Node
 
     def width(self, tasks: Tasks) -> int:
         """Return the number of columns."""
@@ -241,7 +243,7 @@ class TaskIndicators(TaskEffect):
     shares: Floats
     length: float
     sparse: bool
-    sentence: str
+    sentence: Node
 
     def width(self, tasks: Tasks) -> int:
         """Return the number of tasks, but 1 where only what is not 0 is stored."""
@@ -278,8 +280,8 @@ class PreparedRows:
     y: Labels
 
 
-def _said(key: str, fields: Mapping[str, str | int] = MappingProxyType({})) -> str:
-    return str(LazyMessage(f"effect.{key}", dict(fields)))
+def _said(key: str, fields: Mapping[str, str | int] = MappingProxyType({})) -> Node:
+    return LazyMessage(f"effect.{key}", dict(fields)).node
 
 
 def no_effect(estimator: Any, rows: TrainingRows) -> PreparedRows:  # noqa: ANN401 - an estimator
@@ -370,7 +372,7 @@ def _with_indicators(
     estimator: Any,  # noqa: ANN401
     rows: TrainingRows,
     length: float,
-    sentence: str,
+    sentence: Node,
 ) -> PreparedRows:
     """Add one column per task, without its zeros where they would not fit."""
     inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
@@ -518,7 +520,7 @@ class Pooled(Baseline):
         self.estimator_ = without_folds(fitted, self.estimator)
         self._effect = prepared.effect
         self._known = rows.task_shares() > 0
-        self.task_effect_ = prepared.effect.sentence
+        self.task_effect_ = str(text_of(prepared.effect.sentence))
         self.n_task_columns_ = prepared.effect.width(np.array([UNSEEN]))
         if is_classifier(self.estimator):
             # One model, so every task can get every class.

@@ -16,7 +16,7 @@ import numpy as np
 from polytask.cli.console import note, say, say_pair, say_whole
 from polytask.cli.options import command_line
 from polytask.exceptions import PolytaskError
-from polytask.messages import LazyMessage, Text, message_of, recognised
+from polytask.messages import LazyMessage, Text, message_of, text_of
 
 if TYPE_CHECKING:
     from polytask._estimator.held_out_errors import ErrorRows
@@ -179,9 +179,9 @@ def describe(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any e
         parts = [f"{label} {share:.0%}" for label, share in shares]
     elif inner is not None:
         parts = [type(step).__name__ for _, step in getattr(inner, "steps", [("", inner)])]
-        if effect := getattr(estimator, "task_effect_", ""):
+        if (effect := getattr(estimator, "_effect", None)) is not None:
             # A sentence of its own, which is here a part of one.
-            told = recognised(effect, "effect")
+            told = text_of(effect.sentence)
             said = told.text(speech) if isinstance(told, LazyMessage) else told
             parts.append(said[:1].lower() + said[1:].rstrip(".。"))
         if getattr(estimator, "task_effect", "") == "intercept":

@@ -339,16 +339,6 @@ def _spaced(message: LazyMessage, say: Translator) -> str:
     return text.replace(_WORDS, "")
 
 
-def recognised(said: str, group: str) -> Text:
-    """Return the message of a group that is what was said in English; the sentence if none is."""
-    for entry in _file("en"):
-        if entry.msgid.startswith(f"{group}."):
-            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(entry.msgstr))
-            if found := re.fullmatch(pattern, said):
-                return LazyMessage(entry.msgid, found.groupdict())
-    return said
-
-
 def text_of(node: Mapping[str, Any] | str) -> Text:
     """Return the message that a node stands for; text as it is."""
     return LazyMessage(**node) if isinstance(node, Mapping) else node

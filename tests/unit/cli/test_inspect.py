@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
-from polytask import MultiTaskRegressor, load, save
+from polytask import MultiTaskRegressor, Pooled, load, save
 from polytask.cli.columns import likely_tasks
 
 
@@ -346,3 +347,11 @@ def test_a_command_that_would_be_refused_is_not_proposed_as_it_is(run, plain, ca
     else:
         assert f"polytask compare refuses this table as it is: {sentence}\n" in done.out
         assert "When that is mended, " in done.out
+
+
+def test_a_saved_model_says_in_chinese_how_tasks_are_told_apart(run, plain):
+    model = Pooled(Ridge(), "intercept").fit(plain[["x", "z"]], plain["y"], plain["g"])
+    save(model, "m.polytask")
+    done = run("inspect", "m.polytask", "--lang", "zh")
+    assert "每个任务一个不加惩罚的截距：X 与 y 在任务内中心化" in done.out
+    assert "intercept per task" not in done.out

@@ -16,7 +16,6 @@ from polytask.messages import (
     decimals,
     fixed,
     plain_number,
-    recognised,
 )
 from polytask.messages.catalogue import shortened
 
@@ -122,13 +121,3 @@ def test_shortened_text_is_short_and_keeps_its_start(text, longest):
 def test_a_number_told_as_text_is_so_many():
     assert str(LazyMessage("got.rows", {"n": "2.5"})) == "2.5 rows"
     assert str(LazyMessage("got.rows", {"n": 1})) == "1 row"
-
-
-def test_a_sentence_that_was_kept_in_english_is_told_in_other_languages():
-    kept = str(LazyMessage("effect.long_columns", {"share": "1e-06"}))
-    found = recognised(kept, "effect")
-    assert isinstance(found, LazyMessage)
-    assert str(found) == kept
-    assert "每个任务一个截距" in found.text(Translator("zh"))
-    assert "1e-06" in found.text(Translator("zh"))
-    assert recognised("of another version", "effect") == "of another version"
