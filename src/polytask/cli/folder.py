@@ -6,7 +6,6 @@ import glob
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -44,7 +43,7 @@ class SavedCommand:
     def content(self, *, complete: bool) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "line": shlex.join(["polytask", "compare", *self.given.words, "--out", self.out]),
+            "line": self.given.line("compare", self.out),
             "options": dict(self.given.values),
             "folder": self.folder,
             "files": dict(self.files),
@@ -66,7 +65,7 @@ class SavedCommand:
         # Two drives of Windows have no path between them.
         with suppress(ValueError):
             here = os.path.relpath(here, os.path.abspath(out)).replace(os.sep, "/")
-        return cls(given, {path: checksum(path) for path in files_of(source)}, here, out)
+        return cls(given, checksums(source), here, out)
 
 
 def files_of(source: RowSource) -> list[str]:
@@ -84,6 +83,11 @@ def checksum(path: str) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksums(source: RowSource) -> dict[str, str]:
+    """Return the files of a source with their SHA-256."""
+    return {path: checksum(path) for path in files_of(source)}
 
 
 def difference(held: Mapping[str, Any], command: SavedCommand) -> LazyMessage | str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from polytask._options import option
 from polytask.cli.columns import Copied, require
 from polytask.cli.console import say, say_whole
 from polytask.cli.files import RowSource, require_file, writable
-from polytask.cli.options import Running, Vary
+from polytask.cli.folder import checksums
+from polytask.cli.options import ExplicitOptions, Running, Vary
 from polytask.cli.predict import Saved
 from polytask.messages import LazyMessage
 
@@ -36,6 +39,7 @@ EXAMPLES = """\
 
 
 def monitor(
+    context: typer.Context,
     saved: Saved,
     source: Annotated[RowSource, Vary(("file_per_task",))],
     columns: Annotated[Copied, Vary(("ids", "keep", "unseen_tasks", "interval"))],
@@ -69,6 +73,9 @@ def monitor(
         predicted.note_unused("cli.note.monitor_unused", table, used, model, source)
     y = _targets(model, table, checked.target, source)
     found = monitored(model, rows.X, y, rows.asked, rate=checked.rate, level=checked.level)
+    line = ExplicitOptions.of(context).line("monitor", target)
+    command = {"line": line, "model": saved.model, "files": checksums(source)}
+    found = replace(found, lock={**found.lock, "command": command})
     if target is not None:
         write_report(found, target, running.lang)
     if running.json:

@@ -200,6 +200,11 @@ class ExplicitOptions:
                 words += flag_words(max(parameter.opts, key=len), opposite, value)
         return cls(values, (*first, *words))
 
+    def line(self, command: str, out: str | None) -> str:
+        """Return the line that runs a command again and writes to `out`."""
+        written = ["--out", out] if out else []
+        return shlex.join(["polytask", command, *self.words, *written])
+
 
 def command_line(*words: str) -> str:
     """Return a line that runs this program, by its path where it is not on the search path."""

@@ -28,6 +28,7 @@ from polytask.reporting import (
     Paragraph,
     Section,
 )
+from polytask.reporting.origin import call_of, command_of, origin_facts
 from polytask.selection.entries import of_groupings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _UNEVEN = 1.5
 
 def document(result: Findings, lang: str) -> Document:
     """Return the report of a comparison."""
-    say = Translator(lang, marked, options=bool(_command(result.lock)))
+    say = Translator(lang, marked, options=bool(command_of(result.lock)))
     headline = says.headline(result, say)
     sections = _evidence(result, say) | _of_the_model(result, say) | _record(result, say)
     judged = math.isfinite(result.gain.mean)
@@ -92,9 +93,8 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
 
 def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     """Return what was compared on, when and by which command."""
-    setup, command = result.setup, _command(result.lock)
-    files = ", ".join(name.rpartition("/")[2] for name in command.get("files", {}))
-    options = command.get("options", {})
+    setup, (files, date) = result.setup, origin_facts(result.lock, "fact.date", say)
+    options = command_of(result.lock).get("options", {})
     named = options.get("target") or result.lock.get("target") or []
     targets = [named] if isinstance(named, str) else list(named)
     if setup.form == "targets":
@@ -109,22 +109,11 @@ def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
         "count.models": compared,
     }
     return (
-        *([say.name(files)] if files else []),
+        *files,
         *([say("fact.target", {"n": len(targets), "names": shown})] if targets else []),
         *(say(key, {"n": n}) for key, n in counts.items()),
-        *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
-    )  # fmt: skip
-
-
-def _command(lock: dict[str, Any]) -> dict[str, Any]:
-    found = lock.get("command")
-    return found if isinstance(found, dict) else {}
-
-
-def call_of(lock: dict[str, Any]) -> str:
-    """Return the call or command that a lock holds, empty if it holds none."""
-    line = _command(lock).get("line", lock.get("call", ""))
-    return clean(line) if line and isinstance(line, str) else ""
+        *date,
+    )
 
 
 def _next(result: Findings, say: Translator) -> Code:
@@ -132,7 +121,7 @@ def _next(result: Findings, say: Translator) -> Code:
     if not result.recommended:
         return Code("", "sh", "")
     if "command" in result.lock:
-        return Code(str(_command(result.lock).get("predict", "")), "sh", say("next.command"))
+        return Code(str(command_of(result.lock).get("predict", "")), "sh", say("next.command"))
     rows = {"long": "X_new, task=task_new", "targets": "X_new", "separate": "{task: X_new}"}
     columns: Any = result.lock.get("task_columns")
     given = "X_new" if columns else rows[result.setup.form]

@@ -39,6 +39,7 @@ _LATER: Mapping[str, frozenset[str]] = {
         | {"doubts", "far_cells", "repeated_rows", "split_gains", "groupings"}
     ),
     "Coefficients": frozenset({"model", "positive"}),
+    "Monitoring": frozenset({"lock"}),
     "Relatedness": frozenset({"groupings"}),
     "Description": frozenset({"variance_shares"}),
     "Setup": frozenset({"quick", "times", "time_gap", "n_scored", "extras"}),

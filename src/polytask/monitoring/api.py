@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import math
 import warnings
 from collections.abc import Hashable
@@ -237,6 +238,7 @@ class _Rows:
             refit_all=errors is not None and bool(errors.together[0] <= part),
             unchecked=tuple(unchecked),
             conclusive=tested or bool(possible),
+            lock={"date": datetime.date.today().isoformat()},
         )
 
     def _groups(self, summary: TrainingSummary) -> dict[int, slice]:

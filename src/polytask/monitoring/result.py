@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from polytask.messages import Translator, distinct_names, marked, plain_number
 from polytask.monitoring.records import Gain, NewLevels, Shift, TaskState
@@ -21,6 +21,7 @@ from polytask.reporting import (
     Table,
     own,
 )
+from polytask.reporting.origin import call_of, command_of, origin_facts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,8 @@ class Monitoring(Report):
         target was given.
     conclusive : bool
         Whether a change could have been found at all.
+    lock : dict
+        The day, and the command with its files where ``polytask monitor`` made it.
     """
 
     model: str
@@ -75,6 +78,7 @@ class Monitoring(Report):
     refit_all: bool
     unchecked: tuple[str, ...]
     conclusive: bool
+    lock: dict[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
@@ -122,22 +126,30 @@ class Monitoring(Report):
             "shifts": [self._shift_table(say)] if self.shifts else [],
             "method": [Paragraph(say("monitor.method", fields))],
         }
-        counts = {"tasks": len(self.tasks), "rows": self.n_rows}
         return Document(
             lang=lang,
             title=say("monitor.title", {"headline": headline}),
             headline=headline,
             tone="none",
-            facts=tuple(say(f"count.{name}", {"n": n}) for name, n in counts.items()),
-            lead=(Paragraph(headline, "lead"), *([Bullets(steps)] if steps else []),
-                  *([Bullets(notes)] if notes else [])),
+            facts=self._facts(say),
+            lead=tuple(Bullets(said) for said in (steps, notes) if said),
             warnings=(),
+            opening=headline,
             brief=tasks,
             sections=tuple(
                 Section(key, say(f"monitor.section.{key}"), tuple(blocks))
                 for key, blocks in tables.items() if blocks
             ),
+            source=call_of(self.lock),
         )  # fmt: skip
+
+    def _facts(self, say: Translator) -> tuple[str, ...]:
+        """Return what was checked, by which model, and when."""
+        files, date = origin_facts(self.lock, "monitor.fact.date", say)
+        model = str(command_of(self.lock).get("model", self.model)).rpartition("/")[2]
+        counts = {"tasks": len(self.tasks), "rows": self.n_rows}
+        told = (say(f"count.{name}", {"n": n}) for name, n in counts.items())
+        return (*files, say("monitor.fact.model", {"name": say.name(model)}), *told, *date)
 
     def _steps(self, say: Translator) -> list[str]:
         """Say what to do first."""

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from unit.cli._running import run_in
 
-from polytask import MultiTaskRegressor, calibrate, save
+from polytask import MultiTaskRegressor, calibrate, load, monitor, save
+from polytask.messages import unmarked
 from polytask.penalties import L2
+from polytask.reporting import markdown
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +61,16 @@ def test_report_json_and_refusals(folder):
     assert _run(folder, "m.polytask", "moved.csv", "--target", "grade")[0] == 2
     assert _run(folder, "m.polytask", "none.csv")[0] == 2
     assert _run(folder, "m.polytask", "few.csv", "--rate", "0")[0] == 2
+
+
+def test_the_first_screen_says_what_was_checked_when_and_how(folder):
+    words = ("m.polytask", "moved.csv", "--target", "score")
+    for lang, day in (("en", "checked on 20"), ("zh", "检查日期：20")):
+        _run(folder, *words, "--lang", lang, "--out", f"{lang}.html")
+        first = (folder / f"{lang}.html").read_text(encoding="utf-8").split("</header>")[0]
+        for said in ("moved.csv", "m.polytask", day, "polytask monitor m.polytask moved.csv"):
+            assert said in first.split("<body>")[1]
+    found = monitor(load(folder / "m.polytask"), pd.read_csv(folder / "moved.csv"))
+    page = found.document()
+    assert unmarked(page.facts[0]) == "model: MultiTaskRegressor"
+    assert markdown(page).count(page.headline) == found.summary().count(page.headline) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -352,6 +353,8 @@ def test_few_rows_are_no_answer_and_results_come_back(shops, model, tmp_path):
     assert few.status == 5
     found = monitor(model, table.assign(visits=table["visits"] * 3), y)
     assert Monitoring.from_json(found.to_json()).to_json() == found.to_json()
+    older = {k: v for k, v in json.loads(found.to_json()).items() if k != "lock"}
+    assert Monitoring.from_json(json.dumps(older)).lock == {}
     page = found.to_html(tmp_path / "m.html", "zh").read_text(encoding="utf-8")
     assert "visits" in page
     assert "该做什么" in page
