@@ -404,7 +404,10 @@ def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: s
             got = f"{float(own[bad[0]])!r}"
             fields = {"allowed": loss.allowed, "loss": repr(loss.name)}
             allowed = LazyMessage("allowed.for_loss", fields)
-            where = LazyMessage("place.first_of_task", {"n": len(bad), "task": repr(label)})
+            start = 0 if data.form is Form.TARGETS else data.task_slice(t).start
+            place = counted(row_message(data, start + int(bad[0])))
+            of_task = {"n": len(bad), "task": repr(label), "place": place}
+            where = LazyMessage("place.first_of_task", of_task)
             raise DataError(sentence("y", owner, allowed, got, where))
 
 

@@ -279,6 +279,15 @@ def test_what_is_a_function_of_python_is_named_as_the_command(run):
     assert "polytask inspect DATA|MODEL --related" in _refused(run, "relatedness", "a.csv")
 
 
+def test_a_target_that_its_loss_cannot_have_is_named_by_its_row(run, plain):
+    table = plain.assign(y=1.0)
+    # Rows that are left out count.
+    table.loc[[3, 7], "y"] = np.nan, -2.0
+    table.to_csv("a.csv", index=False)
+    said = _refused(run, "fit", "a.csv", *FIT, "--loss", "gamma", "--drop-missing-target")
+    assert "must be a number > 0 for loss='gamma'; got -2.0 (row 9, counting the header" in said
+
+
 def test_a_metric_is_for_the_kind_of_the_targets(run, plain):
     plain.assign(y=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
     words = ("--task", "g", "--target", "y", "--out", "c", "--metric")

@@ -54,7 +54,9 @@ def test_targets_and_unseen_tasks():
     model = MultiTaskRegressor(L21(0.1), loss="poisson").fit(X, Y)
     assert np.isfinite(model.score(X, Y))
     Y[3, 1] = -1.0
-    with pytest.raises(DataError, match=r"got -1.0 \(the first of 1 such row of task 1\)"):
+    with pytest.raises(
+        DataError, match=r"got -1.0 \(row 3, counting from 0; the only such row of task 1\)"
+    ):
         model.score(X, Y)
     shared = MultiTaskRegressor(L21(0.1), loss="poisson", unseen_tasks="shared")
     shared.fit(X, COUNTS, TASK)

@@ -292,7 +292,11 @@ def test_an_infinite_prediction_says_so():
             -2.0,
             r"y of MultiTaskRegressor must be a number >= 0 .*got -2.0 .*2 such rows",
         ),
-        ("gamma", 0.0, r"must be a number > 0 for loss='gamma'; got 0.0 .*of task 1"),
+        (
+            "gamma",
+            0.0,
+            r"must be a number > 0 for loss='gamma'; got 0.0 .row 41, counting from 0; .*task 1",
+        ),
     ],
 )
 def test_forbidden_targets_are_named(name, bad, words):
