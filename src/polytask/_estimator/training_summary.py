@@ -138,6 +138,19 @@ class TrainingSummary:
         parts: Any = {name: None if v is None else v[groups] for name, v in held.items()}
         return replace(self, tasks=tuple(self.tasks[g] for g in groups if self.tasks), **parts)
 
+    def target_ends(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the least and the largest of every column of targets, NaN where none is kept."""
+        cuts = np.full((1, *self.counts.shape[1:], 1), np.nan) if self.cuts is None else self.cuts
+        ends = cuts[:, self.n_features :]
+        return np.fmin.reduce(ends[..., 0], axis=0), np.fmax.reduce(ends[..., -1], axis=0)
+
+    def never_negative(self) -> list[int]:
+        """Return how many numbers of every target are known where none is below 0, else 0."""
+        counts, least = self.counts[:, self.n_features :].sum(axis=0), self.target_ends()[0]
+        # Beside classes numbers are kept as classes too.
+        numbers = all(c is None for c in self.classes)
+        return np.where(least >= 0, counts, 0).tolist() if numbers else []
+
     def target_names(self, tasks: Any) -> list[str]:  # noqa: ANN401 - labels
         """Return the names of the columns of targets."""
         labels = [str(task) for task in tasks] if len(self.classes) > 1 else ["(target)"]

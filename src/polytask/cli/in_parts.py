@@ -317,11 +317,13 @@ class _Predictor:
 
         with place.named():
             rows = rows_of(model, frame_of(part), self.source, self.copied)
-            table = arrow_of(prediction_table(model, rows, self.copied.interval), self.target)
+            predicted = prediction_table(model, rows, self.copied.interval)
+            table = arrow_of(predicted, self.target)
             for name in rows.beside.columns:
                 # A part whose cells are all missing does not know what they would be.
                 table = table.set_column(table.column_names.index(name), name, part.column(name))
-            return Met.of(model, rows), table
+            ends = self.copied.interval is not None
+            return Met.of(model, rows, predicted, ends=ends), table
 
 
 def watched(parts: Iterator[tuple[About, Any]], running: Running) -> Iterator[tuple[About, Any]]:

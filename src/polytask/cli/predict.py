@@ -89,8 +89,9 @@ def predict(
         found = write_in_parts(model, source, copied, running, target, cluster.dask)
     else:
         rows = predicted.read_rows(model, source, copied)
-        write_table(predicted.prediction_table(model, rows, copied.interval), target)
-        found = predicted.Met.of(model, rows)
+        table = predicted.prediction_table(model, rows, copied.interval)
+        write_table(table, target)
+        found = predicted.Met.of(model, rows, table, ends=copied.interval is not None)
     speech = running.speech
     for message in (*found.report.dates, *found.report.messages):
         note(message)
@@ -106,4 +107,8 @@ def predict(
             fields["names"] = named([str(label) for label in strange])
             mixed = "_mixed" if hasattr(model, "members_") else ""
             note(speech(f"cli.predict.unseen_levels{mixed}", fields))
+    if found.below_zero:
+        seen = sum(predicted.never_negative(model).values())
+        fields = {"n": found.below_zero, "total": found.report.n_rows, "seen": f"{seen:,}"}
+        note(speech("cli.predict.below_zero", fields))
     say(speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))

@@ -96,23 +96,27 @@ class Met:
     strangers: Counter[Hashable]
     # The same of groupings beyond that of the tasks, by their names.
     levels: dict[str, Counter[Hashable]] = field(default_factory=dict)
+    # Rows with an interval that begins below 0 though no target of training did.
+    below_zero: int = 0
 
     @classmethod
-    def of(cls, model: Any, rows: RowsToPredict) -> Met:  # noqa: ANN401 - any estimator
-        """Return what is met in rows."""
+    def of(cls, model: Any, rows: RowsToPredict, table: pd.DataFrame, *, ends: bool) -> Met:  # noqa: ANN401
+        """Return what is met in rows and their predictions, and in the intervals of these."""
         names = set(rows.unseen(model))
         strangers = Counter(label for label in rows.task or () if label in names)
         levels = {
             name: Counter(label for label in rows.others[name] if label in strange)
             for name, strange in rows.unseen_levels(model).items()
         }
-        return cls(rows.met(model), strangers, levels)
+        held = table.filter(items=[*never_negative(model)] if ends else [])
+        return cls(rows.met(model), strangers, levels, int((held < 0).any(axis=1).sum()))
 
     def with_others(self, other: Met) -> Met:
         """Return what is met in the rows of both."""
         levels = {name: own + other.levels[name] for name, own in self.levels.items()}
         strangers = self.strangers + other.strangers
-        return Met(self.report.with_others(other.report), strangers, levels)
+        below_zero = self.below_zero + other.below_zero
+        return Met(self.report.with_others(other.report), strangers, levels, below_zero)
 
 
 def prediction_table(
@@ -208,6 +212,14 @@ def _ends(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: AN
     # Targets that are classes have none.
     known = [t for t in range(len(model.tasks_)) if not np.isnan(ends["lower"][:, t]).all()]
     return [(f"{model.tasks_[t]} {end}", v[:, t]) for t in known for end, v in ends.items()]
+
+
+def never_negative(model: Any) -> dict[str, int]:  # noqa: ANN401 - any estimator
+    """Return columns of lower ends, and how many targets of training are known to be 0 or more."""
+    summary = model.data_card_.training
+    names = [f"{t} lower" for t in model.tasks_] if is_targets(model) else ["lower"]
+    known = [] if summary is None else summary.never_negative()
+    return {name: n for name, n in zip(names, known, strict=False) if n}
 
 
 def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any estimator

@@ -340,8 +340,7 @@ class _Rows:
         if summary is None or summary.cuts is None or not number_tasks(self.model).all():
             return found
         X = self.query.data.X
-        ends = summary.cuts[:, summary.n_features :]
-        low, high = np.fmin.reduce(ends[..., 0], axis=0), np.fmax.reduce(ends[..., -1], axis=0)
+        low, high = summary.target_ends()
         codes = np.arange(n) if self.targets else np.asarray(self.query.codes)
         for k, rows in enumerate([slice(None)] * n if self.targets else row_groups(self.raw)):
             own = X[rows]
@@ -350,7 +349,7 @@ class _Rows:
                 predicted = np.asarray(self.model._predict_rows(own, tasks), dtype=float)
                 # The ends are rounded, and a prediction may be one of the targets.
                 with np.errstate(over="ignore"):
-                    predicted = predicted.astype(ends.dtype)
+                    predicted = predicted.astype(low.dtype)
                 c = k if self.targets else 0
                 found[k] = int(((predicted < low[c]) | (predicted > high[c])).sum())
         return found
