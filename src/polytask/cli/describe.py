@@ -299,7 +299,8 @@ def certificate(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - Sol
     """Return how far from the optimum an answer can be, in words."""
     known = getattr(solution, "certificate", None)
     value = math.nan if known is None else known.relative
-    if not math.isfinite(value):
+    # Of stages the words of the status say what is known.
+    if not math.isfinite(value) or solution.stages is not None:
         return str(solution.told.text(speech))
     key = "cli.certificate.gap" if solution.gap is not None else "cli.certificate.residual"
     key = "cli.certificate.exact" if value == 0 else key

@@ -73,7 +73,11 @@ OPTIONS = {
     "group is target": (("a.csv", *ONE, "--group", "y", "--out", "o"), "as --target and as --gr"),
     "two ways": (
         ("a.csv", *ONE, "--group", "patient", "--unseen", "--out", "o"),
-        "choose one of --group, --time and --unseen; got --group and --unseen",
+        "--group and --unseen hold out different rows, and all models are judged on the same ones",
+    ),
+    "time and unseen": (
+        ("a.csv", *ONE, "--time", "z", "--unseen", "--out", "o"),
+        "Give one: --time COL judges predictions of later rows",
     ),
     "unseen targets": (
         ("a.csv", "--targets", "x,z", "--unseen", "--out", "o"),

@@ -236,6 +236,18 @@ def test_other_models_can_be_chosen(run, pupils, name, target):
     assert len(read_table("q.csv").table) == len(pupils)
 
 
+def test_what_is_known_of_the_minimum_without_a_duality_gap(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("a.csv", "--task", "g", "--target", "y", *QUICK, "--penalty")
+    said = " ".join(_fit(run, *words, "toward_mean").out.split())
+    assert "the gradient of the objective, penalty included, is " in said
+    assert "times as large as where all coefficients are 0; at a minimum it is 0" in said
+    # What a stage leaves is no gradient of the whole objective.
+    said = " ".join(_fit(run, *words, "MCP", "--force").out.split())
+    assert "Stages: " in said
+    assert "gradient" not in said
+
+
 def test_search_is_the_default_and_reports_what_it_found(run, plain):
     plain.to_csv("a.csv", index=False)
     done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--penalty", "L21", "--folds", "2")
