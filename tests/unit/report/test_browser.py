@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from unit.report import examples
 
+from polytask import MultiTaskRegressor, monitor
 from polytask.comparison import frames
 from polytask.comparison.tables import task_names
+from polytask.penalties import L2
 from polytask.reporting import write_report
 
 pytestmark = pytest.mark.browser
@@ -69,6 +72,19 @@ def test_page_opens_without_fault_and_fits(opened, name, view):
     assert inner == VIEWS[view][0]
     assert width <= inner
     assert found.faults == []
+
+
+def test_long_names_without_a_blank_are_broken(browser, tmp_path):
+    rng, long = np.random.default_rng(0), [letter * 60 for letter in "abc"]
+    X = pd.DataFrame({long[0]: rng.normal(size=90), long[1]: rng.normal(size=90)})
+    task = np.array(long)[np.arange(90) % 3]
+    model = MultiTaskRegressor(L2(0.01)).fit(X, X[long[0]] + rng.normal(size=90), task=task)
+    path = monitor(model, X + 3, task=task).to_html(tmp_path / "long.html")
+    found = Opened(browser, path, "phone")
+    widest = found.ask("""Math.max(document.documentElement.scrollWidth,
+        ...[...document.querySelectorAll('main :is(td, th, li)')].map(one => one.offsetWidth))""")
+    found.context.close()
+    assert widest <= VIEWS["phone"][0]
 
 
 @pytest.mark.slow
