@@ -31,6 +31,8 @@ Evaluate = Callable[[Array, Array | None], Evaluation]
 _MOST_ROUNDS = 50
 _MOST_STEPS = 500
 _ACCURACY = 1e-14
+# Steps that only lead to where it can be told whether there is a minimum are less accurate.
+_ROUGH = 1e-3
 # Curvatures below this share of the largest, of features on one scale, are rounding.
 _FLAT = 1e-13
 _HALVINGS = 30
@@ -43,6 +45,8 @@ _WORTH = 0.5
 # Newton steps until the slope, relative to that at W = 0, is so small that a minimum is known
 # by steps that end at it. Where there is none every step moves the predictions by about one.
 _SMALL = 1e-9
+# Below this share, so many steps that do not halve it show that rounding is left.
+_NOISY, _MOST_IDLE = 1e-6, 3
 # Steps to look ahead, and twice as many: farther than rounding lets a minimum lie.
 _AHEAD = 30.0
 # What the objective may rise in the second half, as a share of its fall in the first, for
@@ -131,11 +135,16 @@ class FreeRows:
         return W, at
 
     def nearer(
-        self, W: Array, at: Evaluation, slope: Array, evaluate: Evaluate
+        self,
+        W: Array,
+        at: Evaluation,
+        slope: Array,
+        evaluate: Evaluate,
+        accuracy: float = _ACCURACY,
     ) -> tuple[Array, Evaluation] | None:
         """Take Newton's step, or a better one where the loss has straight parts."""
         # Newton's method does not see rows there.
-        found = self.moved(W, at, self.step(at, slope), evaluate)
+        found = self.moved(W, at, self.step(at, slope, accuracy), evaluate)
         near = found is not None and self.length(self.slope(*found)) <= _WORTH * self.length(slope)
         if near or self.datafit.is_quadratic or not isinstance(self.datafit, Samples):
             return found
@@ -143,7 +152,7 @@ class FreeRows:
         if above is None:
             return found
         bowl = FreeRows(above, self.index, self.inside, self.outside)
-        other = self.moved(W, at, bowl.step(at, slope), evaluate)
+        other = self.moved(W, at, bowl.step(at, slope, accuracy), evaluate)
         if found is None or other is None:
             return found or other
         return min(found, other, key=lambda one: self.value(*one))
@@ -193,7 +202,7 @@ class FreeRows:
         whole = at.preconditioner(shift)
         return lambda V: np.asarray(whole(self._spread(V))[self.index])
 
-    def step(self, at: Evaluation, slope: Array) -> Array:
+    def step(self, at: Evaluation, slope: Array, accuracy: float) -> Array:
         """Return Newton's step: solve H step = slope by conjugate gradients."""
         # Features are taken on one scale.
         hessian, precondition, scale = self._hessian(at), self._precondition(at), self.scale
@@ -201,7 +210,7 @@ class FreeRows:
             lambda V: hessian(V / scale) / scale,
             slope / scale,
             lambda V: scale * precondition(scale * V),
-            _ACCURACY,
+            accuracy,
             _MOST_STEPS,
             _FLAT,
         )
@@ -213,12 +222,15 @@ class FreeRows:
         """Fit these rows from W on, and say whether the objective is unbounded along them."""
         # A convex function has no minimum if it keeps falling along a line. Separated classes make
         # such a line, and counts that are all zero wherever a feature is not.
-        enough = _SMALL * self.length(self.datafit.origin.gradient[self.index])
-        slope = self.slope(W, at)
+        first = self.length(self.datafit.origin.gradient[self.index])
+        slope, least, idle = self.slope(W, at), _NOISY * first, 0
         for _ in range(_MOST_ROUNDS):
-            if self.length(slope) <= enough:
+            left = self.length(slope)
+            idle = idle + 1 if _WORTH * least < left <= _NOISY * first else 0
+            least = min(least, left)
+            if left <= _SMALL * first or idle == _MOST_IDLE:
                 break
-            moved = self.nearer(W, at, slope, evaluate)
+            moved = self.nearer(W, at, slope, evaluate, _ROUGH)
             if moved is None:
                 break
             W, at = moved
@@ -226,7 +238,7 @@ class FreeRows:
         return W, at, self._keeps_falling(W, at, evaluate)
 
     def _keeps_falling(self, W: Array, at: Evaluation, evaluate: Evaluate) -> bool:
-        step = self.step(at, self.slope(W, at))
+        step = self.step(at, self.slope(W, at), _ACCURACY)
         if not step.any():
             return False
         values = []
