@@ -23,7 +23,6 @@ from polytask import (
     MultiTaskRegressor,
     SingleTask,
     load,
-    save,
 )
 from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
@@ -655,77 +654,6 @@ def test_a_word_for_missing_has_a_short_name(run, folder):
     done = run(*words, "--out", "m.polytask", "--force", "--na=-999")
     assert done.status == 0, done.err
     assert "holds -999" not in done.err
-
-
-def test_intervals_are_those_of_the_model(run, plain):
-    plain.to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y", "--model", "learned-prior", "--out", "m.polytask")
-    assert run("fit", "a.csv", *words).status == 0
-    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
-    found = read_table("p.csv").table
-    assert list(found.columns) == ["g", "prediction", "lower", "upper", "note"]
-    expected = load("m.polytask").predict_interval(plain[["g", "x", "z"]], level=0.8)
-    np.testing.assert_allclose(found[["lower", "upper"]].to_numpy().T, expected)
-    inside = (found["lower"] < plain["y"]) & (plain["y"] < found["upper"])
-    assert 0.7 < inside.mean() < 0.9
-    refused = run("predict", "m.polytask", "a.csv", "--interval", "90", "--out", "q.csv")
-    assert refused.status == 2
-    assert "--interval must be" in refused.err
-
-
-def test_intervals_of_several_targets_are_named_by_target(run, plain):
-    plain.to_csv("a.csv", index=False)
-    words = ("--targets", "y,z", "--drop", "g", "--model", "learned-prior", "--out", "m.polytask")
-    assert run("fit", "a.csv", *words).status == 0
-    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
-    found = read_table("p.csv").table
-    assert list(found.columns)[:4] == ["z", "y", "z lower", "z upper"]
-    assert (found["y lower"] < found["y"]).all()
-    # A target of classes has probabilities in place of an interval.
-    plain.assign(z=np.where(plain["z"] > 0, "yes", "no")).to_csv("a.csv", index=False)
-    assert run("fit", "a.csv", *words, "--force").status == 0
-    words = ("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv", "--force")
-    assert run(*words).status == 0
-    found = read_table("p.csv").table
-    assert [name for name in found if "lower" in name or "upper" in name] == ["y lower", "y upper"]
-    assert "P(z=yes)" in found
-
-
-@pytest.mark.parametrize("model", ["search", "multitask", "pooled + intercepts"])
-def test_intervals_are_made_of_what_fit_held_out(run, plain, model):
-    plain.to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y", "--model", model, "--out", "m.polytask")
-    done = run("fit", "a.csv", *words)
-    assert "90% intervals hold" in done.out
-    assert "For the 3 tasks with at least 20 of these rows the share is from" in " ".join(
-        done.out.split()
-    )
-    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
-    found = read_table("p.csv").table
-    expected = load("m.polytask").predict_interval(plain[["g", "x", "z"]], level=0.8)
-    np.testing.assert_allclose(found[["lower", "upper"]].to_numpy().T, expected)
-    assert 0.7 < ((found["lower"] < plain["y"]) & (plain["y"] < found["upper"])).mean() < 0.95
-
-
-def test_classes_have_sets(run, plain):
-    plain.assign(y=np.where(plain["y"] > 0, "yes", "no")).to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y", "--out", "m.polytask")
-    assert "90% sets of classes hold" in run("fit", "a.csv", *words).out
-    assert run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv").status == 0
-    found = read_table("p.csv").table
-    assert list(found.columns)[:3] == ["g", "prediction", "set"]
-    assert set(found["set"]) <= {"no", "yes", "no; yes"}
-
-
-def test_a_model_without_intervals_says_which_has_them(run, plain):
-    plain.to_csv("a.csv", index=False)
-    model = MultiTaskRegressor(task_column="g").fit(plain[["g", "x", "z"]], plain["y"])
-    save(model, "m.polytask")
-    done = run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv")
-    assert done.status == 2
-    assert "The model in m.polytask has no prediction intervals" in done.err
-    command = "polytask fit TABLE.csv --task g --target TARGET --model learned-prior --out"
-    assert command in " ".join(done.err.split())
 
 
 def test_a_column_called_note_is_kept_beside_the_notes(run, plain):
