@@ -492,12 +492,13 @@ def _distinct(column: Facts, speech: Translator) -> str:
 def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
-    from polytask.cli.describe import certificate, describe, features_words, proof_label
+    from polytask.cli.describe import certificate, coverage_words, describe, features_words
+    from polytask.cli.describe import proof_label, searched, short
 
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
     penalty = getattr(model, "best_penalty_", None) or getattr(model, "penalty", None)
-    coef = getattr(model, "coef_", None)
+    coef, loss = getattr(model, "coef_", None), getattr(model, "loss", None)
     card, levels = model.data_card_, getattr(model, "levels_", None) or {}
     return {
         "path": path,
@@ -520,6 +521,10 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "nonzero": None if coef is None else int((coef != 0).any(axis=0).sum()),
         "penalty": None if penalty is None else repr(penalty),
         "alpha": getattr(model, "alpha_", None),
+        "loss": None if loss is None else short(loss),
+        # What held-out rows said when it was fitted.
+        "searched": dict(searched(model, speech)),
+        "intervals": coverage_words(model, speech),
         "status": None if solution is None else solution.status.name,
         "certificate": None if solution is None else certificate(solution, speech),
         "proof": None if solution is None else proof_label(solution, speech),
@@ -569,8 +574,13 @@ def _say_model(facts: Facts, speech: Translator) -> None:
     pairs["features"] = features
     if facts["classes"] is not None:
         pairs["classes"] = named([str(label) for label in facts["classes"]])
+    pairs |= {name: facts[name] for name in ("loss", "intervals") if facts[name]}
+    if facts["loss"] == "'auto'":
+        pairs["loss"] += speech("cli.inspect.loss_auto")
     for label, text in pairs.items():
         say_pair(speech(f"cli.label.{label}"), text)
+    for label, text in facts["searched"].items():
+        say_pair(label, text)
     if facts["certificate"] is not None:
         say_pair(facts["proof"], facts["certificate"])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())

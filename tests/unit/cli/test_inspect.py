@@ -167,12 +167,25 @@ def test_model(run, pupils):
     assert "after encoding, made of " in done.out
     assert "have a coefficient other than zero in some task" in done.out
     assert "proven by the duality gap" in done.out
+    assert (
+        "Loss         'auto' (squared for numbers, logistic for two classes, multinomial for more)\n"
+        in done.out
+    )
     facts = json.loads(run("inspect", "m.polytask", "--json").out)
     assert facts["class"] == "MultiTaskClassifier"
     assert facts["classes"] == ["否", "是"]
     assert facts["status"] == "CONVERGED"
     assert sum(facts["rows_per_task"]) == facts["rows"] == 160
     assert "颜色=红" in facts["features"]
+
+
+def test_a_model_file_says_what_held_out_rows_said(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--out", "m.polytask")
+    fitted, told = run("fit", "a.csv", *words).out, run("inspect", "m.polytask").out
+    for label in ("Held out", "Strength", "Intervals"):
+        (line,) = (one for one in told.splitlines() if one.startswith(label))
+        assert line[: len("Held out     R2 (against the training mean) 0.99")] in fitted
 
 
 def test_a_learned_prior_of_one_grouping(run, plain):
