@@ -492,8 +492,15 @@ def _distinct(column: Facts, speech: Translator) -> str:
 def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
-    from polytask.cli.describe import certificate, coverage_words, describe, features_words
-    from polytask.cli.describe import proof_label, searched, short
+    from polytask.cli.describe import (
+        certificate,
+        coverage_words,
+        describe,
+        features_words,
+        proof_label,
+        searched,
+        short,
+    )
 
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
@@ -585,6 +592,11 @@ def _say_model(facts: Facts, speech: Translator) -> None:
         say_pair(facts["proof"], facts["certificate"])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     say_pair(speech("cli.label.versions"), versions)
+    _say_sizes(facts, speech)
+
+
+def _say_sizes(facts: Facts, speech: Translator) -> None:
+    """Print how many rows of each task a model was fitted on."""
     sizes = list(zip(facts["tasks"], facts["rows_per_task"], strict=True))
     rows = [(str(label), f"{count:,}") for label, count in sizes[:SHOWN]]
     say()
