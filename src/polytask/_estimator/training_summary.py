@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ class TrainingSummary:
     def never_negative(self) -> list[int]:
         """Return how many numbers of every target are known where none is below 0, else 0."""
         counts, least = self.counts[:, self.n_features :].sum(axis=0), self.target_ends()[0]
-        # Beside classes numbers are kept as classes too.
+        # A target of classes has a column for each.
         numbers = all(c is None for c in self.classes)
         return np.where(least >= 0, counts, 0).tolist() if numbers else []
 
@@ -256,5 +257,8 @@ def _classes_of(values: NDArray[Any]) -> tuple[Hashable, ...] | None:
     if values.dtype.kind in "iuf":
         return None
     known = values[~missing_mask(values)].tolist()
+    # Beside text numbers are objects, too.
+    if known and all(isinstance(one, Real) and not isinstance(one, bool) for one in known):
+        return None
     labels = [label for label, _ in Counter(known).most_common(_MOST_CLASSES)]
     return tuple(labels[1:] if len(labels) == 2 else labels)

@@ -20,6 +20,7 @@ from polytask import (
     IncompatibleError,
     Monitoring,
     MultiTaskClassifier,
+    MultiTaskModel,
     MultiTaskRegressor,
     ParameterError,
     SingleTask,
@@ -405,3 +406,18 @@ def test_that_time_has_passed_is_no_change():
     found = monitor(model, only, task=task[only.index]).shifts
     assert found
     assert all(shift.column.startswith("day=weekday=") for shift in found)
+
+
+def test_numbers_beside_classes_are_watched_as_numbers():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
+
+    def targets(frame, moved):
+        level = frame["a"] + moved + 0.3 * rng.normal(size=len(frame))
+        return pd.DataFrame({"level": level, "kind": np.where(frame["b"] > 0, "yes", "no")})
+
+    model = MultiTaskModel().fit(X, targets(X, 0.0))
+    assert model.data_card_.training.classes == (None, ("no",))
+    fresh = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
+    assert "level" not in str(monitor(model, fresh, targets(fresh, 0.0)).shifts)
+    assert "level" in str(monitor(model, fresh, targets(fresh, 3.0)).shifts)
