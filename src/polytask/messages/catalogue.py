@@ -366,7 +366,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of a message
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message
     if isinstance(value, list):
         items = (str(_said(item, say)).translate(_NO_EDGES) for item in value)
-        return f"{_OTHER}{say.listed(items)}{_OTHER}"
+        told = all(isinstance(item, LazyMessage | Mapping) for item in value)
+        edge = _WORDS if told else _OTHER
+        return f"{edge}{say.listed(items)}{edge}"
     if isinstance(value, Mapping):
         value = LazyMessage(**value)
     if isinstance(value, LazyMessage):

@@ -12,6 +12,7 @@ from polytask._checks import listed, nearest, positive, sentence
 from polytask.cli import main
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage, Translator, failure, text_of
+from polytask.messages.catalogue import with_and
 
 ZH = Translator("zh")
 
@@ -124,3 +125,13 @@ def test_usage_errors_speak_the_language(capsys, words, english, chinese):
 def test_value_that_lacks_is_said_in_the_language_named_before(capsys):
     assert main(["fit", "a.csv", "--lang=zh", "--out"]) == 2
     assert capsys.readouterr().err == "错误：--out 需要一个值。请看 polytask fit --help。\n"
+
+
+def test_chinese_lists_have_spaces_beside_latin_words_only():
+    def told(*parts):
+        return LazyMessage(**with_and(parts)).text(ZH)
+
+    assert told("--time", "--unseen") == "--time 与 --unseen"
+    assert told("'a'", "'b'", "'c'") == "'a'、'b' 与 'c'"
+    both = told(LazyMessage("form.long"), LazyMessage("form.targets"))
+    assert "标签与每个" in both
