@@ -13,20 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import GammaRegressor, LinearRegression, PoissonRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from polytask._checks import sentence
-from polytask._estimator import Outcomes, Query, classification, outputs, regression
+from polytask._estimator import (
+    MultiTaskEstimator,
+    Outcomes,
+    Query,
+    classification,
+    outputs,
+    regression,
+)
 from polytask._estimator.classes import DecisionMixin
+from polytask._estimator.outcomes import loss_object
 from polytask._estimator.scaling import refuse_huge_values
 from polytask.baselines._ridge import TunedRidge
 from polytask.data import CollectedFolds, Form, Splitter, TaskData, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.losses import Squared
+from polytask.losses import Gamma, LogLink, Loss, Poisson, Quantile, Squared
 from polytask.messages import LazyMessage, message_of
 
 Labels = NDArray[Any]
@@ -226,6 +234,20 @@ def _usual(step: Any, name: str) -> Any:  # noqa: ANN401 - an estimator
     return inspect.signature(type(step)).parameters[name].default
 
 
+def _loss_of(estimator: Any) -> Loss | None:  # noqa: ANN401 - a regressor
+    """Return the loss of an estimator that is not a way to fit squared errors, else None."""
+    last = _searching(estimator)
+    loss = getattr(last, "loss", None)
+    if isinstance(last, MultiTaskEstimator) and isinstance(loss, str | Loss):
+        own = loss_object(loss, type(last).__name__)
+        return own if own.judges_predictions else None
+    if loss == "quantile" and hasattr(last, "quantile"):
+        return Quantile(last.quantile)
+    if loss == "poisson" or isinstance(last, PoissonRegressor):
+        return Poisson()
+    return Gamma() if loss == "gamma" or isinstance(last, GammaRegressor) else None
+
+
 def _searching(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
@@ -233,6 +255,26 @@ def _searching(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
 Floats = NDArray[np.float64]
 # (rows of X, their task) -> (n, classes of the task); Pooled takes the task of each row too
 ClassFunction = Callable[[Any, Any], Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class _OneLoss:
+    """Predicts the rows of every task by the one loss of the estimator that is wrapped."""
+
+    model: Baseline
+    loss: Loss
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task."""
+        return self.loss
+
+    def classes_of(self, task: int) -> None:
+        """Return no classes."""
+
+    def eta(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        """Return the predictors, shape (n_rows, 1)."""
+        found = np.asarray(self.model._predict_task(X, task))[:, None]
+        return np.log(found) if isinstance(self.loss, LogLink) else found
 
 
 class Baseline(DecisionMixin):
@@ -268,6 +310,10 @@ class Baseline(DecisionMixin):
             raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
         refuse_huge_values(outcomes.y, "y", owner, data)
         return outcomes
+
+    def _by_loss(self) -> _OneLoss | None:
+        loss = _loss_of(self.estimator) if is_regressor(self.estimator) else None
+        return None if loss is None else _OneLoss(self, loss)
 
     def _has_probabilities(self) -> bool:
         return hasattr(self.estimator, "predict_proba")

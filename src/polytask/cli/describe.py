@@ -267,6 +267,12 @@ def _remark(value: float, is_loss: bool, speech: Translator) -> str:
     return speech("cli.held_out.nothing") if not is_loss and value <= 0 else ""
 
 
+def loss_of(estimator: Any) -> Any:  # noqa: ANN401 - an estimator; a loss, a name or a mapping
+    """Return the loss that an estimator was given, or that the one it wraps has; else None."""
+    known = None if hasattr(estimator, "loss") else estimator._by_loss()
+    return getattr(estimator, "loss", None) if known is None else known.loss_of(0)
+
+
 def score_name(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - a fitted estimator
     """Return what ``estimator.score`` is, and what numbers are compared with."""
     from sklearn.base import is_classifier
@@ -279,7 +285,7 @@ def score_name(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - a f
     of = ".targets" if several else ""
     if is_classifier(estimator):
         return speech(f"cli.score.accuracy{of}")
-    loss = getattr(estimator, "loss", "squared")
+    loss = loss_of(estimator) or "squared"
     if isinstance(loss, Mapping) or loss == "auto":
         return speech("cli.score.mixed")
     judged = judged_by(loss_object(loss, type(estimator).__name__))

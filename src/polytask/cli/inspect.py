@@ -497,6 +497,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         coverage_words,
         describe,
         features_words,
+        loss_of,
         proof_label,
         searched,
         short,
@@ -505,7 +506,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
     penalty = getattr(model, "best_penalty_", None) or getattr(model, "penalty", None)
-    coef, loss = getattr(model, "coef_", None), getattr(model, "loss", None)
+    coef, loss = getattr(model, "coef_", None), loss_of(model)
     card, levels = model.data_card_, getattr(model, "levels_", None) or {}
     return {
         "path": path,

@@ -5,24 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.linear_model import GammaRegressor, PoissonRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.metrics import d2_tweedie_score, mean_pinball_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from polytask import Pooled, SingleTask, adapt, compare, load, save
+from polytask import Pooled, SingleTask, adapt, calibrate, compare, load, save
 from polytask.baselines import TunedMeans
 from polytask.linear import MultiTaskRegressor
+from polytask.losses import Gamma, Poisson, Quantile
 from polytask.penalties import L2
 from polytask.selection.learners import tuned_linear
 
 LEARNERS = {"poisson": PoissonRegressor, "gamma": GammaRegressor}
 
 
-def _rows(name, seed=0, each=40, n_tasks=4):
+def _rows(name, seed=0, each=40, n_tasks=4, level=0.0):
     rng = np.random.default_rng(seed)
     task = np.repeat(np.arange(n_tasks), each)
     X = rng.normal(size=(len(task), 3))
-    mean = np.exp(0.5 * X[:, 0] - 0.3 * X[:, 1] + 0.4 * task)
+    mean = np.exp(level + 0.5 * X[:, 0] - 0.3 * X[:, 1] + 0.4 * task)
     y = rng.poisson(mean).astype(float) if name == "poisson" else rng.gamma(2.0, mean / 2)
     return X, y, task
 
@@ -100,3 +103,58 @@ def test_a_new_task_of_counts_is_adapted():
     predicted = adapted.predict(X[360:], task=np.full(40, "new"))
     assert np.all(predicted > 0)
     assert np.corrcoef(predicted, y[360:])[0, 1] > 0.4
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_intervals_grow_with_the_mean_and_hold_their_share_of_low_and_of_high_means(name):
+    X, y, task = _rows(name, each=1000, level=1.6)
+    fitted, new = np.arange(len(y)) % 2 == 0, np.arange(len(y)) % 2 == 1
+    plain = Pooled(TunedMeans(name, strengths=[1e-3]), "intercept")
+    plain.fit(X[fitted], y[fitted], task=task[fitted])
+    model = calibrate(plain, X[fitted], y[fitted], task=task[fitted])
+    low, high = model.predict_interval(X[new], task=task[new])
+    assert low.min() >= 0
+    inside = (low <= y[new]) & (y[new] <= high)
+    order = np.argsort(model.predict(X[new], task=task[new]))
+    for part in np.array_split(order, 3):
+        assert 0.87 < inside[part].mean() < 0.93
+    narrow, *_, wide = ((high - low)[part].mean() for part in np.array_split(order, 10))
+    assert wide > 2 * narrow
+
+
+@pytest.mark.parametrize(
+    ("estimator", "loss"),
+    [
+        (PoissonRegressor(), Poisson()),
+        (make_pipeline(StandardScaler(), GammaRegressor()), Gamma()),
+        (HistGradientBoostingRegressor(loss="gamma"), Gamma()),
+        (HistGradientBoostingRegressor(loss="quantile", quantile=0.9), Quantile(0.9)),
+        (MultiTaskRegressor(L2(0.01), loss="quantile(0.9)"), Quantile(0.9)),
+    ],
+)
+def test_the_loss_of_an_estimator_is_that_of_every_task(estimator, loss):
+    X, y, task = _rows("gamma")
+    model = Pooled(estimator).fit(X, y, task=task)
+    known = model._by_loss()
+    assert known.loss_of(2) == loss
+    np.testing.assert_allclose(
+        np.asarray(loss.inverse_link(known.eta(X, 0)))[:, 0], model.predict(X, np.zeros(len(y)))
+    )
+
+
+def test_squared_errors_and_classes_are_judged_by_no_other_loss():
+    for estimator in (Ridge(), MultiTaskRegressor(loss="huber"), LogisticRegression()):
+        assert SingleTask(estimator)._by_loss() is None
+
+
+@pytest.mark.parametrize("model", [Pooled, SingleTask])
+def test_the_score_is_the_share_of_the_deviance(model):
+    X, y, task = _rows("poisson")
+    fitted = model(TunedMeans()).fit(X, y, task=task)
+    mean = fitted.predict(X, task=task)
+    assert fitted.score(X, y, task=task) == pytest.approx(d2_tweedie_score(y, mean, power=1))
+    boosted = HistGradientBoostingRegressor(loss="quantile", quantile=0.9, max_iter=5)
+    fitted = model(boosted).fit(X, y, task=task)
+    found, alone = fitted.predict(X, task=task), np.full(len(y), np.quantile(y, 0.9))
+    losses = [mean_pinball_loss(y, each, alpha=0.9) for each in (found, alone)]
+    assert fitted.score(X, y, task=task) == pytest.approx(1 - losses[0] / losses[1], abs=0.01)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, PoissonRegressor
 from unit.pairs import in_turn
 
 import polytask
@@ -21,9 +21,11 @@ from polytask import (
     MultiTaskClassifier,
     MultiTaskModel,
     MultiTaskRegressor,
+    Pooled,
     SingleTask,
     load,
 )
+from polytask.baselines import TunedMeans
 from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
 from polytask.messages import Translator
@@ -272,6 +274,8 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
         ),
         (MultiTaskModel(), True, "mean explained loss of the tasks"),
         (SingleTask(LinearRegression()), False, "R2 (against the training mean)"),
+        (SingleTask(TunedMeans("gamma")), False, "explained deviance"),
+        (Pooled(PoissonRegressor()), True, "mean explained deviance of the targets"),
         (MultiTaskClassifier(), False, "accuracy"),
         (MultiTaskClassifier(), True, "mean accuracy of the targets"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -104,10 +107,25 @@ def test_rows_of_them_are_counted_and_a_loss_without_them_is_named(run, plain):
     plain.assign(lower=-1.0).to_csv("b.csv", index=False)
     done = run("predict", "m.polytask", "b.csv", "--keep", "lower", "--out", "q.csv")
     assert (done.status, "below 0" in done.err) == (0, False)
-    for loss in ("gamma", "poisson"):
-        run(*words, "--loss", loss, "--force")
+    for loss, model in product(("gamma", "poisson"), ("multitask", "pooled", "separate")):
+        run(*words, "--loss", loss, "--force", "--model", model)
         said, table = _noted(run, "--force")
         assert (said, table["lower"].min() >= 0) == ("", True)
+
+
+def test_errors_of_a_pooled_model_of_counts_are_relative_to_the_root(run, plain):
+    counts = np.random.default_rng(0).poisson(np.exp(1.5 + plain["x"]))
+    plain.assign(y=counts).to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--loss", "poisson")
+    done = run("fit", "a.csv", *words, "--model", "pooled + intercepts", "--out", "m.polytask")
+    assert "explained deviance 0." in done.out
+    assert json.loads(run("inspect", "m.polytask", "--json").out)["loss"] == "Poisson()"
+    told = json.loads(run("monitor", "m.polytask", "a.csv", "--target", "y", "--json").out)
+    mean = load("m.polytask").predict(plain[["g", "x", "z"]])
+    errors = abs(counts - mean) / np.sqrt(mean + 0.375)
+    for each in told["tasks"]:
+        own = errors[(plain["g"] == each["task"]).to_numpy()]
+        assert each["error"] == pytest.approx(own.mean())
 
 
 @pytest.mark.parametrize("least", [0.0, -1.0])
