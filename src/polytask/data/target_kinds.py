@@ -27,9 +27,10 @@ MANY_CLASSES = 20
 ROWS_PER_CLASS = 10
 SHOWN = 3
 
-# Distinct values of amounts at least, and their skewness: gamma variables of shape 2 have 1.4.
+# Distinct values of amounts and larger counts at least, and their skewness: gamma variables of
+# shape 2 have 1.4.
 _LEAST_AMOUNTS, _SKEWED = 20, 1.25
-# Of larger counts the noise is near enough to one of equal size.
+# Of larger counts that are alike the noise is near enough to one of equal size.
 _MEAN_OF_COUNTS = 10.0
 _CODE = re.compile(r"[+-]?0[0-9]+")
 Wanted = Literal["auto", "numbers", "classes"]
@@ -114,13 +115,18 @@ def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
     # Labels of classes have no fractions.
-    two = len(distinct) == 2 and not np.any(distinct % 1)
+    whole = bool(np.all(np.isfinite(distinct) & (distinct == np.rint(distinct))))
+    two = len(distinct) == 2 and whole
     few = "cli.reason.one" if len(distinct) == 1 else "cli.reason.two" if two else None
-    counts = len(distinct) > 2 and distinct[0] == 0 and not np.any(distinct % 1)
-    if counts:
-        counts = float(np.nanmean(np.asarray(values, dtype=np.float64))) < _MEAN_OF_COUNTS
-    positive = "amounts" if _are_amounts(values, distinct) else "numbers"
-    reason = LazyMessage(f"cli.reason.{'counts' if counts else positive}")
+    kind = "numbers"
+    if _are_amounts(values, distinct):
+        kind = "whole_amounts" if whole else "amounts"
+    elif whole and len(distinct) > 2 and distinct[0] == 0:
+        counts = np.asarray(values, dtype=np.float64)
+        counts = counts[~np.isnan(counts)]
+        uneven = len(distinct) >= _LEAST_AMOUNTS and _skewness(counts) > _SKEWED
+        kind = "counts" if uneven or counts.mean() < _MEAN_OF_COUNTS else kind
+    reason = LazyMessage(f"cli.reason.{kind}")
     if few is not None:
         reason = LazyMessage(few, {"values": shown(distinct.tolist())})
     is_class = wanted == "classes" or (wanted == "auto" and two)
@@ -132,14 +138,15 @@ def _are_amounts(values: NDArray[Any], distinct: NDArray[Any]) -> bool:
     if len(distinct) < _LEAST_AMOUNTS or not 0 < distinct[0] <= distinct[-1] < np.inf:
         return False
     amounts = np.asarray(values, dtype=np.float64)
-    # The scale changes no skewness, and cubes of large numbers would overflow.
-    amounts = amounts[~np.isnan(amounts)] / float(distinct[-1])
+    amounts = amounts[~np.isnan(amounts)]
     skewed = _skewness(amounts)
     return skewed > _SKEWED and abs(_skewness(np.log(amounts))) < min(1.5, 0.9 * skewed)
 
 
 def _skewness(values: NDArray[np.float64]) -> float:
-    away = values - values.mean()
+    # The scale changes no skewness, and cubes of large numbers would overflow.
+    away = values / (float(np.abs(values).max(initial=0.0)) or 1.0)
+    away = away - away.mean()
     size = float(np.sqrt((away**2).mean()))
     return float((away**3).mean()) / size**3 if size > 0 else 0.0
 

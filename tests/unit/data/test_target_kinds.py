@@ -29,6 +29,14 @@ def _read(cells, **options):
         ([1.5, 2.5, 3.5], False, "holds numbers"),
         (list(np.exp(np.linspace(-3, 3, 60))), False, "holds positive numbers, a few far above"),
         (list(np.linspace(1, 3, 60)), False, "holds numbers"),
+        (
+            list(np.round(np.exp(np.linspace(1, 5, 60)))),
+            False,
+            "holds positive whole numbers, a few far above the rest (if they are counts, add "
+            "--loss poisson",
+        ),
+        ([0, *np.round(np.exp(np.linspace(1, 5, 60)))], False, "holds whole numbers from 0 (if"),
+        ([0, *range(30, 60)], False, "holds numbers"),
         ([0, 1, None, 3], False, "holds whole numbers from 0 (if they are counts, add --loss"),
         ([0, 1, 2.5], False, "holds numbers"),
         ([0, 1, 90], False, "holds numbers"),
