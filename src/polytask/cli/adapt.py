@@ -11,6 +11,7 @@ from polytask._options import argument, option
 from polytask.cli.columns import as_column, known_labels, require
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
+from polytask.cli.fit_line import fit_line, loss_of
 from polytask.cli.options import Running, Vary, spoken_flags
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
@@ -102,10 +103,7 @@ def adapt(
     adapting.check()
     require_file(adapting.model, LazyMessage("cli.what.fitted_model"))
     model = load(adapting.model)
-    if hasattr(model, "members_"):
-        raise IncompatibleError(
-            LazyMessage("cli.refusal.adapt_combined", {"model": adapting.model})
-        )
+    _refuse_unusable(model, adapting)
     X: Any = None
     if new.is_statistics:
         X, y, task, weight = _statistics(new, adapting), None, None, None
@@ -133,6 +131,25 @@ def adapt(
         return
     say(adapted.adaptation_.summary(running.lang))
     say(running.speech("cli.wrote", {"path": target}))
+
+
+def _refuse_unusable(model: Any, asked: Adapting) -> None:  # noqa: ANN401
+    """Refuse a model that cannot be extended, naming the command that fits one that can."""
+    from sklearn.base import is_regressor
+
+    from polytask._estimator.groupings import has_levels
+    from polytask.selection.adaptable import obstacle
+
+    reason: Any = obstacle(model)
+    if reason is None:
+        return
+    if hasattr(model, "members_"):
+        reason = LazyMessage("cli.refusal.adapt_combined", {"model": asked.model})
+    # Of several groupings, only those of plain numbers can be extended.
+    if not has_levels(model) or (is_regressor(model) and loss_of(model) is None):
+        line = fit_line(model, "OLD.csv", out=f"joint{MODEL_SUFFIX}", target=asked.target)
+        reason += LazyMessage("cli.refusal.adapt_joint", {"command": line})
+    raise IncompatibleError(reason)
 
 
 def _statistics(source: RowSource, asked: Adapting) -> TaskStatistics:

@@ -16,15 +16,16 @@ from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.console import note
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
-from polytask.cli.options import command_line
+from polytask.cli.fit_line import fit_line, same_model_words
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.messages import LazyMessage, spoken
+from polytask.messages import LazyMessage, message_of, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from polytask._estimator.dates import DayFirst
     from polytask.cli.columns import Copied
+    from polytask.data import LabelIndex
     from polytask.data.encoder import TransformReport
 
 
@@ -178,10 +179,18 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
 def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
     """Return the ends of the interval of every number, and the set of classes of every class."""
     found: Columns = []
-    if hasattr(model, "predict_interval"):
-        found += _ends(model, rows, level)
-    if hasattr(model, "predict_set"):
-        found += _sets(model, rows, level)
+    try:
+        if hasattr(model, "predict_interval"):
+            found += _ends(model, rows, level)
+        if hasattr(model, "predict_set"):
+            found += _sets(model, rows, level)
+    except IncompatibleError as error:
+        if getattr(message_of(error), "key", "") != "estimator.refusal.no_strange_errors":
+            raise
+        shared = ("--unseen-tasks", "shared")
+        line = fit_line(model, "TABLE.csv", *same_model_words(model), *shared, out="NEW.polytask")
+        told = LazyMessage("cli.refusal.no_strange_interval", {"command": line})
+        raise IncompatibleError(told) from None
     return found
 
 
@@ -226,11 +235,8 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
     """Refuse a model without prediction intervals, naming what has them."""
     if model._has_intervals():
         return
-    words = [] if model.task_column is None else ["--task", str(model.task_column)]
-    targets = [str(name) for name in model.tasks_] if is_targets(model) else ["TARGET"]
-    words += [word for name in targets for word in ("--target", name)]
-    words += ["--model", "learned-prior", "--out", "NEW.polytask"]
-    fields = {"path": path, "command": command_line("fit", "TABLE.csv", *words)}
+    line = fit_line(model, "TABLE.csv", "--model", "learned-prior", out="NEW.polytask")
+    fields = {"path": path, "command": line}
     key = "cli.refusal.no_interval" + (".network" if hasattr(model, "trunk") else "")
     raise IncompatibleError(LazyMessage(key, fields))
 
@@ -339,7 +345,7 @@ def grouped_rows(
     for name, (_, index) in zip(names, model._schema.groupings, strict=True):
         labels[name] = known_labels(table[name], index.labels)
         what = LazyMessage("what.column", {"column": repr(name)})
-        index.encode(labels[name], unseen, what, source.name)
+        _encode(model, index, labels[name], unseen, (what, source.name))
     X = needed_columns(table, model, source)
     own = table[[]].assign(**{name: as_column(held).array for name, held in labels.items()})
     if model.task_column is None:
@@ -396,7 +402,27 @@ def _check_tasks(model: Any, labels: list[Hashable], what: LazyMessage, source: 
     from polytask.data import LabelIndex
 
     index = LabelIndex(tuple(np.asarray(model.tasks_).tolist()))
-    index.encode(labels, model.unseen_tasks, what, source)
+    _encode(model, index, labels, model.unseen_tasks, (what, source))
+
+
+def _encode(
+    model: Any,  # noqa: ANN401
+    index: LabelIndex,
+    labels: list[Hashable],
+    unseen: str,
+    told: tuple[LazyMessage, str],
+) -> None:
+    """Refuse missing labels, and unknown ones, which some models can learn, unless shared."""
+    from polytask.selection.adaptable import obstacle
+
+    strange = bool((index.encode(labels, "shared", *told) < 0).any())
+    try:
+        index.encode(labels, unseen, *told)
+    except DataError as error:
+        if not strange or obstacle(model) is not None:
+            raise
+        text: Any = message_of(error)
+        raise DataError(text + LazyMessage("cli.refusal.unseen_learned")) from None
 
 
 def _dates_of(model: Any, source: RowSource) -> DayFirst:  # noqa: ANN401 - any estimator

@@ -11,14 +11,12 @@ from polytask._checks import one_of, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.groupings import has_levels
 from polytask._estimator.training import Collected, refuse_beside_statistics
-from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.linear import BayesianMultiTaskModel, BayesianMultiTaskRegressor
+from polytask.linear import BayesianMultiTaskRegressor
 from polytask.linear.base import LinearEstimator
 from polytask.messages import LazyMessage
-from polytask.selection.auto import AutoEstimator
-from polytask.selection.shared_base import SharedBase
+from polytask.selection.adaptable import obstacle
 from polytask.transfer._learned import (
     has_learned_prior,
     learned_domain,
@@ -138,14 +136,12 @@ def adapt(
     ['a', 'b', 'c', 'd']
     """
     one_of(domain, "domain", OWNER, DOMAINS)
-    grouped = has_levels(model) and not isinstance(model, AutoEstimator)
-    if not grouped:
-        _refuse_unusable(model)
+    _refuse_unusable(model)
     _refuse_method(model, method, domain)
     if domain is None and source is not None:
         allowed = LazyMessage("allowed.none_unless_domain")
         raise ParameterError(sentence("source", OWNER, allowed, LazyMessage("got.a_value")))
-    if grouped:
+    if has_levels(model):
         return new_levels(model, X_new, y_new, task, sample_weight, domain)
     if isinstance(X_new, Collected):
         refuse_beside_statistics(OWNER, y_new, task, sample_weight)
@@ -213,37 +209,16 @@ def _of_network(
 
 
 def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
-    name = type(model).__name__
-    got = LazyMessage("got.kind", {"kind": name})
-    if isinstance(model, SingleTask):
-        raise IncompatibleError(LazyMessage("transfer.refusal.single_task"))
-    if isinstance(model, Pooled | SharedBase):
-        raise IncompatibleError(LazyMessage("transfer.refusal.pooled", {"kind": name}))
-    if isinstance(model, BayesianMultiTaskModel):
-        raise IncompatibleError(LazyMessage("transfer.refusal.mixed_prior", {"kind": name}))
+    kind = {"kind": type(model).__name__}
     if not isinstance(model, MultiTaskEstimator):
-        allowed = LazyMessage("allowed.fitted_estimator")
+        allowed, got = LazyMessage("allowed.fitted_estimator"), LazyMessage("got.kind", kind)
         raise IncompatibleError(sentence("model", OWNER, allowed, got))
     if not hasattr(model, "data_card_"):
-        unfitted = LazyMessage("got.not_fitted", {"kind": name})
+        unfitted = LazyMessage("got.not_fitted", kind)
         raise DataError(sentence("model", OWNER, LazyMessage("allowed.fitted"), unfitted))
-    if isinstance(model, AutoEstimator):
-        able = [label for label, member in model.members_.items() if _is_able(member)]
-        fields = {"kind": name, "n": len(model.members_)}
-        fields |= {"names": ", ".join(map(repr, model.members_)), "able": repr(able[:1])}
-        key = "member" if able else "no_member"
-        if has_levels(model):
-            key = "member_levels"
-        raise IncompatibleError(LazyMessage(f"transfer.refusal.{key}", fields))
-    if not _is_able(model):
-        allowed = LazyMessage("allowed.linear_or_network")
-        raise IncompatibleError(sentence("model", OWNER, allowed, got))
-
-
-def _is_able(model: object) -> bool:
-    if isinstance(model, BayesianMultiTaskModel):
-        return False
-    return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
+    reason = obstacle(model)
+    if reason is not None:
+        raise IncompatibleError(reason)
 
 
 def _new_domain(

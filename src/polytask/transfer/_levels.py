@@ -18,7 +18,6 @@ from polytask.data import LabelIndex, TaskData
 from polytask.data.labels import warn_of_likeness
 from polytask.data.missing import rows_text
 from polytask.exceptions import DataError, IncompatibleError
-from polytask.linear import BayesianMultiTaskRegressor
 from polytask.messages import LazyMessage
 from polytask.transfer._report import Adaptation
 from polytask.transfer._rows import OWNER
@@ -37,9 +36,6 @@ def new_levels(
         key = "levels_unlabelled" if domain is None else "levels_domain"
         raise IncompatibleError(LazyMessage(f"transfer.refusal.{key}", {"owner": OWNER}))
     schema, tasks = model._schema, model._grouped
-    if not isinstance(model, BayesianMultiTaskRegressor):
-        fields = {"owner": OWNER, "kind": type(model).__name__}
-        raise IncompatibleError(LazyMessage("transfer.refusal.levels_labels", fields))
     raw = READING_GROUPINGS.scored(replace(schema, owner=OWNER), X, y, task, sample_weight)
     assert raw.groupings is not None
     query = READING_GROUPINGS.query(schema, replace(raw, y=None), None, "shared")

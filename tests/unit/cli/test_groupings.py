@@ -138,7 +138,7 @@ def test_auto(run, sales):
     assert done.status == 0, done.err
     assert "Only “learned prior of store and product” is used" in done.out
     done = run("adapt", "m.polytask", "sales.csv", "--target", "sold", "--out", "more.polytask")
-    assert "Fit a joint model to the table that this one learned from" in done.err
+    assert "fit a joint model to the table that this one learned from" in done.err
 
 
 def test_a_folder_of_a_version_that_took_one_task(there):

@@ -1,0 +1,62 @@
+"""What cannot be done with a model is refused with the line of ``fit`` that makes it possible."""
+
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polytask.data.readers import read_table
+
+TABLE = ("--task", "shop", "--target", "sold", "--date-features", "--loss", "poisson")
+
+
+@pytest.fixture
+def counts(folder):
+    """Write rows of four shops with counts and dates; those of the last are unknown to models."""
+    rng = np.random.default_rng(0)
+    n = 120
+    table = pd.DataFrame({"shop": np.repeat(["a", "b", "c", "d"], n // 4)})
+    table["day"] = pd.date_range("2025-01-01", periods=n).strftime("%Y-%m-%d")
+    table["price"] = rng.uniform(1, 3, n).round(2)
+    table["sold"] = rng.poisson(np.exp(2 - 0.5 * table["price"]))
+    table[table.shop != "d"].to_csv("old.csv", index=False)
+    table[table.shop == "d"].to_csv("new.csv", index=False)
+
+
+def _proposed(done, **files):
+    """Return the words of the proposed line, with files and names in place of those it has."""
+    assert done.status == 2
+    line = " ".join(done.err.split()).partition("polytask fit ")[2]
+    return ["fit", *(files.get(word.partition(".")[0], word) for word in shlex.split(line))]
+
+
+def test_what_cannot_be_adapted_names_a_line_that_fits_what_can(run, counts):
+    model = ("--model", "pooled + intercepts", "--out", "m.polytask")
+    assert run("fit", "old.csv", *TABLE, *model).status == 0
+    words = ("new.csv", "--target", "sold", "--out", "more.polytask")
+    done = run("adapt", "m.polytask", *words)
+    line = _proposed(done, OLD="old.csv")
+    assert run(*line).status == 0
+    assert run("inspect", "joint.polytask").out.count("'poisson'") == 1
+    assert run("adapt", "joint.polytask", *words).status == 0
+
+
+def test_intervals_of_unknown_tasks_name_a_line_that_fits_what_has_them(run, counts):
+    model = ("--model", "pooled + intercepts", "--drop", "day", "--out", "m.polytask")
+    words = [word for word in TABLE if word != "--date-features"]
+    assert run("fit", "old.csv", *words, *model).status == 0
+    asked = ("--unseen-tasks", "shared", "--interval", "0.9", "--out", "p.csv")
+    done = run("predict", "m.polytask", "new.csv", *asked)
+    line = _proposed(done, TABLE="old.csv", TARGET="sold", NEW="n.polytask")
+    assert run(*line).status == 0
+    assert run("predict", "n.polytask", "new.csv", *asked).status == 0
+    assert read_table("p.csv").table["lower"].notna().all()
+
+
+@pytest.mark.parametrize(("model", "extends"), [("multitask", True), ("pooled", False)])
+def test_adapt_is_proposed_for_models_that_it_extends(run, counts, model, extends):
+    assert run("fit", "old.csv", *TABLE, "--model", model, "--out", "m.polytask").status == 0
+    done = run("predict", "m.polytask", "new.csv", "--out", "p.csv")
+    assert "--unseen-tasks shared" in done.err
+    assert ("polytask adapt learns a new task" in done.err) == extends
