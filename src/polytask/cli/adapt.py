@@ -126,6 +126,9 @@ def adapt(
             domain=adapting.domain, source=before, method=method,
         )  # fmt: skip
     save(adapted, target)
+    if model._has_intervals() and not adapted._has_intervals():
+        fields = {"path": target, "model": adapting.model}
+        note(LazyMessage("cli.adapt.no_interval", fields))
     if running.json:
         say_json({"model": target, **_content(adapted.adaptation_)})
         return

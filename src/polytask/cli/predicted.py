@@ -237,8 +237,9 @@ def require_intervals(model: Any, path: str) -> None:  # noqa: ANN401 - any esti
         return
     line = fit_line(model, "TABLE.csv", "--model", "learned-prior", out="NEW.polytask")
     fields = {"path": path, "command": line}
-    key = "cli.refusal.no_interval" + (".network" if hasattr(model, "trunk") else "")
-    raise IncompatibleError(LazyMessage(key, fields))
+    why = ".network" if hasattr(model, "trunk") else ""
+    why = ".adapted" if hasattr(model, "adaptation_") else why
+    raise IncompatibleError(LazyMessage(f"cli.refusal.no_interval{why}", fields))
 
 
 def _probabilities(model: Any, rows: RowsToPredict) -> Columns:  # noqa: ANN401

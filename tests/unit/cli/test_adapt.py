@@ -54,6 +54,18 @@ def test_a_new_task_is_learned_as_in_python(run, files):
     assert np.abs(read_table("p.csv").table["prediction"] - table["y"]).mean() < 1.0
 
 
+@pytest.mark.parametrize("model", ["multitask", "learned-prior"])
+def test_held_out_errors_are_not_kept_but_intervals_of_the_models_own_are(run, files, model):
+    words = ("--task", "g", "--target", "y", "--model", model, "--out", "old.polytask")
+    assert run("fit", "old.csv", *words).status == 0
+    done = run("adapt", "old.polytask", "new.csv", "--target", "y", "--out", "more.polytask")
+    said = "more.polytask has no prediction intervals, unlike old.polytask" in done.err
+    done = run("predict", "more.polytask", "new.csv", "--interval", "0.9", "--out", "p.csv")
+    told = "which a model from polytask adapt does not keep" in done.err
+    own = model == "learned-prior"
+    assert (said, told, done.status) == ((False, False, 0) if own else (True, True, 2))
+
+
 def test_the_given_model_is_not_changed(run, files):
     before = Path("m.polytask").read_bytes()
     run("adapt", "m.polytask", "new.csv", "--target", "y", "--out", "more.polytask")
