@@ -197,7 +197,8 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator, w
     said = say("benefit.same" if level else "benefit", fields)
     why = "" if level else _doubt(row, best, lead, result)
     because = say(f"benefit.{why}", fields) if why else ""
-    return say.joined([said, because, _in_units(row, best, setup, say)])
+    units = [_in_units(row, best, setup, say), _behind_means(row, best, result, say)]
+    return say.joined([said, because, *units])
 
 
 def _doubt(row: ModelRow, best: ModelRow, lead: float, result: Findings) -> str:
@@ -272,6 +273,22 @@ def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> s
             names = {"model": say.quoted(row.name), "other": say.quoted(best.name)}
             fields = names | {"a": a, "b": b}
             return say("units.although" if more else f"units.{name}", fields)
+    return ""
+
+
+def _behind_means(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -> str:
+    """Return the error of the means of tasks where that of a compared model is larger."""
+    if result.setup.metric == "rmse" or result.setup.form == "targets":
+        return ""
+    for means in result.models:
+        value = means.metrics.get("rmse", math.nan)
+        if means.family == "mean" and means is not row and value < best.metrics.get("rmse", value):
+            fields = {"other": say.quoted(best.name), "means": say.quoted(means.name)}
+            fields |= {
+                "meaning": say.word("model_is", means.name),
+                "value": plain_number(value, 4),
+            }
+            return say("units.behind_means", fields)
     return ""
 
 

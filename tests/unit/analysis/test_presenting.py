@@ -98,6 +98,27 @@ def test_a_score_that_may_be_chance_is_said_to_be_uncertain():
     assert words not in dataclasses.replace(result, models=(level,)).summary()
 
 
+def test_an_error_larger_than_that_of_the_means_of_tasks_is_told_beside_it():
+    result, words = examples.share(), "By this measure “separate” is worse than “task means”"
+    assert words not in result.summary()
+    errors = {"separate": 1418.9, "task means": 18.78}
+    rows = tuple(
+        dataclasses.replace(row, metrics=row.metrics | {"rmse": errors.get(row.name, 9.9)})
+        for row in (
+            *result.models,
+            dataclasses.replace(result.models[-1], name="task means", family="mean"),
+        )
+    )
+    text = dataclasses.replace(result, models=rows).summary()
+    assert (
+        "is 9.900 instead of 1,419, in units of the target. "
+        + words
+        + " (the mean of each task's "
+        "own rows, without any features), which has 18.78: that is the number to compare with."
+    ) in text
+    assert text.count("By this measure") == 1
+
+
 def test_errors_of_classes_are_told_of_100_rows():
     result = examples.share()
     rows = [
