@@ -31,6 +31,7 @@ from polytask.monitoring.errors import ErrorChecks, error_checks, gains
 from polytask.monitoring.records import NAN, Gain, NewLevels, TaskState
 from polytask.monitoring.result import Monitoring
 from polytask.monitoring.shifts import NewRows, Shifts, checks_of, least_logs
+from polytask.selection.adaptable import obstacle
 
 OWNER = "monitor"
 _OF_ERRORS = ("error", "usual_error", "growth", "coverage", "usual_coverage")
@@ -289,6 +290,7 @@ class _Rows:
         p = np.full(len(self.labels), np.nan)
         if errors is not None:
             p = np.fmin(*holm(np.concatenate([errors.larger, errors.uncovered])).reshape(2, -1))
+        new = "adapt" if obstacle(self.model) is None else "fit"
         labels = self.labels if self.targets else self.raw.tasks
         codes = range(len(labels)) if self.targets else np.asarray(self.query.codes).tolist()
         found = []
@@ -303,7 +305,7 @@ class _Rows:
             judged = math.isfinite(held.get("p_value", NAN))
             action = "watch" if held else "label"
             if code < 0:
-                action = "adapt"
+                action = new
             elif judged and held["p_value"] <= rate:
                 action = "refit"
             elif not self._moved(label, shifts):

@@ -76,8 +76,9 @@ class TaskState:
         Whether it was in training.
     rows, labelled : int
         New rows, and those whose target is known.
-    action : {"refit", "adapt", "label", "watch", "none", "too_few"}
-        What to do: refit, as its errors have grown; adapt, as it is new; get targets, as its
+    action : {"refit", "adapt", "fit", "label", "watch", "none", "too_few"}
+        What to do: refit, as its errors have grown; adapt, as it is new; fit all rows again, as
+        it is new and :func:`polytask.adapt` cannot extend the model; get targets, as its
         columns have moved and its errors are not known; nothing now, as they have moved and its
         errors have not grown; nothing; or nothing can be told of so few rows.
     outside : int

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING, FOUND, REFIT, INCONCLUSIVE = 0, 3, 4, 5
-_HEADLINES = {NOTHING: "nothing", FOUND: "found", REFIT: "refit", INCONCLUSIVE: "inconclusive"}
+_HEADLINES = {NOTHING: "nothing", REFIT: "refit", INCONCLUSIVE: "inconclusive"}
+# Of intervals, unless several checks share the rate.
+_USUAL = 0.95 + 1e-9
 # Names in a sentence, rows of a table on a page.
 _NAMED, _ROWS = 5, 500
 # What is most urgent stands first.
-_ORDER = ("refit", "adapt", "label", "watch", "too_few", "none")
+_ORDER = ("refit", "adapt", "fit", "label", "watch", "too_few", "none")
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,12 +95,22 @@ class Monitoring(Report):
         worse = worse and "errors" in self.unchecked
         if self.refit_all or worse or self._acted("refit"):
             return REFIT
-        if self.shifts or self._acted("adapt"):
+        if self.shifts or self._strangers():
             return FOUND
         return NOTHING if self.conclusive else INCONCLUSIVE
 
     def _acted(self, action: str) -> list[TaskState]:
         return [one for one in self.tasks if one.action == action]
+
+    def _strangers(self) -> list[TaskState]:
+        return [*self._acted("adapt"), *self._acted("fit")]
+
+    def _headline(self) -> str:
+        """Return the key of the headline."""
+        if self.status != FOUND:
+            return _HEADLINES[self.status]
+        new = bool(self._strangers())
+        return ("changed_and_new" if new else "changed") if self.shifts else "new_tasks"
 
     def tasks_frame(self) -> pd.DataFrame:
         """Return a row per task, with the fields of :class:`TaskState` as columns."""
@@ -117,7 +129,7 @@ class Monitoring(Report):
     def document(self, lang: str = "en") -> Document:
         """Return the whole report as a plain document, as :class:`polytask.reporting.Report`."""
         say = Translator(lang, marked)
-        headline = say(f"monitor.headline.{_HEADLINES[self.status]}")
+        headline = say(f"monitor.headline.{self._headline()}")
         steps, notes = tuple(self._steps(say)), tuple(self._notes(say))
         fields = {"rate": f"{self.rate:.0%}", "level": f"{self.level:.0%}"}
         tasks = self._task_table(say)
@@ -160,7 +172,7 @@ class Monitoring(Report):
             say(f"monitor.step.worse_{gain.rival}", _of_gain(gain, say))
             for gain in self.gains if gain.high < 0
         ]  # fmt: skip
-        for action in ("refit", "adapt", "label"):
+        for action in ("refit", "adapt", "fit", "label"):
             told = self._acted(action)
             if told:
                 said.append(_counted(f"monitor.step.{action}", [one.task for one in told], say))
@@ -179,8 +191,13 @@ class Monitoring(Report):
             said.append(_counted("monitor.note.alone", [one.task for one in alone], say))
         for gain in self.gains:
             if gain.high >= 0:
-                key = "better" if gain.low > 0 else "unclear"
-                said.append(say(f"monitor.note.{key}_{gain.rival}", _of_gain(gain, say)))
+                key = f"{'better' if gain.low > 0 else 'unclear'}_{gain.rival}"
+                key += "_worse" if gain.gain < 0 else ""
+                said.append(say(f"monitor.note.{key}", _of_gain(gain, say)))
+        if self.gains and self.gains[0].level > _USUAL:
+            of_all = {"level": self.gains[0].level, "rate": self.rate}
+            shares = {name: f"{100 * value:.3g}%" for name, value in of_all.items()}
+            said.append(say("monitor.note.level", shares))
         if not self.gains and "targets" not in self.unchecked:
             said.append(say("monitor.note.no_gain"))
         for one in self.new_levels:
@@ -197,9 +214,14 @@ class Monitoring(Report):
         return [*said, *(say(f"monitor.unchecked.{name}") for name in self.unchecked)]
 
     def columns_said(self, say: Translator) -> list[str]:
-        """Say what the errors in the table of tasks are; nothing where none is known."""
-        known = any(math.isfinite(one.error) for one in self.tasks)
-        return [say("monitor.tasks.errors")] if known else []
+        """Say what the columns of the table of tasks hold, and what its words ask for."""
+        growth = [_number(one.growth, say) for one in self.tasks if math.isfinite(one.growth)]
+        told = {
+            "errors": any(math.isfinite(one.error) for one in self.tasks),
+            "same_growth": len(growth) > 1 and len({*growth}) == 1,
+            "watch": bool(self._acted("watch")),
+        }
+        return [say(f"monitor.tasks.{name}") for name, is_told in told.items() if is_told]
 
     def _task_table(self, say: Translator) -> Table:
         names = distinct_names([one.task for one in self.tasks])
@@ -264,4 +286,5 @@ def _of_gain(gain: Gain, say: Translator) -> dict[str, str | int]:
     ends = -gain.gain, -gain.high, -gain.low
     said |= {n: f"{100 * v:+.1f}" for n, v in zip(("change", "least", "most"), ends, strict=True)}
     level = f"{100 * gain.level:.3g}%"
+    said["size"] = f"{abs(100 * gain.gain):.1f}"
     return {**said, "level": level, "rows": say("count.rows", {"n": gain.rows})}

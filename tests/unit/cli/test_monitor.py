@@ -49,7 +49,7 @@ def test_status_and_what_to_do(folder, words, status, said):
     found, out, err = _run(folder, *words)
     assert (found, said in out) == (status, True), err
     # What the columns of errors are is said where they hold numbers.
-    assert ("Growth: the error over the usual one" in out) == (status in (0, 4))
+    assert ("Growth (shrunken): the error over the usual one" in out) == (status in (0, 4))
 
 
 def test_report_json_and_refusals(folder):

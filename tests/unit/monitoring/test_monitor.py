@@ -30,6 +30,8 @@ from polytask import (
     monitor,
     save,
 )
+from polytask.messages import Translator
+from polytask.monitoring.records import Gain
 from polytask.monitoring.tests import (
     cell_counts,
     mean_p_values,
@@ -302,7 +304,44 @@ def test_new_tasks_are_judged_where_the_model_predicts_them(shops):
             assert state.error == pytest.approx(wanted)
     alone = SingleTask(Ridge()).fit(table[["visits"]], y, task=table["shop"])
     found = monitor(alone, new[["visits"]], y, new["shop"])
-    assert {one.task: one.action for one in found.tasks}["new"] == "adapt"
+    assert {one.task: one.action for one in found.tasks}["new"] == "fit"
+    assert "adapt cannot extend this kind of model: new." in found.summary()
+
+
+def test_the_headline_says_whether_rows_changed_or_tasks_are_new(shops):
+    table, y = shops
+    model = MultiTaskRegressor(L2(0.01), task_column="shop").fit(table, y)
+    moved = table.assign(visits=table["visits"] + 4)
+    strange = table.assign(shop=np.where(np.arange(N) < 40, "new", table["shop"]))
+    both = strange.assign(visits=moved["visits"])
+    told = {"The rows have changed": moved, "There are new tasks": strange}
+    told |= {"The rows have changed, and there are new tasks": both}
+    for said, rows in told.items():
+        assert monitor(model, rows).document().headline == said
+
+
+def test_words_say_which_model_is_better_and_how_growth_and_level_came_about(shops):
+    table, y = shops
+    model = calibrate(MultiTaskRegressor(L2(0.01), task_column="shop").fit(table, y), table, y)
+    found = monitor(model, table, y)
+    better = Gain("separate", 0.21, -0.3, 0.7, 0.98, 40, 4)
+    worse = dataclasses.replace(better, gain=-0.21, low=-0.7, high=0.3)
+    for gain, words in {
+        better: "Here the model is better than a separate model",
+        worse: "Here a separate model of the task's new rows is better: the squared error of the",
+    }.items():
+        said = dataclasses.replace(found, gains=(gain,)).summary()
+        assert words in said
+        assert "The level of these intervals is 98% rather than 95% because" in said
+    usual = dataclasses.replace(found, gains=(dataclasses.replace(better, level=0.95),))
+    assert "rather than 95%" not in usual.summary()
+    say = Translator()
+    for growth, same in ((1.0, True), (1.3, False)):
+        states = [dataclasses.replace(one, growth=1.0, action="watch") for one in found.tasks]
+        states[0] = dataclasses.replace(states[0], growth=growth)
+        told = " ".join(dataclasses.replace(found, tasks=tuple(states)).columns_said(say))
+        assert ("The growth of all tasks is the same here" in told) == same
+        assert "Watch: columns of the task have moved" in told
 
 
 def test_rows_without_weight_are_not_kept():
