@@ -14,16 +14,18 @@ def conjugate_gradients(
     accuracy: float,
     most: int,
     flat: float = 0.0,
+    even: bool = False,
 ) -> tuple[Array, int]:
     """Solve ``product(x) = right`` up to a share of the right side; return x and the products."""
     # The product has to be symmetric and positive semi-definite. A direction whose curvature is
-    # not above `flat` ends the search: it is rounding, or the floor of a flat problem.
+    # not above `flat` ends the search: it is rounding, or the floor of a flat problem. Shares are
+    # of energies, to which directions of little curvature hardly add, or `even` over directions.
     x, residual = np.zeros_like(right), right
     scaled = precondition(residual)
     direction, energy = scaled, float(np.vdot(residual, scaled))
-    target = energy * accuracy**2
+    left = first = float(np.vdot(scaled, scaled)) if even else energy
     count = 0
-    while energy > target and count < most:
+    while left > first * accuracy**2 and count < most:
         image = product(direction)
         count += 1
         curvature = float(np.vdot(direction, image))
@@ -34,5 +36,6 @@ def conjugate_gradients(
         residual = residual - length * image
         scaled = precondition(residual)
         before, energy = energy, float(np.vdot(residual, scaled))
+        left = float(np.vdot(scaled, scaled)) if even else energy
         direction = scaled + energy / before * direction
     return x, count

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, LinAlgWarning, solve
-from scipy.sparse.linalg import LinearOperator, cg, gmres
+from scipy.sparse.linalg import LinearOperator, gmres
 
 from polytask.datafits import (
     Datafit,
@@ -28,6 +28,7 @@ from polytask.datafits.blocks import BlockStack
 from polytask.exceptions import IncompatibleError
 from polytask.messages import LazyMessage
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
+from polytask.solvers._conjugate_gradients import conjugate_gradients
 from polytask.solvers._free_rows import hessian_of
 from polytask.solvers.objective import Objective, with_smooth
 
@@ -216,6 +217,8 @@ class Effort:
     spread: float
     cycles: int
     accuracy: float
+    # Of penalties that are smooth: their probes take less time.
+    dense_smooth: int
 
 
 def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
@@ -255,7 +258,7 @@ def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
     9, 1981; Vaiter, Deledalle, Peyré, Fadili, Dossal, "The degrees of freedom of partly smooth
     regularizers", Annals of the Institute of Statistical Mathematics 69, 2017.
     """
-    careful = Effort(_DENSE, (_PROBES, _PROBES), 0.0, _MOST_CYCLES, _ACCURACY)
+    careful = Effort(_DENSE, (_PROBES, _PROBES), 0.0, _MOST_CYCLES, _ACCURACY, _DENSE)
     return float(column_degrees(datafit, penalty, W, careful).sum())
 
 
@@ -270,10 +273,12 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     objective = Objective(datafit, penalty)
     local = with_moments(datafit, W)
     data, at = data_hessian(local, W), local.evaluate(W)
-    at = at if objective.smooth is None else with_smooth(at, objective.smooth, W)
-    if objective.nonsmooth is None:
+    # A ridge has a prox too, but what is smooth as a whole has a preconditioner.
+    smooth = penalty if isinstance(penalty, Smooth) else objective.smooth
+    at = at if smooth is None else with_smooth(at, smooth, W)
+    if objective.nonsmooth is None or isinstance(penalty, Smooth):
         free = np.arange(W.size)
-        hessians = partial(_hessians, local, objective.smooth, W, free)
+        hessians = partial(_hessians, local, smooth, W, free)
         about = at.preconditioner(0.0)
         return _Inner(at.hessian, data, free, W.shape, hessians, about).by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
@@ -362,7 +367,8 @@ class _Inner:
 
     def by_column(self, effort: Effort) -> Array:
         """Return the sums of the diagonal over each column of W."""
-        exact = self.free.size <= effort.dense
+        most = effort.dense if self.preconditioner is None else effort.dense_smooth
+        exact = self.free.size <= most
         diagonal = self._exact() if exact else self._probed(effort)
         found = np.zeros(self.shape[1])
         np.add.at(found, self.free % self.shape[1], diagonal)
@@ -408,6 +414,9 @@ class _Inner:
                 operator, right, rtol=effort.accuracy, restart=_RESTART, maxiter=effort.cycles
             )
             return np.asarray(found)
-        about = LinearOperator((size, size), matvec=partial(self._on_free, self.preconditioner))
-        steps = _RESTART * effort.cycles
-        return np.asarray(cg(operator, right, rtol=effort.accuracy, maxiter=steps, M=about)[0])
+        product, about = (
+            partial(self._on_free, self.system),
+            partial(self._on_free, self.preconditioner),
+        )
+        most = _RESTART * effort.cycles
+        return conjugate_gradients(product, right, about, effort.accuracy, most, even=True)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ from polytask.penalties import (
     robust,
     toward_mean,
 )
+from polytask.selection.by_criterion import _EFFORT
 from polytask.solvers import degrees, degrees_of_freedom
 from polytask.solvers.degrees import (
     Effort,
@@ -142,7 +145,7 @@ def test_rows_count_as_their_moments_do():
     bound = bound_penalty(problem, L21(0.3))
     W = solve(problem, bound, "auto", 1e-11, 100_000, None).W
     rows = problem.samples()
-    careful = Effort(1000, (1, 1), 0.0, 1, 1e-8)
+    careful = Effort(1000, (1, 1), 0.0, 1, 1e-8, 1000)
     by_moments = column_degrees(problem.datafit, bound, W, careful)
     np.testing.assert_allclose(column_degrees(rows, bound, W, careful), by_moments, rtol=1e-6)
     levels = intercept_degrees(problem.datafit, W)
@@ -177,11 +180,23 @@ def test_probing_ends_when_it_is_as_sure_as_was_asked_for():
     y = X[:, 0] + rng.standard_normal(400)
     for penalty in (toward_mean(0.5) + L2(0.1), L2(0.1) + TraceNorm(0.05)):
         given = fitted(penalty, X, y, task, "task")
-        exact = column_degrees(*given, Effort(1000, (1, 1), 0.0, 1, 1e-8))
-        probed = column_degrees(*given, Effort(0, (6, 64), 0.05, 5, 1e-3))
+        exact = column_degrees(*given, Effort(1000, (1, 1), 0.0, 1, 1e-8, 1000))
+        probed = column_degrees(*given, Effort(0, (6, 64), 0.05, 5, 1e-3, 0))
         assert probed.sum() == pytest.approx(exact.sum(), rel=0.1)
         np.testing.assert_allclose(probed, exact, rtol=0.5)
         assert not np.array_equal(probed, exact)
+
+
+@pytest.mark.parametrize("penalty", [toward_mean(1e-3) + L2(1e-6), L2(1e-4)], ids=repr)
+def test_weak_ridges_on_more_features_than_rows_are_counted_in_full(penalty):
+    # Most directions have little curvature, and each counts nearly one.
+    rng, columns = np.random.default_rng(0), 10.0 ** -np.linspace(0, 2, 60)
+    X, task = rng.standard_normal((300, 60)) * columns, np.repeat(np.arange(10), 30)
+    X += 3.0 * rng.standard_normal((300, 1)) * columns
+    given = fitted(penalty, X, rng.standard_normal(300), task)
+    exact = column_degrees(*given, Effort(1000, (1, 1), 0.0, 1, 1e-8, 1000)).sum()
+    probed = column_degrees(*given, replace(_EFFORT, dense_smooth=0)).sum()
+    assert probed == pytest.approx(exact, rel=0.03)
 
 
 def test_ridge_is_the_trace_of_the_smoother():
