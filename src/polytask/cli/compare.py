@@ -59,6 +59,7 @@ def compare(
             {
                 "out": option("help.compare.out", metavar="DIR"),
                 "force": option("help.compare.force", default=False),
+                "time_budget": option("help.compare.time_budget", metavar="TIME"),
             },
         ),
     ],
