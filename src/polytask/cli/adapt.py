@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import argument, option
 from polytask.cli.columns import as_column, known_labels, require
-from polytask.cli.console import note, say, say_json
+from polytask.cli.console import FILE_ROWS, note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
 from polytask.cli.fit_line import fit_line, loss_of
 from polytask.cli.options import Running, Vary, spoken_flags
@@ -242,6 +242,7 @@ def _labelled(
     """Return the rows that have a target, which is read as what the model has learned."""
     from polytask.cli.targets import TargetOptions, labelled_rows, target_of, type_of_model
 
+    FILE_ROWS.target = name, source.name
     options = TargetOptions(source.text.decimal, asked.drop_missing_target)
     found = target_of(table[name], name, source.name, type_of_model(model), options)
     if found.kind.written:

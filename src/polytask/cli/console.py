@@ -111,6 +111,8 @@ class FileRows:
 
     header: int | None = None
     kept: NDArray[np.intp] | None = None
+    # The one column of targets and its table, where the library says y.
+    target: tuple[str, str] | None = None
 
     def counted(self, text: str) -> str:
         """Return a sentence with the numbers that its rows have in the file."""
@@ -247,7 +249,7 @@ def status_of(
     run: Callable[[], object], arguments: Sequence[str], *, lang: str, debug: bool
 ) -> int:
     """Run a command; say what went wrong in one sentence, and the command that mends it."""
-    FILE_ROWS.header, FILE_ROWS.kept = None, None
+    FILE_ROWS.header, FILE_ROWS.kept, FILE_ROWS.target = None, None, None
     speak_in(lang)
     output, file = sys.stdout, _file_of(sys.stdout)
     try:
@@ -325,11 +327,19 @@ _OTHERWISE = {("compare", "cv"): "splits"}
 
 
 def _of_option(told: LazyMessage) -> LazyMessage:
-    """Return the refusal of an argument as that of its option."""
+    """Return the refusal of an argument as that of its option, or of the column of targets."""
     fields = told.fields
+    if told.key == "list.added" and isinstance(fields["before"], LazyMessage):
+        return LazyMessage(told.key, fields | {"before": _of_option(fields["before"])})
+    if told.key.startswith("refusal.parameter") and fields["parameter"] == "y":
+        if FILE_ROWS.target is None:
+            return told
+        column, table = FILE_ROWS.target
+        named = LazyMessage("what.column", {"column": repr(column)})
+        return LazyMessage(told.key, fields | {"parameter": named, "owner": table})
     if told.key.startswith("refusal.parameter") and fields["owner"] in _FUNCTIONS:
-        if fields["parameter"] in ("X", "y"):
-            # Tables and targets are arguments of the library alone.
+        if fields["parameter"] == "X":
+            # Tables are arguments of the library alone.
             return told
         name = fields["parameter"].replace("_", "-")
         flag = f"--{_OTHERWISE.get((fields['owner'], name), name)}"

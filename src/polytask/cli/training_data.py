@@ -175,6 +175,8 @@ def table_training(
     override.refuse_others(roles.targets)
     read = _targets if roles.task is None else _long
     training = read(table, roles, tables, override)
+    if len(roles.targets) == 1:
+        FILE_ROWS.target = roles.targets[0], tables.source.name
     _check_leaks(training, tables)
     return training
 

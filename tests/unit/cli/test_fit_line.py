@@ -60,3 +60,16 @@ def test_adapt_is_proposed_for_models_that_it_extends(run, counts, model, extend
     done = run("predict", "m.polytask", "new.csv", "--out", "p.csv")
     assert "--unseen-tasks shared" in done.err
     assert ("polytask adapt learns a new task" in done.err) == extends
+
+
+@pytest.mark.parametrize("command", [("fit",), ("compare", "--quick")])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_refused_target_is_called_by_its_column(run, counts, command, lang):
+    table = pd.read_csv("old.csv")
+    table["sold"] -= 5
+    table.to_csv("below.csv", index=False)
+    name, *words = command
+    done = run(name, "below.csv", *TABLE, *words, "--out", "m.polytask", "--lang", lang)
+    assert done.status == 2
+    column = {"en": "column 'sold' of below.csv must be", "zh": "below.csv 的列 'sold' 必须是"}
+    assert column[lang] in " ".join(done.err.split())
