@@ -586,6 +586,11 @@ def test_a_better_model_than_the_recommended_one_is_explained():
         "the training rows, which chose that model in 3 of 5 splits. " + luck in pooled.summary()
     )
     assert "选择偏差" in pooled.summary("zh")
+    better = f"So “{best.name}” predicts these held-out rows better."
+    unshown = dataclasses.replace(pooled, gain=examples.interval(0.01, 0.05), verdict="pool")
+    for one in (pooled, unshown):
+        assert better in one.summary()
+    assert "it is not shown that joint models are better" in unshown.summary()
     # A lead whose interval holds 0 is not said to be selection bias.
     open_ = dataclasses.replace(ahead, behind=examples.interval(-0.031, 0.04), picked=5)
     chance = dataclasses.replace(pooled, models=(open_, *result.models[1:]))
