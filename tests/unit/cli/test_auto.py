@@ -114,7 +114,7 @@ def test_groups_and_times_leave_no_trace(run, exams):
         assert model.cv == 5
     both = run(*words, "--group", "child", "--time", "year", "--out", "m.polytask")
     assert both.status == 2
-    assert "one of --group and --time" in both.err
+    assert "--group and --time hold out different rows" in both.err
 
 
 @pytest.mark.parametrize(
