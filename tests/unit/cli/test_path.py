@@ -135,7 +135,10 @@ def test_a_best_strength_at_an_end_is_noted(run, plain, target, penalty, strengt
         (("--out", "a.png"), "Cannot write a.csv: it is a file that is read."),
         (("--out", "there.png"), "there.csv exists already"),
         (("--out", "p.png", "--penalty", "L22"), "L22"),
-        (("--out", "p.png", "--group", "x", "--time", "z"), "--group and --time hold out different rows"),
+        (
+            ("--out", "p.png", "--group", "x", "--time", "z"),
+            "--group and --time hold out different",
+        ),
         (("--out", "p.png", "--criterion", "bicc"), "Did you mean 'bic'?"),
         (
             ("--out", "p.png", "--criterion", "bic", "--rule", "one_se"),

@@ -114,7 +114,7 @@ def test_strengths_are_searched_where_nothing_is_said():
         (("--range", "alpha=1..20", "--choice", "alpha=1,2"), "searches already"),
         (("--storage", "a.csv"), "a.csv holds no trials of a search"),
         (("--storage", "none/kept"), "there is no folder"),
-        (("--group", "x", "--time", "z"), "--group and --time hold out different rows"),
+        (("--group", "x", "--time", "z"), "--group and --time hold out different"),
         (("--penalty", "SparseGrup"), "SparseGroup"),
     ],
 )
