@@ -54,7 +54,7 @@ def test_the_model_with_intercepts_is_shown_by_its_name():
     assert model.card().markdown.startswith("# Pooled (pooled + intercepts)\n")
     shown = describe(model, Translator())
     assert shown.startswith("Pooled (pooled + intercepts) with StandardScaler; TunedRidge; one ")
-    assert shown.endswith("(1e-06 of that on the largest feature)")
+    assert shown.endswith("(negligible: 1e-06 of that on the largest feature)")
 
 
 def free_intercepts(X, y, task, weight, alpha):
