@@ -54,6 +54,9 @@ def headline(result: Findings, say: Translator) -> str:
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
     answer = say("headline.far", {"answer": answer}) if result.far_cells else answer
+    splits: dict[str, str | int] = {"done": result.setup.n_splits, "n": result.setup.planned}
+    if result.setup.n_splits < result.setup.planned:
+        answer = say("headline.unfinished", splits | {"answer": answer})
     repeats: dict[str, str | int] = {"answer": answer, "n": result.repeated_rows}
     return say("headline.repeats", repeats) if result.repeated_rows else answer
 

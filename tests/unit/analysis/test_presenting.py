@@ -874,7 +874,9 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 
 
 def test_what_is_not_finished_is_said():
-    assert "Not finished: 2 of 5 splits are in" in examples.incomplete().summary()
+    told = examples.incomplete().summary()
+    assert "Not finished: 2 of 5 splits are in" in told
+    assert "so far (2 of 5 splits)" in told.splitlines()[0]
     assert "The verdict, from 5 splits, stands." in said(complete=False)
     assert "A quick comparison tries few models" in examples.quick().summary()
     # What it did not try may decide with fewer rows.
