@@ -11,7 +11,6 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_diabetes, load_digits
 
-from polytask import compare
 from polytask.datasets import load_diabetes_groups, load_digits_few, load_wages
 from polytask.exceptions import ParameterError
 
@@ -109,11 +108,3 @@ def test_wages_are_those_of_the_source():
     assert_array_equal(table["log_wage"], rows["ln_wage"].round(4))
     assert_array_equal(table["experience"], rows["ttl_exp"].round(2))
     assert_array_equal(table["occupation"] == "group 3", rows["occ_code_3"] == 1)
-
-
-@pytest.mark.slow
-def test_women_are_better_learned_together():
-    dataset = load_wages()
-    result = compare(dataset.X, dataset.y, task=dataset.task, quick=True)
-    assert result.verdict == "share"
-    assert result.gain.low > 0.02
