@@ -359,7 +359,7 @@ def test_a_loop_refuses_the_checkpoint_of_other_layers_or_batches(tmp_path: Path
     train(nn.ReLU(), torch.Generator(), 1)
     with pytest.raises(DataError, match="differs in kinds of layers") as caught:
         train(nn.Tanh(), torch.Generator(), 2)
-    assert "两者的 层的类型 不同" in caught.value.args[0].text(Translator("zh"))
+    assert "两者的层的类型不同" in caught.value.args[0].text(Translator("zh"))
     with pytest.raises(DataError, match="differs in generators of batches"):
         train(nn.ReLU(), None, 2)
 
