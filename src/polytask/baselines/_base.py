@@ -274,7 +274,9 @@ class _OneLoss:
     def eta(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         """Return the predictors, shape (n_rows, 1)."""
         found = np.asarray(self.model._predict_task(X, task))[:, None]
-        return np.log(found) if isinstance(self.loss, LogLink) else found
+        # The mean of a task of zeros underflows in some estimators.
+        least = np.finfo(float).tiny
+        return np.log(np.maximum(found, least)) if isinstance(self.loss, LogLink) else found
 
 
 class Baseline(DecisionMixin):

@@ -11,7 +11,7 @@ from polytask._options import argument, option
 from polytask.cli.columns import as_column, known_labels, require
 from polytask.cli.console import FILE_ROWS, note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, RowSource, TextFormat, require_file, writable
-from polytask.cli.fit_line import fit_line, loss_of
+from polytask.cli.fit_line import fit_line, loss_option
 from polytask.cli.options import Running, Vary, spoken_flags
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
@@ -149,7 +149,7 @@ def _refuse_unusable(model: Any, asked: Adapting) -> None:  # noqa: ANN401
     if hasattr(model, "members_"):
         reason = LazyMessage("cli.refusal.adapt_combined", {"model": asked.model})
     # Of several groupings, only those of plain numbers can be extended.
-    if not has_levels(model) or (is_regressor(model) and loss_of(model) is None):
+    if not has_levels(model) or (is_regressor(model) and loss_option(model) is None):
         line = fit_line(model, "OLD.csv", out=f"joint{MODEL_SUFFIX}", target=asked.target)
         reason += LazyMessage("cli.refusal.adapt_joint", {"command": line})
     raise IncompatibleError(reason)

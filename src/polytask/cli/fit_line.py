@@ -34,13 +34,13 @@ def fit_line(
         # A table may have others, such as dates, which fit would refuse.
         known += ["--features", ",".join(columns)]
     known += ["--date-features"] * bool(model._schema.dates)
-    loss = loss_of(model)
+    loss = loss_option(model)
     if loss is not None and ("learned-prior" not in words or has_learned_prior(loss)):
         known += ["--loss", loss]
     return command_line("fit", table, *known, *words, "--out", out)
 
 
-def loss_of(model: Any) -> str | None:  # noqa: ANN401
+def loss_option(model: Any) -> str | None:  # noqa: ANN401
     """Return the loss of a model, or of the one inside it; None for that of plain numbers."""
     from polytask.losses import LOSSES
     from polytask.losses.parse import parse

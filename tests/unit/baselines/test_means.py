@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -158,3 +160,17 @@ def test_the_score_is_the_share_of_the_deviance(model):
     found, alone = fitted.predict(X, task=task), np.full(len(y), np.quantile(y, 0.9))
     losses = [mean_pinball_loss(y, each, alpha=0.9) for each in (found, alone)]
     assert fitted.score(X, y, task=task) == pytest.approx(1 - losses[0] / losses[1], abs=0.01)
+
+
+def test_a_task_of_zeros_has_a_score_and_intervals():
+    rng, task = np.random.default_rng(0), np.repeat(list("abc"), 40)
+    X, y = rng.normal(size=(120, 2)), rng.poisson(2, 120) * 1.0
+    y[task == "a"] = 0.0
+    with warnings.catch_warnings():
+        # scikit-learn takes the logarithm of the mean.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model = calibrate(SingleTask(PoissonRegressor()).fit(X, y, task), X, y, task=task)
+    assert 0.3 < model.score(X, y, task) < 1.0
+    low, high = model.predict_interval(X, task, level=0.9)
+    assert np.isfinite(low).all()
+    assert 0.85 < ((low <= y) & (y <= high)).mean() < 1.0
