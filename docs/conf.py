@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ import jupytext
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.domains.python import PyObject
+from sphinx.search import SearchEnglish
 from sphinx.util.docfields import TypedField
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,8 +176,27 @@ def _write_notebooks(app: Any, failure: Exception | None) -> None:
         jupytext.write(notebook, path)
 
 
+class Search(SearchEnglish):
+    """The English search, which finds Chinese too: no space parts its words, so pairs do."""
+
+    js_splitter_code = r"""
+var splitQuery = (query) =>
+  (query.match(/[\u4e00-\u9fff]+|(?:(?![\u4e00-\u9fff])[\p{L}\p{N}_])+/gu) || []).flatMap((run) =>
+    /^[\u4e00-\u9fff]./.test(run) ? [...run.slice(1)].map((one, k) => run[k] + one) : [run],
+  );
+"""
+
+    def split(self, input: str) -> list[str]:
+        """Return words, and of Chinese every character and every pair of neighbours."""
+        words = re.findall(r"[^\W\u4e00-\u9fff]+", input)
+        for run in re.findall("[\u4e00-\u9fff]+", input):
+            words += [*run, *map("".join, pairwise(run))]
+        return words
+
+
 def setup(app: Any) -> None:
-    """Register the formulas, the notebooks, and which members are left out."""
+    """Register the formulas, the notebooks, the search, and which members are left out."""
+    app.add_search_language(Search)
     for field in PyObject.doc_field_types:
         if isinstance(field, TypedField):  # types are prose here, not names to link
             field.typerolename = ""

@@ -63,7 +63,7 @@ def test_page_opens_without_fault_and_fits(page, address, name):
 
 
 @needs_site
-@pytest.mark.parametrize("words", ["inconclusive", "TraceNorm", "monitor"])
+@pytest.mark.parametrize("words", ["inconclusive", "TraceNorm", "monitor", "门店", "报告"])
 def test_search_finds(page, address, words):
     page.goto(f"{address}/search.html?q={words}")
     page.wait_for_selector("#search-results li a")
