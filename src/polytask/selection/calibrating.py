@@ -68,7 +68,7 @@ def calibrate(
     Raises
     ------
     IncompatibleError
-        If `model` is no estimator of polytask, or was fitted on statistics.
+        If `model` is no estimator of polytask, or `X` is statistics in place of rows.
     DataError
         If the rows have other columns or tasks than those of its ``fit``.
     ParameterError

@@ -386,8 +386,8 @@ def relatedness(
     DataError
         If the data cannot be read, or a task has more than two classes.
     IncompatibleError
-        If the model has no coefficients per task, or a network recorded nothing; or if there are
-        statistics in place of rows. Models that were fitted on statistics have coefficients.
+        If the model has no coefficients per task, a network recorded nothing, or `loss` is not
+        the squared one although there are statistics in place of rows.
     ParameterError
         If a choice does not exist.
 
