@@ -16,11 +16,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from _sets import load_set, load_table
+from _kept import Kept
+from _sets import RealSet, load_set, load_table
+from _tables import table
 
 import polytask
 from polytask import MultiTaskClassifier, MultiTaskRegressor, calibrate, monitor
@@ -110,73 +113,85 @@ def once(
     return monitor(model, X, y if targets else None, task=task), set(task[moved].tolist())
 
 
-def alarms(seeds: int) -> None:
-    """Print how often anything is found in unchanged rows."""
-    print("| tasks | old rows of each | new | targets | called | columns | errors | worse rival |")
-    print("|---|---|---|---|---|---|---|---|")
+def called(found: Any) -> tuple[int, int, int, int]:
+    """Return whether a change was called, by columns, by errors, and whether a rival is better."""
+    errors = found.refit_all or any(t.action == "refit" for t in found.tasks)
+    rival = any(gain.high < 0 for gain in found.gains)
+    return int(found.status in (3, 4)), int(bool(found.shifts)), int(errors), int(rival)
+
+
+def alarms(kept: Kept, seeds: int) -> None:
+    """Look at unchanged rows."""
     for design in DESIGNS:
         for words, targets in (("none", False), ("known", True), ("none, statistics", False)):
-            seen: Counter[str] = Counter()
             for seed in range(seeds if design[0] < 100 or not targets else seeds // 4):
-                found, _ = once(design, seed, targets, summed="statistics" in words)
-                seen["all"] += 1
-                seen["called"] += found.status in (3, 4)
-                seen["columns"] += bool(found.shifts)
-                seen["errors"] += found.refit_all or any(t.action == "refit" for t in found.tasks)
-                seen["rival"] += any(gain.high < 0 for gain in found.gains)
-            names = ("called", "columns", "errors", "rival")
-            cells = " | ".join(f"{seen[name]} of {seen['all']}" for name in names)
-            print(f"| {' | '.join(map(str, design))} | {words} | {cells} |", flush=True)
+                run = partial(once, design, seed, targets, summed="statistics" in words)
+                label = " | ".join([*map(str, design), words])
+                kept.get(label, seed, lambda run=run: called(run()[0]))
 
 
-def power(seeds: int) -> None:
-    """Print how often a change is found, in how many of its tasks, and in how many others."""
-    print("| change | of | tasks | old | new | found | tasks that changed | other tasks |")
-    print("|---|---|---|---|---|---|---|---|")
+def noticed(design: tuple[int, int, int], seed: int, kind: str, share: float) -> list[float]:
+    """Return whether a change was called, the share of its tasks that are named, and of others."""
+    targets = kind.startswith(("target", "noise"))
+    found, moved = once(design, seed, targets, kind, share)
+    refit = {t.task for t in found.tasks if t.action == "refit"}
+    named = refit if targets else {s.task for s in found.shifts}
+    others = set(range(design[0])) - moved
+    rest = len(named & others) / max(len(others), 1)
+    return [int(found.status in (3, 4)), round(len(named & moved) / len(moved), 4), round(rest, 4)]
+
+
+def power(kept: Kept, seeds: int) -> None:
+    """Look at rows that have changed."""
     kinds = ("mean + 1 sd", "spread times 2", "share .4 to .7", "40% missing",
              "target + 1.5 sd of noise", "noise times 2")  # fmt: skip
     for kind in kinds:
-        targets = kind.startswith(("target", "noise"))
+        slow = kind.startswith(("target", "noise"))
         for share, words in ((1.0, "all tasks"), (0.0, "one task")):
             for design in ((100, 10, 20), (20, 50, 50), (5, 400, 400)):
-                right, wrong, hit = [], [], []
-                for seed in range(seeds // 4 if targets and design[0] == 100 else seeds):
-                    found, moved = once(design, seed, targets, kind, share)
-                    named = {t.task for t in found.tasks if t.action == "refit"}
-                    named = named if targets else {s.task for s in found.shifts}
-                    right.append(len(named & moved) / len(moved))
-                    others = set(range(design[0])) - moved
-                    wrong.append(len(named & others) / max(len(others), 1))
-                    hit.append(found.status in (3, 4))
-                cells = " | ".join(f"{np.mean(part):.1%}" for part in (hit, right, wrong))
-                print(f"| {kind} | {words} | {' | '.join(map(str, design))} | {cells} |",
-                      flush=True)  # fmt: skip
+                for seed in range(seeds // 4 if slow and design[0] == 100 else seeds):
+                    label = " | ".join([kind, words, *map(str, design)])
+                    kept.get(label, seed, partial(noticed, design, seed, kind, share))
 
 
-def halves(splits: int) -> None:
-    """Print how often anything is found in random halves of real sets, whose rows are alike."""
-    print("| set | tasks | rows | features | called | columns | errors | worse rival |")
-    print("|---|---|---|---|---|---|---|---|")
+def halves(kept: Kept, splits: int) -> None:
+    """Look at random halves of real sets, whose rows are alike."""
     for name in ("school", "heart4", "landmine", "mtr_enb", "computer"):
-        data, seen = load_table(name), Counter()
-        X = data.X
-        kind = MultiTaskClassifier if data.classes else MultiTaskRegressor
+        data = load_table(name)
+        tasks = data.y.shape[1] if data.task is None else len(np.unique(data.task))
+        label = f"{name} | {tasks} | {len(data.y)} | {data.X.shape[1]}"
         for seed in range(splits):
-            old = np.random.default_rng(seed).random(len(data.y)) < 0.5
-            task = (None, None) if data.task is None else (data.task[old], data.task[~old])
-            rows = X[old], data.y[old], task[0]
-            model = calibrate(kind(L2(0.05), standardize=True).fit(*rows), *rows)
-            found = monitor(model, X[~old], data.y[~old], task[1])
-            seen["called"] += bool(found.shifts) or found.status == 4
-            seen["columns"] += bool(found.shifts)
-            seen["errors"] += found.refit_all or any(t.action == "refit" for t in found.tasks)
-            seen["rival"] += any(gain.high < 0 for gain in found.gains)
-        cells = " | ".join(
-            f"{seen[n]} of {splits}" for n in ("called", "columns", "errors", "rival")
-        )
-        print(
-            f"| {name} | {len(found.tasks)} | {len(data.y)} | {X.shape[1]} | {cells} |", flush=True
-        )
+            kept.get(label, seed, partial(half, data, seed))
+
+
+def half(data: RealSet, seed: int) -> tuple[int, int, int, int]:
+    """Learn from a random half of the rows and look at the other."""
+    old = np.random.default_rng(seed).random(len(data.y)) < 0.5
+    task = (None, None) if data.task is None else (data.task[old], data.task[~old])
+    rows = data.X[old], data.y[old], task[0]
+    kind = MultiTaskClassifier if data.classes else MultiTaskRegressor
+    model = calibrate(kind(L2(0.05), standardize=True).fit(*rows), *rows)
+    return called(monitor(model, data.X[~old], data.y[~old], task[1]))
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the tables of the parts that keep what every call has found."""
+    counts, sizes = ["called", "columns", "errors", "worse than a rival"], ["tasks", "old", "new"]
+    heads = {
+        "alarms": ["tasks", "old rows of each", "new", "targets", *counts],
+        "halves": ["set", "tasks", "rows", "features", *counts],
+        "power": ["change", "of", *sizes, "found", "tasks that changed", "other tasks"],
+    }
+    found = {}
+    for part, own in kept.grouped().items():
+        rows = []
+        for label, runs in own.items():
+            means = np.mean(list(runs.values()), axis=0)
+            told = [f"{m:.1%}" if part == "power" else f"{m * len(runs):.0f} of {len(runs)}"
+                    for m in means]  # fmt: skip
+            rows.append([*label.split(" | "), *told])
+        found[part] = table(heads[part], rows)
+    return found
 
 
 def heart() -> None:
@@ -214,19 +229,26 @@ def wages() -> None:
             print(f"    tasks by what to do: {actions}\n", flush=True)
 
 
+PARTS = {"alarms": alarms, "power": power, "halves": halves}
+
+
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("alarms", "power", "halves", "heart", "wages"))
+    parser.add_argument("part", choices=(*PARTS, "heart", "wages"))
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--keep", help="file of finished calls of the first three parts, to go on")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"polytask {polytask.__version__}, numpy {np.__version__}, ", end="")
     print(f"Python {platform.python_version()}\n")
     start = time.process_time()
-    run = {"alarms": lambda: alarms(given.seeds), "power": lambda: power(given.seeds)}
-    run |= {"heart": heart, "wages": wages, "halves": lambda: halves(given.seeds)}
-    run[given.part]()
+    if given.part in PARTS:
+        kept = Kept(given.keep, given.part)
+        PARTS[given.part](kept, given.seeds)
+        print(tables(kept)[given.part])
+    else:
+        {"heart": heart, "wages": wages}[given.part]()
     print(f"\n{time.process_time() - start:.0f} s of CPU time")
 
 
