@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,9 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
 from _sets import RealSet, load_set
+from _tables import table
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
@@ -139,35 +140,41 @@ def _area(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> floa
 
 def fit_and_score(
     make: Callable[[], Any], data: RealSet, train: np.ndarray, test: np.ndarray
-) -> tuple[float, bool]:
-    """Return the held-out score, and whether anything warned that it did not converge."""
+) -> tuple[float, float, bool]:
+    """Return the held-out score, CPU seconds, and whether a warning said "not converged"."""
     task = None if data.task is None else data.task[train]
+    started = time.process_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = make().fit(take(data.X, train), data.y[train], task=task)
         value = score(model, data, test)
-    return value, any(issubclass(warning.category, NOT_CONVERGED) for warning in caught)
+    seconds = round(time.process_time() - started, 2)
+    return value, seconds, any(issubclass(warning.category, NOT_CONVERGED) for warning in caught)
 
 
-def run(name: str, count: int, quick: bool, only: str) -> None:
-    """Print the table of one set; `only` is a part of the names of the models wanted."""
-    data = load_set(name, 3000 if name == "tox21" else None)
-    pairs = splits(data, count)
+def tables(kept: Kept) -> dict[str, str]:
+    """Return the table of every set of which results are kept."""
+    head = ["model", "mean", "sd", "CPU seconds per fit", "not converged"]
+    found = {}
+    for name, own in kept.grouped().items():
+        rows = []
+        for label, runs in own.items():
+            values, seconds, warned = zip(*runs.values(), strict=True)
+            told = f"{np.mean(values):.3f}", f"{np.std(values):.3f}", f"{np.mean(seconds):.1f}"
+            rows.append([label, *told, f"{sum(warned)}/{len(values)}"])
+        found[name] = table(head, rows)
+    return found
+
+
+def run(kept: Kept, count: int, quick: bool, only: str) -> None:
+    """Measure one set; `only` is a part of the names of the models wanted."""
+    data = load_set(kept.title, 3000 if kept.title == "tox21" else None)
     metric = "mean AUC per task" if data.classes else "R2 against the grand mean"
-    print(f"\n## {name}: {metric}, {len(pairs)} splits\n")
-    print("| model | mean | sd | seconds per fit | not converged |")
-    print("|---|---|---|---|---|")
-    wanted = {label: make for label, make in models(data, quick).items() if only in label}
-    for label, make in wanted.items():
-        started = time.perf_counter()
-        found = [fit_and_score(make, data, train, test) for train, test in pairs]
-        seconds = (time.perf_counter() - started) / len(pairs)
-        values, warned = zip(*found, strict=True)
-        print(
-            f"| {label} | {np.mean(values):.3f} | {np.std(values):.3f} | {seconds:.1f} "
-            f"| {sum(warned)}/{len(pairs)} |"
-        )
-        sys.stdout.flush()
+    for label, make in models(data, quick).items():
+        if only in label:
+            for split, (train, test) in enumerate(splits(data, count)):
+                kept.get(label, split, partial(fit_and_score, make, data, train, test))
+    print(f"\n## {kept.title}: {metric}\n\n{tables(kept)[kept.title]}", flush=True)
 
 
 def main() -> None:
@@ -177,13 +184,14 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a small search, for large sets")
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
+    parser.add_argument("--keep", help="file of finished fits, to go on from")
     chosen = parser.parse_args()
     print(
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
     for name in chosen.sets:
-        run(name, chosen.splits, chosen.quick, chosen.only)
+        run(Kept(chosen.keep, name), chosen.splits, chosen.quick, chosen.only)
 
 
 if __name__ == "__main__":
