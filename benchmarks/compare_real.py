@@ -3,9 +3,8 @@
 For every set: the verdict, the gain of sharing and of pooling with intervals, the recommended
 model, the table of shrinkage and sharing, how many tasks gain and lose, the leaderboard, and the
 time beside the estimate that was printed before. What was expected of a set is checked and
-said either way. With ``--keep FOLDER`` a finished set is kept there and not run again, and one
-that was cut off goes on where it was (its CPU seconds are then those of the last part);
-``--tables`` then prints all tables from what is kept.
+said either way. With ``--keep FILE`` a finished set is kept there and not run again, and one
+that was cut off goes on where it was (its CPU seconds are then those of the last part).
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 from _sets import load_set
+from _tables import table
 
 import polytask
 from polytask import Comparison, compare
@@ -49,26 +49,44 @@ QUICK = frozenset({"bank_conjoint", "hillstrom"})
 SECONDS = {"s": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
+# A mean, a lower and an upper end.
+Ends = list[float] | None
+
+
 @dataclass(frozen=True)
 class Run:
-    """One finished comparison."""
+    """What the tables say of one finished comparison."""
 
     name: str
     quick: bool
-    said: str
+    estimate: float
     wall: float
     cpu: float
-    result: str
+    size: str
+    headline: str
+    verdict: str
+    margin: float
+    recommended: str
+    groups: dict[str, int]
+    actions: dict[str, int]
+    gain: Ends
+    pooling: Ends
+    trees: Ends
+    shrinkage: Ends
+    sharing: Ends
+    # No penalty and tuned, separate and then together.
+    two_by_two: list[float] | None
+    expected: str
+    # Name, score, area under the curve, in how many folds chosen, seconds of a fit, remark.
+    models: list[tuple[str, Ends, float | None, int, float, str]]
 
-    @property
-    def comparison(self) -> Comparison:
-        return Comparison.from_json(self.result)
 
-    @property
-    def estimate(self) -> float:
-        """Return the seconds that were announced."""
-        number, unit = re.findall(r"([\d.]+) (s|minute|hour|day)", self.said)[-1]
-        return float(number) * SECONDS[unit]
+def ends(value: Interval | None) -> Ends:
+    """Return a mean and its ends, rounded as no table shows more."""
+    if value is None or np.isnan(value.mean):
+        return None
+    told = [value.mean] if np.isnan(value.low) else [value.mean, value.low, value.high]
+    return [round(float(number), 6) for number in told]
 
 
 def run(name: str, quick: bool, journal: Path | None) -> Run:
@@ -85,17 +103,40 @@ def run(name: str, quick: bool, journal: Path | None) -> Run:
     line = re.search(r"\d+ models?, .*", announced.getvalue())
     if line is None:
         raise SystemExit(f"{name}: no estimate was printed.")
-    return Run(name, quick, line.group(0), wall, cpu, result.to_json())
+    number, unit = re.findall(r"([\d.]+) (s|minute|hour|day)", line.group(0))[-1]
+    setup, two = result.setup, result.two_by_two
+    four = () if two is None else (
+        two.separate_none, two.separate_tuned, two.joint_none, two.joint_tuned
+    )  # fmt: skip
+    return Run(
+        name, quick, float(number) * SECONDS[unit], round(wall, 1), round(cpu, 1),
+        size=f"{setup.n_rows:,} rows, {setup.n_tasks:,} tasks, {setup.n_features} features, "
+             f"{setup.problem}",
+        headline=result.summary().splitlines()[0],
+        verdict=result.verdict,
+        margin=round(result.margin, 6),
+        recommended=result.recommended,
+        groups=dict(Counter(task.group for task in result.tasks)),
+        actions=dict(Counter(task.action for task in result.tasks)),
+        gain=ends(result.gain), pooling=ends(result.pooling_gain), trees=ends(result.trees_gain),
+        shrinkage=ends(result.shrinkage_gain), sharing=ends(result.sharing_gain),
+        two_by_two=[round(one.mean, 6) for one in four] or None,
+        expected=expectation(name, result),
+        models=[
+            (row.name, ends(row.score), row.metrics.get("auc"), row.picked,
+             round(row.fit_seconds, 3), row.note)
+            for row in result.models
+        ],
+    )  # fmt: skip
 
 
-def interval(value: Interval | None, signed: bool = True) -> str:
+def interval(value: Ends, signed: bool = True) -> str:
     """Return a mean and its ends, where there are any."""
-    if value is None or np.isnan(value.mean):
+    if value is None:
         return "none"
-    sign = "+" if signed else ""
-    if np.isnan(value.low):
-        return f"{value.mean:{sign}.4f}"
-    return f"{value.mean:{sign}.4f} ({value.low:.4f} to {value.high:.4f})"
+    mean, *both = value
+    told = f"{mean:{'+' if signed else ''}.4f}"
+    return f"{told} ({both[0]:.4f} to {both[1]:.4f})" if both else told
 
 
 def above(result: Comparison, first: str, second: str) -> float:
@@ -135,108 +176,82 @@ EXPECTED: dict[str, tuple[str, Callable[[Comparison], tuple[bool, str]]]] = {
 
 
 def section(done: Run) -> str:
-    """Return all of one set."""
-    result = done.comparison
-    groups = Counter(task.group for task in result.tasks)
-    actions = Counter(task.action for task in result.tasks)
-    setup, table = result.setup, result.two_by_two
+    """Return what is said of one set below its heading."""
     lines = [
-        f"\n## {done.name}\n",
-        f"{setup.n_rows:,} rows, {setup.n_tasks:,} tasks, {setup.n_features} features, "
-        f"{setup.problem}" + (", quick=True" if done.quick else "") + "\n",
-        f"> {result.summary().splitlines()[0]}\n",
-        f"- gain {interval(result.gain)}, margin {result.margin:.4f}, pooling gain "
-        f"{interval(result.pooling_gain)}, trees gain {interval(result.trees_gain)}",
-        f"- recommended: {result.recommended}",
-        f"- tasks: {said(groups)}; to do: {said(actions)}",
+        f"{done.size}" + (", quick=True" if done.quick else "") + "\n",
+        f"> {done.headline}\n",
+        f"- gain {interval(done.gain)}, margin {done.margin:.4f}, pooling gain "
+        f"{interval(done.pooling)}, trees gain {interval(done.trees)}",
+        f"- recommended: {done.recommended}",
+        f"- tasks: {said(done.groups)}; to do: {said(done.actions)}",
     ]
-    if table is not None:
+    if done.two_by_two is not None:
+        plain, tuned, joint, both = done.two_by_two
         lines += [
-            f"- separate {table.separate_none.mean:.4f} (no penalty), "
-            f"{table.separate_tuned.mean:.4f} (tuned); together {table.joint_none.mean:.4f}, "
-            f"{table.joint_tuned.mean:.4f}",
-            f"- shrinkage {interval(table.shrinkage_gain)}, sharing "
-            f"{interval(table.sharing_gain)}",
+            f"- separate {plain:.4f} (no penalty), {tuned:.4f} (tuned); together {joint:.4f}, "
+            f"{both:.4f}",
+            f"- shrinkage {interval(done.shrinkage)}, sharing {interval(done.sharing)}",
         ]
-    lines += expectation(done.name, result)
-    lines += ["", *leaderboard(result)]
-    return "\n".join(lines)
+    lines += [done.expected] * bool(done.expected)
+    return "\n".join([*lines, "", leaderboard(done)])
 
 
-def said(counts: Counter[str]) -> str:
+def said(counts: dict[str, int]) -> str:
     return ", ".join(f"{word} {count}" for word, count in sorted(counts.items())) or "none"
 
 
-def expectation(name: str, result: Comparison) -> list[str]:
+def expectation(name: str, result: Comparison) -> str:
     if name not in EXPECTED:
-        return []
+        return ""
     wanted, check = EXPECTED[name]
     holds, found = check(result)
-    return [f"- expected: {wanted}: **{'holds' if holds else 'does not hold'}** ({found})"]
+    return f"- expected: {wanted}: **{'holds' if holds else 'does not hold'}** ({found})"
 
 
-def leaderboard(result: Comparison) -> list[str]:
+def leaderboard(done: Run) -> str:
     """Return the models with what they cost."""
-    auc = "auc" in result.models[0].metrics
-    lines = [
-        "| model | d2 | " + ("AUC | " if auc else "") + "chosen | CPU s per fit |",
-        "|---|---|" + ("---|" if auc else "") + "---|---|",
-    ]
-    for row in result.models:
-        if np.isnan(row.score.mean):
-            lines.append(f"| {row.name} | {row.note} |" + (" |" if auc else "") + " | |")
-            continue
-        area = f"{row.metrics['auc']:.3f} | " if auc else ""
-        score = interval(row.score, signed=False)
-        lines.append(f"| {row.name} | {score} | {area}{row.picked} | {row.fit_seconds:.2f} |")
-    return lines
+    rows = []
+    for name, score, auc, picked, seconds, note in done.models:
+        if score is None:
+            rows.append([name, note, "", "", ""])
+        else:
+            area = "" if auc is None else f"{auc:.3f}"
+            rows.append([name, interval(score, signed=False), area, picked, f"{seconds:.2f}"])
+    return table(["model", "d2", "AUC", "chosen", "CPU s per fit"], rows)
 
 
-HEAD = (
-    "| set | verdict | gain | pooling gain | recommended | tasks: gain, lose, unclear, same "
-    "| shrinkage | sharing | estimate s | wall s | CPU s | wall : estimate |"
-)
-
-
-def overview(done: Run) -> str:
+def overview(done: Run) -> list[str]:
     """Return the row of a set in the table of all of them."""
-    result = done.comparison
-    groups = Counter(task.group for task in result.tasks)
-    cells = [
+    return [
         done.name + (" (quick)" if done.quick else ""),
-        result.verdict,
-        interval(result.gain),
-        interval(result.pooling_gain),
-        result.recommended,
-        ", ".join(str(groups[word]) for word in ("gain", "lose", "unclear", "same")),
-        interval(result.shrinkage_gain),
-        interval(result.sharing_gain),
+        done.verdict,
+        interval(done.gain),
+        interval(done.pooling),
+        done.recommended,
+        ", ".join(str(done.groups.get(word, 0)) for word in ("gain", "lose", "unclear", "same")),
+        interval(done.shrinkage),
+        interval(done.sharing),
         f"{done.estimate:.0f}",
         f"{done.wall:.0f}",
         f"{done.cpu:.0f}",
         f"{done.wall / done.estimate:.2f}",
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
-def kept(folder: Path | None, name: str) -> Run | None:
-    """Return a comparison of an earlier call."""
-    path = None if folder is None else folder / f"{name}.json"
-    if path is None or not path.exists():
-        return None
-    return Run(**json.loads(path.read_text(encoding="utf-8")))
+def read(path: Path) -> dict[str, Run]:
+    """Return the comparisons of earlier calls."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    done = [Run(**json.loads(line)) for line in lines]
+    return {one.name: one for one in done}
 
 
-def finished(name: str, quick: bool, folder: Path | None) -> Run:
-    """Return the comparison of a set: kept, or done now and kept."""
-    done = kept(folder, name)
-    if done is None:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        done = run(name, quick, None if folder is None else folder / f"{name}.journal")
-        if folder is not None:
-            (folder / f"{name}.json").write_text(json.dumps(asdict(done)), encoding="utf-8")
-    return done
+def tables(done: dict[str, Run]) -> dict[str, str]:
+    """Return the table of all sets, and what is said of each."""
+    head = ["set", "verdict", "gain", "pooling gain", "recommended",
+            "tasks: gain, lose, unclear, same", "shrinkage", "sharing", "estimate s", "wall s",
+            "CPU s", "wall : estimate"]  # fmt: skip
+    own = {name: section(one) for name, one in done.items()}
+    return {"all sets": table(head, [overview(one) for one in done.values()])} | own
 
 
 def main() -> None:
@@ -245,29 +260,23 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS, help=f"of {', '.join(SETS)}")
     parser.add_argument("--quick", action="store_true", help="all sets with quick=True")
     parser.add_argument("--full", action="store_true", help="no set with quick=True")
-    parser.add_argument("--keep", type=Path, help="a folder for finished sets")
-    parser.add_argument("--tables", action="store_true", help="of what is kept; runs nothing")
+    parser.add_argument("--keep", type=Path, help="a file for finished sets")
     chosen = parser.parse_args()
     print(
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
-    done = []
+    done = {} if chosen.keep is None else read(chosen.keep)
     for name in chosen.sets:
-        found = (
-            kept(chosen.keep, name)
-            if chosen.tables
-            else finished(name, chosen.quick or (name in QUICK and not chosen.full), chosen.keep)
-        )
-        if found is not None:
-            done.append(found)
-            if not chosen.tables:
-                print(section(found), flush=True)
-    print(f"\n## All sets\n\n{HEAD}")
-    print("|" + "---|" * (HEAD.count("|") - 1))
-    print("\n".join(overview(one) for one in done))
-    if chosen.tables:
-        print("\n".join(section(one) for one in done))
+        if name not in done:
+            quick = chosen.quick or (name in QUICK and not chosen.full)
+            journal = chosen.keep and chosen.keep.with_suffix(f".{name}.journal")
+            done[name] = run(name, quick, journal)
+            if chosen.keep is not None:
+                with chosen.keep.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(done[name])) + "\n")
+        print(f"\n## {name}\n\n{section(done[name])}", flush=True)
+    print(f"\n## All sets\n\n{tables(done)['all sets']}")
 
 
 if __name__ == "__main__":
