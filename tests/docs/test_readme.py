@@ -10,6 +10,7 @@ from docs._blocks import blocks, run_page
 
 import polytask
 from polytask import penalties
+from polytask.selection.candidates import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ("README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md")
@@ -66,6 +67,11 @@ def test_links_lead_somewhere(page):
 def test_every_penalty_is_in_the_table():
     text = (ROOT / "docs" / "penalties.md").read_text(encoding="utf-8")
     assert [name for name in CHOICES if f"`{name}" not in text] == []
+
+
+def test_every_model_is_in_the_table():
+    text = (ROOT / "docs" / "auto.md").read_text(encoding="utf-8")
+    assert [name for name in MODELS if f"`{name}`" not in text] == []
 
 
 def test_every_public_class_is_in_the_tour():

@@ -566,16 +566,19 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X, y, task, sample_weight
-            Rows that the model was not fitted on, as in :meth:`fit`: their score and the errors
-            of each task, with 95% intervals, become part of the card. None leaves them out.
+        X : array, sparse matrix or table of shape (n, d), TaskData, mapping or None, default=None
+            Features of rows that the model was not fitted on; the card then has their errors.
+        y : array of shape (n,) or (n, T), or None, default=None
+            Their targets.
+        task, sample_weight : array of shape (n,) or None, default=None
+            The task and the weight of each row.
 
         Returns
         -------
         Card
-            With ``markdown``, ``json`` and ``write(path)``. Scores are those of
-            :meth:`score`; errors by task are mean absolute ones, of classes the share of wrong
-            rows. A model with held-out rows has their score and coverage in its card, too.
+            With ``markdown``, ``json`` and ``write(path)``. Scores are those of :meth:`score`;
+            errors by task, with 95% intervals, are mean absolute ones, of classes the share of
+            wrong rows. A model with held-out rows has their score and coverage in its card, too.
         """
         check_is_fitted(self)
         if X is None:

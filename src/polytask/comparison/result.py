@@ -131,7 +131,7 @@ class Comparison(Findings, Report):
 
     @property
     def task_gains(self) -> pd.DataFrame:
-        """The table of tasks: rows, gain with interval, group, action; largest gain first."""
+        """The table of tasks with rows, gains and what to do, the largest gain first."""
         return frames.task_frame(self)
 
     @property

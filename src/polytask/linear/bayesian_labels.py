@@ -114,7 +114,7 @@ class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMix
     -----
     Of levels with few rows of classes each the Laplace approximation makes variances too small.
     Of a true standard deviation of 0.8 it finds about 0.71 with five rows for each of many
-    levels, 0.75 with ten and 0.78 with thirty (``docs/results/groupings.md``).
+    levels, 0.75 with ten and 0.78 with thirty (measured in the results on several groupings).
 
     With more features than rows (and 256 features or more), where all features vary alike, all
     work is done in the space of the rows, which is exact: no array has features in both

@@ -51,19 +51,27 @@ def calibrate(
     ----------
     model : estimator
         A fitted estimator of polytask, of any kind.
-    X, y, task, sample_weight
-        The rows that it was fitted on, as in its ``fit``.
+    X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
+        The features of the rows that it was fitted on; in the separate form ``{task: (X_t, y_t)}``
+        with ``y=None``.
+    y : array of shape (n,) or (n, T), or None, default=None
+        Their targets.
+    task : array of shape (n,) or None, default=None
+        The task of each row, unless a column or the form of the data tells it.
     cv : int, splitter, or list of (train, test), default=5
         How rows are held out; an int divides the rows of every task, by class for classes.
         :class:`~polytask.data.TimeOrdered` looks forward only and
         :class:`~polytask.data.GroupedRows` keeps groups together.
+    sample_weight : array of shape (n,), mapping or None, default=None
+        Row weights, as in ``fit``.
 
     Returns
     -------
     estimator
-        A copy of `model` that predicts the same and has ``predict_interval`` (numbers) and
-        ``predict_set`` (classes). It holds the models of the folds where these hold out every
-        row once and are fitted on all others. It is saved, loaded and exported like `model`.
+        A copy of `model` that predicts the same, ``predict_proba`` included, and has
+        ``predict_interval`` (numbers) and ``predict_set`` (classes). It holds the models of the
+        folds where these hold out every row once and are fitted on all others. It is saved, loaded
+        and exported like `model`.
 
     Raises
     ------

@@ -45,10 +45,12 @@ class TaskStatistics:
 
     Made by :func:`collect`. Statistics of different rows are added with ``a + b`` (``sum`` works),
     and ``a - b`` takes rows away again. ``fit`` of :class:`polytask.MultiTaskRegressor`, of its
-    searches ``MultiTaskRegressorCV`` and ``MultiTaskRegressorIC`` and of
-    :class:`polytask.BayesianMultiTaskRegressor` takes statistics in place of X and y, with the
-    same answer. Their size does not depend on the number of rows. ``0.9 * a`` are the statistics
-    of the same rows with all weights times 0.9, so that ``0.9 * old + new`` forgets old rows.
+    searches ``MultiTaskRegressorCV`` and ``MultiTaskRegressorIC``, of
+    :class:`polytask.BayesianMultiTaskRegressor`, and of :class:`polytask.SingleTask` and
+    :class:`polytask.Pooled` around ``LinearRegression`` takes statistics in place of X and y, with
+    the same answer; so do :func:`polytask.compare` and :func:`polytask.relatedness`. Their size
+    does not depend on the number of rows. ``0.9 * a`` are the statistics of the same rows with all
+    weights times 0.9, so that ``0.9 * old + new`` forgets old rows.
 
     Attributes
     ----------

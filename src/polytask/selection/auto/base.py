@@ -40,7 +40,7 @@ class AutoEstimator(MultiTaskEstimator):
     Parameters
     ----------
     models : "default", "deep", or sequence, default="default"
-        Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
+        Names that ``polytask models`` lists, such as "near the mean", estimators, or pairs
         ``(name, estimator)``; "default" in a sequence stands for all that suit the data but
         networks, "deep" for networks, which need PyTorch; "deep" alone is both. An estimator of
         scikit-learn is tried per task and pooled with the task as a category.

@@ -31,9 +31,9 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
 
     The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, as far as they
     take tasks of several kinds: means, separate models, penalties that share, the learned prior
-    and, if asked for, networks. Each row is judged by the loss of its task (squared error,
-    deviance, log loss) and each task counts alike; weights differ from task to task as far as its
-    own rows say so.
+    and, if asked for, networks; trees do not. Each row is judged by the loss of its task (squared
+    error, deviance, log loss) and each task counts alike; weights differ from task to task as far
+    as its own rows say so.
 
     Parameters
     ----------
