@@ -50,8 +50,8 @@ def to_onnx(model: MultiTaskEstimator, *, interval: float | None = None) -> Mode
         Also return the bounds between which a new target lies with this probability, in (0, 1),
         as ``predict_interval`` does: of models from :func:`polytask.calibrate`, searches and
         automatic estimators, and, without ``loss`` of counts or amounts, of models with a learned
-        prior. Of ``calibrate`` the graph holds the models of all folds, and for each row as many
-        numbers as there are held-out errors, 50,000 at most: give it some hundred rows at a time.
+        prior. Of ``calibrate`` the graph holds the models of all folds, and its memory is rows
+        times held-out errors (50,000 at most): give it batches of 100 rows.
 
     Returns
     -------
