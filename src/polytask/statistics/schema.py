@@ -41,7 +41,7 @@ class Schema:
     Parameters
     ----------
     target : str
-        The column of numbers to predict.
+        The column to predict: numbers, or true and false as 1 and 0; words are refused.
     task_column : str
         The column that names the task of each row.
     columns : mapping of str to mapping
