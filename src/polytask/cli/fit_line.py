@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from polytask.cli.options import command_line
@@ -50,13 +49,3 @@ def loss_option(model: Any) -> str | None:  # noqa: ANN401
     names = [loss if isinstance(loss, str) else repr(loss) for loss in found]
     known = (name for name in names if name != "squared" and parse(name, LOSSES) is not None)
     return next(known, None)
-
-
-def same_model_words(model: Any) -> Sequence[str]:  # noqa: ANN401
-    """Return the option that names a model of the same kind, where no search finds it."""
-    from polytask.linear import BayesianMultiTaskModel, BayesianMultiTaskRegressor
-
-    if getattr(model, "task_effect", None) == "intercept":
-        return ("--model", "pooled + intercepts")
-    learned = isinstance(model, BayesianMultiTaskModel | BayesianMultiTaskRegressor)
-    return ("--model", "learned-prior") if learned and not model._schema.groupings else ()

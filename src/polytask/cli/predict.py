@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._options import argument, option
 from polytask.cli.columns import Copied
 from polytask.cli.console import note, say
 from polytask.cli.files import RowSource, refuse_lacking, require_file, writable
 from polytask.cli.options import Cluster, Running, Vary
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.messages import LazyMessage
+
+if TYPE_CHECKING:
+    from polytask.cli.predicted import Met
+    from polytask.messages import Translator
 
 TABLE_SUFFIXES = (
     ".csv",
@@ -76,7 +80,6 @@ def predict(
     require_file(path, LazyMessage("cli.what.fitted_model"))
     from polytask import load
     from polytask.cli import predicted
-    from polytask.cli.describe import named
     from polytask.cli.in_parts import write_in_parts
     from polytask.data.readers import write_table
 
@@ -90,9 +93,22 @@ def predict(
     else:
         rows = predicted.read_rows(model, source, copied)
         table = predicted.prediction_table(model, rows, copied.interval)
-        write_table(table, target)
         found = predicted.Met.of(model, rows, table, ends=copied.interval is not None)
-    speech = running.speech
+        for which, n in found.no_interval.items():
+            if n == len(table):
+                raise IncompatibleError(predicted.no_interval(model, n, which))
+        write_table(table, target)
+    _note_what_was_met(found, model, running.speech)
+    say(running.speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))
+
+
+def _note_what_was_met(found: Met, model: Any, speech: Translator) -> None:  # noqa: ANN401
+    """Say what deserves a look in the rows and in their predictions."""
+    from polytask.cli.describe import named
+    from polytask.cli.predicted import never_negative, no_interval
+
+    for which, n in found.no_interval.items():
+        note(no_interval(model, n, which))
     for message in (*found.report.dates, *found.report.messages):
         note(message)
     if found.strangers:
@@ -108,7 +124,6 @@ def predict(
             mixed = "_mixed" if hasattr(model, "members_") else ""
             note(speech(f"cli.predict.unseen_levels{mixed}", fields))
     if found.below_zero:
-        seen = sum(predicted.never_negative(model).values())
+        seen = sum(never_negative(model).values())
         fields = {"n": found.below_zero, "total": found.report.n_rows, "seen": f"{seen:,}"}
         note(speech("cli.predict.below_zero", fields))
-    say(speech("cli.predict.wrote", {"n": found.report.n_rows, "path": target}))

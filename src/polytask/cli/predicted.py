@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.console import note
 from polytask.cli.describe import named
 from polytask.cli.files import RowSource
-from polytask.cli.fit_line import fit_line, same_model_words
+from polytask.cli.fit_line import fit_line
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, message_of, spoken
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 
 Columns = list[tuple[str, Any]]
+# Which tasks have no intervals, by the refusal that says so.
+_LACKING = {
+    "estimator.refusal.no_strange_errors": "unseen",
+    "estimator.refusal.only_strange_errors": "known",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,17 @@ class RowsToPredict:
         parts: list[pd.DataFrame] = list(self.X.values()) if isinstance(self.X, dict) else [self.X]
         return pd.concat(parts, ignore_index=True)
 
+    def only(self, chosen: NDArray[np.bool_]) -> RowsToPredict:
+        """Return the rows of some tasks."""
+        X, asked = self.X, self.asked
+        task = [label for label, has in zip(self.task or (), chosen, strict=True) if has]
+        if isinstance(X, dict):
+            X = {label: table for label, table in X.items() if label in set(task)}
+        else:
+            X = X[chosen]
+            asked = asked if asked is None else task
+        return RowsToPredict(X, self.beside[chosen], self.task_name, task, asked)
+
     def unseen(self, model: Any) -> list[Hashable]:  # noqa: ANN401 - any estimator
         """Return the tasks that the model does not know."""
         labels = list(dict.fromkeys(self.task or ()))
@@ -70,6 +87,7 @@ class RowsToPredict:
 
     def met(self, model: Any) -> TransformReport:  # noqa: ANN401 - any estimator
         """Return what the encoder meets in the rows."""
+        from polytask._estimator.dates import date_of_feature
         from polytask.data.encoder import TransformReport
 
         encoder = getattr(model, "encoder_", None)
@@ -86,7 +104,13 @@ class RowsToPredict:
             ]
             present = np.concatenate(held)
         report: TransformReport = encoder.encode(table, present=present).report
-        return report
+        # A date is one column, whatever features are made of it.
+        made = date_of_feature(model._schema.dates)
+        missing, imputed = (
+            {made.get(name, name): count for name, count in counts.items()}
+            for counts in (report.missing, report.imputed)
+        )
+        return replace(report, missing=missing, imputed=imputed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +123,8 @@ class Met:
     levels: dict[str, Counter[Hashable]] = field(default_factory=dict)
     # Rows with an interval that begins below 0 though no target of training did.
     below_zero: int = 0
+    # Rows without an interval though one was asked for, of "unseen" and of "known" tasks.
+    no_interval: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, model: Any, rows: RowsToPredict, table: pd.DataFrame, *, ends: bool) -> Met:  # noqa: ANN401
@@ -110,14 +136,22 @@ class Met:
             for name, strange in rows.unseen_levels(model).items()
         }
         held = table.filter(items=[*never_negative(model)] if ends else [])
-        return cls(rows.met(model), strangers, levels, int((held < 0).any(axis=1).sum()))
+        lacking = table.filter(items=["lower", "set"] if ends else []).isna().any(axis=1)
+        below_zero = int((held < 0).any(axis=1).sum())
+        own = itertools.compress(rows.task or (), lacking)
+        kinds = Counter("unseen" if label in names else "known" for label in own)
+        return cls(rows.met(model), strangers, levels, below_zero, kinds)
 
     def with_others(self, other: Met) -> Met:
         """Return what is met in the rows of both."""
         levels = {name: own + other.levels[name] for name, own in self.levels.items()}
         strangers = self.strangers + other.strangers
         below_zero = self.below_zero + other.below_zero
-        return Met(self.report.with_others(other.report), strangers, levels, below_zero)
+        lacking, report = (
+            self.no_interval + other.no_interval,
+            self.report.with_others(other.report),
+        )
+        return Met(report, strangers, levels, below_zero, lacking)
 
 
 def prediction_table(
@@ -178,20 +212,38 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
 
 def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
     """Return the ends of the interval of every number, and the set of classes of every class."""
-    found: Columns = []
     try:
-        if hasattr(model, "predict_interval"):
-            found += _ends(model, rows, level)
-        if hasattr(model, "predict_set"):
-            found += _sets(model, rows, level)
+        return _ends_and_sets(model, rows, level)
     except IncompatibleError as error:
-        if getattr(message_of(error), "key", "") != "estimator.refusal.no_strange_errors":
+        part = _LACKING.get(getattr(message_of(error), "key", ""))
+        if part is None:
             raise
-        shared = ("--unseen-tasks", "shared")
-        line = fit_line(model, "TABLE.csv", *same_model_words(model), *shared, out="NEW.polytask")
-        told = LazyMessage("cli.refusal.no_strange_interval", {"command": line})
-        raise IncompatibleError(told) from None
+    # Rows of known tasks have intervals and those of others none, or the other way round.
+    strangers = set(rows.unseen(model))
+    has = np.array([(label in strangers) == (part == "known") for label in rows.task or ()])
+    if not has.any():
+        names = ["lower", "upper"] * hasattr(model, "predict_interval")
+        names += ["set"] * hasattr(model, "predict_set")
+        return [(name, np.full(len(has), None, dtype=object)) for name in names]
+    found: Columns = []
+    for name, own in _ends_and_sets(model, rows.only(has), level):
+        cells = np.full(len(has), np.nan if own.dtype.kind == "f" else None, dtype=own.dtype)
+        cells[has] = own
+        found.append((name, cells))
     return found
+
+
+def no_interval(model: Any, n: int, which: str) -> LazyMessage:  # noqa: ANN401
+    """Say which rows have no interval and why, with the line that fits a model with all."""
+    line = fit_line(model, "TABLE.csv", "--model", "learned-prior", "--unseen-tasks", "shared",
+                    out="NEW.polytask")  # fmt: skip
+    rows = LazyMessage("count.rows", {"n": n})
+    return LazyMessage(f"cli.predict.no_interval.{which}", {"rows": rows, "command": line})
+
+
+def _ends_and_sets(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
+    found = _ends(model, rows, level) if hasattr(model, "predict_interval") else []
+    return found + (_sets(model, rows, level) if hasattr(model, "predict_set") else [])
 
 
 def _sets(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
@@ -285,10 +337,11 @@ def _missing(rows: RowsToPredict, name: str) -> NDArray[np.bool_]:
     parts = rows.X.values() if isinstance(rows.X, dict) else [rows.X]
     masks = []
     for part in parts:
-        if name not in part.columns:
+        held = next((own for own in (name, f"{name}=year") if own in part.columns), None)
+        if held is None:
             masks.append(np.zeros(len(part), dtype=bool))
             continue
-        column = part[name]
+        column = part[held]
         blank = np.zeros(len(part), dtype=bool)
         if not pd.api.types.is_numeric_dtype(column):
             blank = np.asarray(column.astype(str).str.strip() == "")
@@ -434,14 +487,15 @@ def _dates_of(model: Any, source: RowSource) -> DayFirst:  # noqa: ANN401 - any 
 
 def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.DataFrame:  # noqa: ANN401
     """Return the columns that the model needs; refuse a table that lacks some."""
-    from polytask._estimator.dates import dates_again
+    from polytask._estimator.dates import date_of_feature, dates_again
 
-    dates, given = _dates_of(model, source), set(table.columns)
+    dates = _dates_of(model, source)
     table = dates_again(table, dates, model._schema.encoder)
     wanted = [str(name) for name in model.feature_names_in_]
-    # Counted as in the table, where a date is one column.
-    made = [name for name in wanted if name in table.columns and name not in given]
-    lacking = [name for name in wanted if name not in table.columns]
+    # Named and counted as in the table, where a date is one column.
+    made = date_of_feature(dates)
+    own = {name: made.get(name, name) for name in wanted}
+    lacking = list(dict.fromkeys(own[name] for name in wanted if name not in table.columns))
     if lacking:
         others = [name for name in table.columns if name not in wanted]
         raise DataError(
@@ -450,7 +504,7 @@ def needed_columns(table: pd.DataFrame, model: Any, source: RowSource) -> pd.Dat
                 {
                     "source": source.name,
                     "n": len(lacking),
-                    "total": len(wanted) - len(made) + len(dates),
+                    "total": len(set(own.values())),
                     "columns": named([repr(name) for name in lacking]),
                     "hint": nearest(lacking[0], others),
                 },

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polytask import calibrate, load, save
+from polytask._estimator.dates import dates_again
+from polytask.data import LeaveTasksOut
 from polytask.data.readers import read_table
 
 TABLE = ("--task", "shop", "--target", "sold", "--date-features", "--loss", "poisson")
@@ -54,6 +57,30 @@ def test_intervals_of_unknown_tasks_name_a_line_that_fits_what_has_them(run, cou
     assert read_table("p.csv").table["lower"].notna().all()
 
 
+@pytest.mark.parametrize("parts", [(), ("--memory", "1KB")])
+@pytest.mark.parametrize("folds", ["rows", "tasks"])
+def test_rows_that_have_intervals_keep_them_beside_rows_that_have_none(run, counts, parts, folds):
+    assert run("fit", "old.csv", *TABLE, "--model", "pooled", "--out", "m.polytask").status == 0
+    shared = ("--unseen-tasks", "shared")
+    if folds == "tasks":
+        old, model = pd.read_csv("old.csv"), load("m.polytask")
+        model.unseen_tasks = "shared"
+        X = dates_again(old, model._schema.dates, model._schema.encoder)
+        X = X[[*model.feature_names_in_]]
+        held = calibrate(model, X, old["sold"], cv=LeaveTasksOut(3))
+        save(held, "m.polytask")
+    pd.concat([pd.read_csv("new.csv"), pd.read_csv("old.csv")]).to_csv("all.csv", index=False)
+    done = run("predict", "m.polytask", "all.csv", *shared, "--interval", "0.9", *parts,
+               "--out", "p.csv")  # fmt: skip
+    assert done.status == 0, done.err
+    table = read_table("p.csv").table
+    lacking = table["shop"].eq("d") if folds == "rows" else table["shop"].ne("d")
+    assert table["lower"].isna().eq(lacking).all()
+    assert table["upper"].isna().eq(lacking).all()
+    kind = "30 rows of unseen" if folds == "rows" else "90 rows of known"
+    assert f"No interval for {kind} tasks" in " ".join(done.err.split())
+
+
 @pytest.mark.parametrize(("model", "extends"), [("multitask", True), ("pooled", False)])
 def test_adapt_is_proposed_for_models_that_it_extends(run, counts, model, extends):
     assert run("fit", "old.csv", *TABLE, "--model", model, "--out", "m.polytask").status == 0
@@ -73,3 +100,17 @@ def test_a_refused_target_is_called_by_its_column(run, counts, command, lang):
     assert done.status == 2
     column = {"en": "column 'sold' of below.csv must be", "zh": "below.csv 的列 'sold' 必须是"}
     assert column[lang] in " ".join(done.err.split())
+
+
+def test_a_date_that_new_rows_lack_is_one_column(run, counts):
+    assert run("fit", "old.csv", *TABLE, "--model", "pooled", "--out", "m.polytask").status == 0
+    old = pd.read_csv("old.csv")
+    old.drop(columns="day").to_csv("without.csv", index=False)
+    done = run("predict", "m.polytask", "without.csv", "--out", "p.csv")
+    assert "lacks 1 of the 3 columns that the model needs: 'day'" in " ".join(done.err.split())
+    old.loc[0, "day"] = None
+    old.to_csv("gap.csv", index=False)
+    done = run("predict", "m.polytask", "gap.csv", "--out", "p.csv")
+    assert done.status == 0
+    assert done.err.count("'day'") == 1
+    assert read_table("p.csv").table["note"].fillna("").tolist()[:2] == ["day missing", ""]
