@@ -331,7 +331,7 @@ def test_a_difference_that_stands_above_is_not_told_again_with_other_numbers():
     text = certainty(result, turned, models=models, pooling_gain=pooling)
     assert text == (
         f"How sure? The gain of joint models over {RIVAL} is R2 +0.0021 (95% interval -0.0031 to "
-        f"0.0073); this is the difference from “{best.name}” above, the other way round. The "
+        f"0.0073); this is the difference from “{best.name}” above with the opposite sign. The "
         "interval lies within the margin: between -0.01 and +0.01 a difference does not matter."
     )
     other = certainty(result, examples.interval(0.003, 0.005), models=models)
@@ -815,9 +815,9 @@ def test_a_rival_that_was_chosen_and_then_scored_worse_is_told():
     others = tuple(row for row in base.models if row.kind not in ("separate", "pooled"))
     # The first split chose "separate", which was the worse one there; the second was right.
     text = said(models=(*others, separate, pooled))
-    swapped = "splits the training rows chose, of the best separate and the best pooled model,"
+    swapped = "splits the separate or pooled model that the training rows chose was not the one"
     label = "Separate and pooled models in each split"
-    assert f"In 1 of 5 {swapped} the one that then scored worse on the held-out rows" in text
+    assert f"In 1 of 5 {swapped} that scored best on the held-out rows" in text
     assert f"(the report lists these splits under Models: “{label}”)" in text
     # 0.3 instead of 0.2 in one split of five.
     assert "by about 0.020 in R2, averaged over all splits" in text

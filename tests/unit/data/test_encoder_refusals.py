@@ -28,9 +28,10 @@ def refusal(call, *args, error=DataError, **given):
 def dates(shown, row=0):
     return (
         f"Column 'when' holds dates ({shown} in row {row}, counting from 0). Turn it into year, "
-        "month, week, weekday and elapsed days with date_features=True (for compare: with "
-        "polytask.data.dates.add_date_features), or leave it out: X.drop(columns=['when']). To "
-        "predict later rows, compare X.drop(columns=['when']) with time=X['when']."
+        "month, week, weekday and elapsed days with date_features=True (for compare, which has "
+        "no such argument: X = polytask.data.dates.add_date_features(X)), or leave it out: "
+        "X.drop(columns=['when']). To predict later rows, compare X.drop(columns=['when']) with "
+        "time=X['when']."
     )
 
 
