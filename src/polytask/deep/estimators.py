@@ -94,10 +94,11 @@ class DeepEstimator(MultiTaskEstimator):
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
         Weights of the tasks while training, which multiply s_t; None: none, the plain sum.
     balance_at : {"representation", "parameters"}, default="representation"
-        Where balancers of gradients measure those of the tasks; "parameters" costs several
-        times more. Where each row belongs to one task, gradients at the representation are
-        orthogonal, and balancers that only resolve conflicts (PCGrad, UPGrad) do nothing there.
-        MMoE on a target matrix forms no representation; its parameters are used then.
+        Where balancers of gradients measure those of the tasks: at what the trunk makes of each
+        row, or at the weights of the trunk, which costs several times more. Where each row
+        belongs to one task, no two tasks have a gradient at the same row, and balancers that only
+        resolve conflicts (PCGrad, UPGrad) do nothing at the representation. MMoE makes another
+        representation for each task of a target matrix, so the weights are used then.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights; "balanced" within each task.
     label_smoothing : float, default=0.0
@@ -308,6 +309,7 @@ class DeepEstimator(MultiTaskEstimator):
             order each time.
         target : str, or list of str
             The column of targets; several columns are the targets of one design, and tasks then.
+            Empty cells of several columns are labels that are missing.
         task_column, sample_weight : str or None, default=None
             The columns that hold task labels and row weights; None for tasks is the parameter
             ``task_column`` of the estimator.
@@ -560,7 +562,7 @@ class DeepMultiTaskModel(DeepEstimator, ProbabilityMixin):
     """One network for tasks with a loss each.
 
     A click (two classes), a purchase amount (a number) and a rating (several classes) of one
-    visit are learned together.
+    visit are learned together. In a target matrix NaN is a label that is missing.
 
     Parameters
     ----------

@@ -173,7 +173,8 @@ class MLP(BaseEstimator):
         statistics, scale and shift for each task (hard sharing only).
     embedding : int or None, default=None
         Length of the learned vector that stands for each categorical column of a table with
-        more levels than that; None gives the first layer one indicator per level.
+        more levels than that; None gives the first layer one indicator per level. Levels beyond
+        30 share one unless ``fit_parts`` is given an `encoder` with more ``max_levels``.
 
     Examples
     --------
