@@ -240,7 +240,10 @@ def _relation(leak: Leak, target: str) -> LazyMessage:
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         more = {"count": len(names), "of": of, "names": shown}
         return LazyMessage("doubt.some_tasks", fields | more)
+    # A share that is not 1 is not told as one.
+    fields["auc"] = f"{leak.auc:.3f}" if leak.auc in (0, 1) else f"{min(leak.auc, 0.9999):.4f}"
     kinds = {"label": leak.as_label, "classes": leak.tells_classes, "order": leak.by_order,
+             "ranges": leak.by_ranges, "threshold": leak.auc > 0,
              "within": leak.within, "equal": True}  # fmt: skip
     kind = next(kind for kind, holds in kinds.items() if holds)
     return LazyMessage(f"doubt.{kind}", fields)

@@ -8,7 +8,8 @@ not to the last digit.
 
 Named but not refused are a column that has the order of the target in all rows, as a rounded,
 logarithmic or exponential copy has, one that is a copy in some tasks, not in all, one that tells a
-class from all others, and columns of which the target is the sum, each times a factor.
+class from all others, one from which classes were made by thresholds or that was made from the
+target in this way, and columns of which the target is the sum, each times a factor.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator.number_columns import NumberColumns
+from polytask._estimator.thresholds import APART, may_be_apart, separation, some_rows
 from polytask.data import Form, TaskData, tables
 from polytask.data.missing import missing_mask
 
@@ -55,6 +57,8 @@ _LEAST_PART = 1e-3
 # The same order proves something with so many distinct values, so many rows beside those of the
 # most frequent value. Values that are rounded alike have others that are about as near as these.
 _LEVELS, _ROWS_IN_ORDER, _GAPS = 5, 30, 5.0
+# Values of text that may each stand for a range of the target.
+_MOST_RANGES = 9
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,10 @@ class Leak:
     is_sum: bool = False
     # Whether each class has one value of it, but not each value one class.
     tells_classes: bool = False
+    # Where a threshold makes the classes of the target, or ranges of it the values of the column:
+    # the AUC of the two neighbours that are told apart least.
+    auc: float = 0.0
+    by_ranges: bool = False
 
     @property
     def refused(self) -> bool:
@@ -82,7 +90,7 @@ class Leak:
         return (
             self.n_values >= FEWEST
             and self.tasks is None
-            and not (self.by_order or self.is_sum or self.tells_classes)
+            and not (self.by_order or self.is_sum or self.tells_classes or self.auc)
         )
 
 
@@ -96,7 +104,10 @@ def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
         leak = _copy(x, y, starts, data.n_rows)
         if leak is not None:
             found[t, j] = Leak(columns.labels[j], targets[t].label, *leak)
-    labels = _label_copies(data, columns, targets, {(t, columns.labels[j]) for t, j in found})
+    coded = {t: _codes(target.cells) for t, target in enumerate(targets)}
+    classes = {t: codes for t, codes in coded.items() if codes is not None}
+    pairs = {(t, columns.labels[j]) for t, j in found}
+    labels = _label_copies(data, columns, targets, classes, pairs)
     others = []
     if columns.stored() is None:
         copies = {j for _, j in found}
@@ -106,7 +117,12 @@ def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
             *([] if copies else _sums(columns, targets)),
         ]
     known = {leak.column for leak in labels}
-    return [*found.values(), *labels, *(leak for leak in others if leak.column not in known)]
+    named = [*found.values(), *labels, *(leak for leak in others if leak.column not in known)]
+    if columns.stored() is None:
+        known = {leak.column for leak in named}
+        made = _made_by_thresholds(data, columns, targets, classes)
+        named += [leak for leak in made if leak.column not in known]
+    return named
 
 
 def _copies_in_some_tasks(
@@ -475,11 +491,10 @@ def _are_whole(values: Array) -> bool:
 
 
 def _label_copies(
-    data: TaskData, columns: NumberColumns, targets: list[Target], known: set[tuple[int, str]]
-) -> list[Leak]:
+    data: TaskData, columns: NumberColumns, targets: list[Target], classes: dict[int, Places],
+    known: set[tuple[int, str]],
+) -> list[Leak]:  # fmt: skip
     """Return the columns that hold the classes under other names."""
-    coded = {t: _codes(target.cells) for t, target in enumerate(targets)}
-    classes = {t: codes for t, codes in coded.items() if codes is not None}
     if not classes or columns.stored() is not None:
         return []
     found = []
@@ -509,6 +524,44 @@ def _label_copies(
             place = False, int(both.sum()), data.n_rows, n_values
             found.append(Leak(label, targets[t].label, *place, as_label=True))
     return found
+
+
+def _made_by_thresholds(
+    data: TaskData, columns: NumberColumns, targets: list[Target], classes: dict[int, Places]
+) -> Iterator[Leak]:
+    """Go through columns of which classes are ranges, and those whose values are ranges of y."""
+    rows, numeric = some_rows(data.n_rows), set(columns.labels)
+    # Numbers of more values than a few have an order, which is compared as such.
+    few = {
+        t: codes
+        for t, codes in classes.items()
+        if codes.max() < _LEVELS - 1 or not np.isfinite(targets[t].numbers).any()
+    }
+    for chosen, block in columns.blocks(np.arange(len(columns) if few else 0), rows):
+        for j, some in zip(chosen, block, strict=True):
+            label, whole = columns.labels[j], partial(columns.column, int(j))
+            for t, codes in few.items():
+                if may_be_apart(some, codes[rows]):
+                    yield from _apart(label, targets[t], whole(), codes)
+    measured = {t: target for t, target in enumerate(targets) if t not in few}
+    counts = set(range(2, _MOST_RANGES + 1) if measured else ())
+    for label, some, told in _columns_of_few(data, columns, rows, counts):
+        for target in measured.values():
+            ordered = label in numeric and some.max() >= _LEVELS - 1
+            if not ordered and may_be_apart(target.numbers[rows], some):
+                yield from _apart(label, target, target.numbers, told(), by_ranges=True)
+
+
+def _apart(
+    label: str, target: Target, numbers: Array, groups: Places, *, by_ranges: bool = False
+) -> Iterator[Leak]:
+    """Return a leak where the numbers keep the groups apart."""
+    both = np.isfinite(numbers) & (groups >= 0)
+    # Names of classes in a few rows other than theirs are no thresholds.
+    fine = len(np.unique(numbers[both])) > groups.max(initial=0) + 1
+    if fine and (auc := separation(numbers, groups)) >= APART:
+        place = label, target.label, False, int(both.sum()), len(numbers), FEWEST
+        yield Leak(*place, auc=auc, by_ranges=by_ranges)
 
 
 def _is_told(values: Places, classes: Places, least: int = 1) -> bool:
@@ -546,23 +599,29 @@ def _columns_of_few(
     data: TaskData, columns: NumberColumns, rows: Places, counts: set[int]
 ) -> Iterator[tuple[str, Places, Callable[[], Places]]]:
     """Go through the columns with as many values as classes: codes of some rows, and of all."""
-    for chosen, block in columns.blocks(np.arange(len(columns)), rows):
+    for chosen, block in columns.blocks(np.arange(len(columns) if counts else 0), rows):
         steps = np.sum(np.diff(np.sort(block, axis=1), axis=1) > 0, axis=1)
         for j, cells in zip(chosen[steps < max(counts)], block[steps < max(counts)], strict=True):
             levels = np.unique(cells[np.isfinite(cells)])
             if len(levels) in counts:
                 whole = partial(_numbered, columns, int(j), levels)
                 yield columns.labels[int(j)], _places(cells, levels), whole
-    if tables.is_table(data.X):
+    if counts and tables.is_table(data.X):
         frame = tables.open_frame(data.X)
         for j, (name, kind) in enumerate(frame.schema.items()):
             if kind.is_numeric() or kind.is_temporal():
                 continue
             # A missing cell counts as a value.
             if {frame[:, j].n_unique() - missing for missing in (0, 1)} & counts:
-                codes = _codes(tables.column_values(frame[:, j]))
-                if codes is not None:
-                    yield repr(name), codes[rows], partial(np.copy, codes)
+                whole = partial(_coded, frame[:, j])
+                some = _codes(tables.column_values(frame[:, j][rows]))
+                yield repr(name), whole()[rows] if some is None else some, whole
+
+
+def _coded(column: Any) -> Places:  # noqa: ANN401 - a column of narwhals
+    """Return the number of every cell's value, -1 in all where there is one value alone."""
+    codes = _codes(tables.column_values(column))
+    return np.full(len(column), -1) if codes is None else codes
 
 
 def _numbered(columns: NumberColumns, j: int, levels: Array) -> Places:

@@ -290,6 +290,50 @@ def test_a_column_that_tells_one_class_is_named():
     assert found(table.assign(is_mid=rare == "rare"), rare, task) == []
 
 
+def apart(leaks):
+    return [(leak.column, leak.by_ranges, leak.auc, leak.refused) for leak in leaks]
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("places", [[20], [17, 20, 23]])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_number_and_the_classes_made_from_it_are_named(table, places, named):
+    X, y, task = problem(rows=500)
+    classes = np.digitize(y, places)
+    labels = np.array(["d", "b", "a", "c"])[classes] if named else classes
+    y = np.where(np.arange(len(y)) % 10, y, np.nan)
+    columns = dict(zip("abc", X.T, strict=True))
+    (leak,) = found(table({**columns, "score": y}), labels, task)
+    assert apart([leak]) == [("'score'", False, 1.0, False)]
+    assert (leak.rows, leak.of) == (2700, 3000)
+    known = np.isfinite(y)
+    grades = table({**{k: v[known] for k, v in columns.items()}, "grade": labels[known]})
+    assert apart(found(grades, y[known], task[known])) == [("'grade'", True, 1.0, False)]
+
+
+def test_classes_made_from_a_number_but_for_few_rows_are_named():
+    X, y, task = problem(rows=500)
+    labels = np.where(y + np.random.default_rng(1).normal(0, 0.2, len(y)) > 20, "high", "low")
+    (leak,) = found(beside(X, y), labels, task)
+    assert (leak.column, leak.by_ranges) == ("3", False)
+    assert 0.995 < leak.auc < 1
+    data = TaskData.from_long(pd.DataFrame({"score": y}), labels, task)
+    (text,) = data_warnings(data, "compare", allow_leak=False)
+    assert f"apart by thresholds (AUC {leak.auc:.4f}), in all rows" in str(text)
+    assert str(text).endswith("leave it out (on the command line with --drop 'score').")
+
+
+def test_good_features_and_few_rows_of_a_class_prove_no_threshold():
+    X, y, task = problem(rows=500)
+    labels = np.where(y + np.random.default_rng(1).normal(0, 1, len(y)) > 20, "high", "low")
+    grades = pd.DataFrame(X, columns=list("abc")).assign(grade=labels)
+    assert found(beside(X, y), labels, task) == found(grades, y, task) == []
+    labels = np.where(y > np.sort(y)[-9], "high", "low")
+    assert found(beside(X, y), labels, task) == []
+    few = slice(0, 18)
+    assert found(y[few, None], np.where(y[few] > np.median(y[few]), "a", "b"), task[few]) == []
+
+
 def test_prices_of_products_are_no_copies():
     product = np.random.default_rng(0).permutation(np.arange(240) % 20)
     price = np.round(np.random.default_rng(1).lognormal(2, 1, 20), 2)[product]
