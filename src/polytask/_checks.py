@@ -17,7 +17,7 @@ from polytask.messages import LazyMessage, Text
 # Digits, whatever the script is.
 _DIGITS = re.compile(r"\d+")
 # How alike a name must be to be suggested, from 0 to 1.
-_ALIKE = 0.6
+_ALIKE = 0.65
 _SHORT = 3
 
 

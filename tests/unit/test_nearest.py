@@ -28,6 +28,7 @@ from polytask._checks import nearest, nearest_file
         ("Avno hospital", ["Avon hospital", "Gade hospital", "Lea hospital"], "Avon hospital"),
         ("Avon hospitl", ["Avon hospital", "Gade hospital", "Lea hospital"], "Avon hospital"),
         ("testt", ["test", "test2"], "test"),
+        ("Newfield", ["Ashfield", "Redhill"], None),
     ],
 )
 def test_only_what_may_be_meant_is_suggested(name, known, meant):
