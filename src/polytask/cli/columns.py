@@ -30,7 +30,7 @@ SHOWN = 5
 NEARLY_ALL = 0.95
 FEW_ROWS = 20
 # Dates that a comparison needs to hold later rows out.
-LEAST_TIMES = 5
+_LEAST_TIMES = 5
 
 # Words that names of task columns often hold, in the order of how much they promise.
 _WORDS = re.compile(
@@ -132,6 +132,11 @@ def _is_number(column: pd.Series[Any]) -> bool:
     import pandas as pd
 
     return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def may_order_rows(n_values: int | None, missing: int) -> bool:
+    """Say whether later rows can be held out by dates, of very many values where it is None."""
+    return not missing and (n_values is None or n_values >= _LEAST_TIMES)
 
 
 def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:

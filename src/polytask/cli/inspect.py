@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from polytask._options import argument, option
 from polytask.cli.columns import (
     AUTO,
-    LEAST_TIMES,
     MOST,
     NO_SPLITTING,
     ColumnOptions,
     TargetTypeOverride,
     matching,
+    may_order_rows,
     ranked_tasks,
     require,
 )
@@ -344,7 +344,8 @@ def _column(
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
         remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
-        remarks.append(speech("cli.remark.dates", {"drop": shlex.quote(name)}))
+        ordered = "" if may_order_rows(distinct, column.missing) else ".alone"
+        remarks.append(speech(f"cli.remark.dates{ordered}", {"drop": shlex.quote(name)}))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "more_than": table.most_values if distinct is None else None,
@@ -400,17 +401,11 @@ def _say_next(
     task = columns.task or (likely[0][0] if likely else "COL")
     words = ["--task", task] if columns.task or len(targets) < 2 else []
     number = speech("cli.remark.identifier")
-    # One column of dates tells which rows are later.
-    times = [each for each in facts["columns"] if each["kind"] == "dates"]
-    several = [each for each in times if (each["distinct"] or LEAST_TIMES) >= LEAST_TIMES]
-    time = times[0]["name"] if len(times) == 1 and several else None
-    time = None if time in (task, *targets) else time
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
-    free = [each for each in facts["columns"] if each["name"] not in (task, time, *targets)]
+    free = [each for each in facts["columns"] if each["name"] not in (task, *targets)]
     unfit = [each["name"] for each in free if each["leak"]]
     ids = [e["name"] for e in free if number in e["remarks"] and e["name"] not in unfit]
-    rest = ["--time", time] if time else []
-    rest += ["--date-features"] * any(each["kind"] == "dates" for each in free)
+    rest = ["--date-features"] * any(each["kind"] == "dates" for each in free)
     for flag, names in (("--id", ids), ("--drop", unfit)):
         rest += [flag, ",".join(names)] if names else []
     words = [*source.words(), *words, *rest]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from polytask.cli.columns import (
     AUTO,
     FOLDS,
-    LEAST_TIMES,
     NO_SPLITTING,
     ColumnOptions,
     Roles,
@@ -27,6 +26,7 @@ from polytask.cli.columns import (
     is_measured,
     likely_tasks,
     matching,
+    may_order_rows,
     numbers_like_tasks,
     require,
     roles_of,
@@ -332,14 +332,14 @@ class _Refusals:
 
     @contextmanager
     def answered_by(
-        self, *options: str, met: Sequence[str] = (), held_out: bool = False
+        self, *options: str, met: Sequence[str] = (), timed: bool = False
     ) -> Iterator[None]:
         """Keep a refusal with the options that it names, and with words that mean missing."""
         try:
             yield
         except DataError as error:
-            if held_out and error.args[0].key == "column.refusal.dates":
-                # The command can hold rows out by the dates.
+            if timed and error.args[0].key == "column.refusal.dates":
+                # The command can hold rows out by the dates as well.
                 error.args = (LazyMessage("column.refusal.dates.held", error.args[0].fields),)
             words = [word for name in met for word in flag_words("--na", "", name)]
             words += options if options and options[0] in in_options(message_of(error)) else ()
@@ -352,24 +352,23 @@ class _Refusals:
 
         dates, split = date_columns(features), tables.splitting
         free = split is not NO_SPLITTING and split.time is None and split.group is None
-        # As `inspect` proposes: one column of dates tells which rows are later.
-        timed = free and len(dates) == 1 and features[dates[0]].nunique() >= LEAST_TIMES
         with warnings.catch_warnings():
             # The fit on all columns says them.
             warnings.simplefilter("ignore")
             for name in features.select_dtypes(exclude=["number", "bool"]).columns:
-                if features[name].isna().all():
+                column = features[name]
+                if column.isna().all():
                     continue  # left out by the fit on all columns, which says so
                 if name not in dates:
-                    met = _words_among_numbers(features[name])
+                    met = _words_among_numbers(column)
                     with self.answered_by("--drop", name, met=met):
                         fitted = TableEncoder().fit(features[[name]])
                         if met and fitted.report_.columns[0].joined:
                             # Nearly all numbers would be one level.
                             raise DataError(fitted.report_.messages[0])
                 elif not tables.columns.date_features:
-                    answer = ("--time", name) if timed else ("--date-features",)
-                    with self.answered_by(*answer, held_out=free):
+                    timed = free and may_order_rows(column.nunique(), column.isna().sum())
+                    with self.answered_by("--date-features", timed=timed):
                         TableEncoder().fit(features[[name]])
 
     def refuse(self, source: str) -> None:

@@ -411,11 +411,11 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     refused = run(*words, "--out", "m.polytask")
     assert refused.status == 2
     assert "Column 'day' holds dates (01/01/2022 in row 2, counting the header as" in refused.err
-    options = (
-        "To predict later rows, hold later rows out with --time day. To learn from year, month"
+    assert "elapsed days with --date-features, or leave it out (--drop day)." in refused.err
+    later = (
+        "If it says which rows come later in time, and later rows are to be predicted, hold these"
     )
-    assert options in refused.err
-    assert "say --date-features, alone or together with --time" in refused.err
+    assert f"{later} out with --time day, with or without --date-features" in refused.err
     # A criterion holds no rows out.
     held = run(*words[:-2], "--criterion", "bic", "--out", "m.polytask")
     assert "--time" not in held.err
@@ -544,7 +544,7 @@ def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plai
     plain.to_csv("a.csv", index=False)
     words = ("fit", "a.csv", *FIT, "--model", "pooled", "--force")
     refused = run(*words)
-    assert refused.err.endswith(f"  polytask {' '.join(words)} --time day\n")
+    assert refused.err.endswith(f"  polytask {' '.join(words)} --date-features\n")
     done = run(*words, "--date-features", "--time", "day")
     assert done.status == 0
     assert "its year, month, week, weekday and elapsed days are learned from too" in done.err

@@ -94,21 +94,25 @@ def test_the_next_command_works_as_printed(run, plain):
     done = run("inspect", "a.csv", "--task", "g", "--target", "y")
     line = done.out.splitlines()[-1].strip()
     assert line == (
-        "polytask compare a.csv --task g --target y --time when --id pupil "
+        "polytask compare a.csv --task g --target y --date-features --id pupil "
         "--drop-missing-target --out comparison --quick"
     )
     # What compare refuses says the same, and proposes the same.
-    said = "To predict later rows, hold later rows out with --time when. To learn from year, month"
+    said = (
+        "If it says which rows come later in time, and later rows are to be predicted, hold these"
+    )
     assert said in " ".join(done.out.split())
-    refused = run(*line.replace("--time when ", "").split()[1:])
+    words = line.replace("--date-features ", "").split()[1:]
+    refused = run(*words)
     assert refused.status == 2
     assert said in refused.err
-    assert refused.err.splitlines()[-1].endswith("--time when")
-    unseen = run(*line.replace("--time when ", "--unseen ").split()[1:])
-    assert unseen.err.splitlines()[-1].endswith("--date-features")
-    pd.DataFrame(plain.assign(then=plain["when"])).to_csv("b.csv", index=False)
-    done = run("inspect", "b.csv", "--task", "g", "--target", "y")
-    assert "--date-features" in done.out.splitlines()[-1]
+    assert refused.err.splitlines()[-1].endswith("--date-features")
+    # Dates of birth order no rows; those with a gap cannot.
+    plain.loc[5, "when"] = pd.NaT
+    plain.to_csv("a.csv", index=False)
+    for told in (run("inspect", "a.csv").out, run(*words).err):
+        assert "or leave it out (--drop when)." in " ".join(told.split())
+        assert "--time" not in told
 
 
 def test_copies_of_the_target_are_named(run, plain):

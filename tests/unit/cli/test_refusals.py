@@ -329,7 +329,7 @@ def test_all_that_refuses_a_table_is_said_at_once_with_one_command_that_answers_
         assert words in done.err
     line = done.err.splitlines()[-1].strip()
     assert line.startswith("polytask fit 'a b.csv' --task g")
-    assert line.endswith("--na odd --drop-missing-target --drop code --time day")
+    assert line.endswith("--na odd --drop-missing-target --drop code --date-features")
     assert run(*shlex.split(line)[1:]).status == 0
 
 
