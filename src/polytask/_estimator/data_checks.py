@@ -25,6 +25,8 @@ from polytask.messages import LazyMessage
 # Nearly every cell of a row id is different; a column of fewer rows proves nothing.
 _NEARLY_ALL = 0.95
 _FEW_ROWS = 20
+# Numbers of rows, of which some were taken away, are so dense between the least and the greatest.
+_DENSE = 0.5
 _SHOWN = 5
 # Numbers that stand for missing cells, in so large a share of them, beside so many other values.
 _MARKERS = tuple(
@@ -310,13 +312,14 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[La
 
 
 def numbers_rows(cells: NDArray[Any], name: str) -> bool:
-    """Say whether numbers are those of rows: whole, different, and without gaps or called so."""
+    """Say whether numbers are those of rows: whole, different, and dense or called so."""
     # Whole numbers that differ in nearly every row may be measured, such as incomes or
-    # populations; those of a series leave nearly no number between the least and the greatest out.
+    # populations; so many of which hardly one comes twice leave most numbers between them out,
+    # as those of a series do not.
     values = np.asarray(cells, dtype=np.float64)
     values = values[np.isfinite(values)]
     if len(values) < _FEW_ROWS or not np.array_equal(values, np.rint(values)):
         return False
     distinct = len(np.unique(values))
-    dense = values.max() - values.min() + 1 <= distinct / _NEARLY_ALL
+    dense = values.max() - values.min() + 1 <= distinct / _DENSE
     return distinct > _NEARLY_ALL * len(values) and bool(dense or _ID_NAME.search(name))

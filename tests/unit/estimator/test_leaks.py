@@ -389,6 +389,7 @@ def test_row_ids_are_named_and_measurements_are_not():
             patient_id=rng.choice(10**6, n, replace=False),
             OrderID=rng.choice(10**6, n, replace=False),
             serial=rng.permutation(n) + 1000.0,
+            pupil=rng.permutation(3 * n // 2)[:n],
             income=rng.choice(10**6, n, replace=False),
             week=np.arange(n) // 6,
             age=rng.integers(20, 60, n),
@@ -397,6 +398,6 @@ def test_row_ids_are_named_and_measurements_are_not():
         )
         .assign(**{"day=days": np.arange(n)})
     )
-    assert ids(table, y, task) == ["row", "patient_id", "OrderID", "serial"]
+    assert ids(table, y, task) == ["row", "patient_id", "OrderID", "serial", "pupil"]
     few = pd.DataFrame({"a": X[:25, 0], "code": [f"T{k}" for k in range(25)]})
     assert ids(few, y[:25], task[:25]) == ["code"]
