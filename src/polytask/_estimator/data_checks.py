@@ -16,7 +16,7 @@ from polytask._estimator.number_columns import NumberColumns
 from polytask._estimator.places import counted, row_message
 from polytask._estimator.repeated_rows import repeated_rows
 from polytask.data import Form, TableEncoder, TaskData, tables
-from polytask.data.dates import ELAPSED
+from polytask.data.dates import DATE_PARTS, ELAPSED
 from polytask.data.labels import in_order, near_misses
 from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError
@@ -38,6 +38,11 @@ _MARKED, _FEWEST_OTHERS = 0.01, 3
 # A row with more than this share of the weight decides; mean weights beyond these are seldom
 # numbers of rows.
 _MOST_WEIGHT, _FEWEST_ROWS, _MOST_ROWS = 0.5, 0.05, 100.0
+# Tasks of so many rows, whose one value would be met by chance this seldom, are named; of names
+# the first.
+_ROWS_OF_A_TASK, _CHANCE, _NAMED = 5, 0.01, 3
+# Of a date the number of elapsed days stands for all of its features.
+_PARTS = tuple(f"={part}'" for part in DATE_PARTS if f"={part}" != ELAPSED)
 # Names of row ids: id, user_id, PatientID, row, uuid, key.
 _ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编号$|行号$")
 
@@ -60,7 +65,7 @@ def data_warnings(
     return (
         *_column_warnings(data, columns, leaks),
         *_doubtful_classes(data, target),
-        *_told_by_task(data),
+        *_odd_tasks(data, columns),
         *_doubtful_weights(data),
         *([] if grouped else repeated_rows(data, columns)),
     )
@@ -181,6 +186,69 @@ def _told_by_task(data: TaskData) -> list[LazyMessage]:
     return [LazyMessage("doubt.told_by_task")] if told else []
 
 
+def _odd_tasks(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
+    """Say in which tasks, but not in all, the target has one value or a column none."""
+    if told := _told_by_task(data):
+        return told
+    if data.offsets is None or data.n_tasks < 2:
+        return []
+    found, tasks = [], [str(label) for label in data.tasks]
+    if constant := [repr(tasks[t]) for t in _constant_tasks(data)]:
+        fields = {"n": len(constant), "names": _some(constant)}
+        found.append(LazyMessage("doubt.constant_tasks", fields))
+    empty = [
+        LazyMessage("doubt.column_in_task", {"column": column, "task": repr(tasks[t])})
+        for column, t in _empty_in_tasks(data, columns)
+    ]
+    if empty:
+        more = [LazyMessage("doubt.more_empty", {"n": len(empty) - _NAMED})]
+        shown = [*empty[:_NAMED], *(more if len(empty) > _NAMED else [])]
+        nodes = [message.node for message in shown]
+        found.append(LazyMessage("doubt.empty_in_tasks", {"places": nodes}))
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _constant_tasks(data: TaskData) -> list[int]:
+    """Return the tasks whose target has one value, which is no chance of rows so few."""
+    assert data.offsets is not None
+    y, starts, sizes = np.asarray(data.y), data.offsets[:-1], np.diff(data.offsets)
+    same = np.logical_and.reduceat(y == np.repeat(y[starts], sizes), starts)
+    few = np.flatnonzero(same & (sizes >= _ROWS_OF_A_TASK))
+    counts = Counter(y.tolist()) if len(few) else Counter[Any]()
+    shares = [counts[y[starts[t]].item() if y.dtype != object else y[starts[t]]] for t in few]
+    return [int(t) for t, n in zip(few, shares, strict=True) if (n / len(y)) ** sizes[t] < _CHANCE]
+
+
+def _empty_in_tasks(data: TaskData, columns: NumberColumns) -> Iterator[tuple[str, int]]:
+    """Go through the columns that have no cell in a task, with the task; others have some."""
+    # Tables by task say themselves which columns they lack.
+    if columns.stored() is not None or data.present is not None:
+        return
+    assert data.offsets is not None
+    starts, sizes = data.offsets[:-1], np.diff(data.offsets)
+    for label, gone in _gaps(data, columns):
+        lost = np.add.reduceat(gone, starts, dtype=np.intp) == sizes
+        if not lost.all() and not label.endswith(_PARTS):
+            for t in np.flatnonzero(lost & (sizes >= _ROWS_OF_A_TASK)):
+                yield label, int(t)
+
+
+def _gaps(data: TaskData, columns: NumberColumns) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Go through the columns with missing cells, each with these."""
+    for chosen, block in columns.blocks(np.arange(len(columns))):
+        for j in np.flatnonzero(~np.isfinite(block.sum(axis=1))):
+            yield columns.labels[chosen[j]], ~np.isfinite(block[j])
+    if tables.is_table(data.X):
+        frame = tables.open_frame(data.X)
+        for j, (name, kind) in enumerate(frame.schema.items()):
+            if not kind.is_numeric() and frame[:, j].null_count():
+                yield repr(name), frame[:, j].is_null().to_numpy()
+
+
 def _doubtful_weights(data: TaskData) -> list[LazyMessage]:
     """Say that one row has most of the weight, or that weights hardly count rows."""
     weight = data.sample_weight
@@ -279,7 +347,7 @@ def remarks_on(
     return held, (
         *_first(_missing_markers(data, columns), "doubt.more_markers"),
         *_doubtful_classes(data, target),
-        *_told_by_task(data),
+        *_odd_tasks(data, columns),
         *repeated_rows(data, columns),
     )
 

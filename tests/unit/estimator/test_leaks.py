@@ -186,6 +186,30 @@ def test_a_target_that_the_task_tells_is_named():
     assert not any(np.isfinite(row.metrics["r2_within"]) for row in result.models)
 
 
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
+def test_tasks_with_one_value_or_an_empty_column_are_named(table):
+    X, y, task = problem()
+    names = np.array([*"abcdef"])[task]
+    columns = dict(zip(["x", "hours", "z"], X.T, strict=True))
+    text = np.where(names == "e", None, np.where(y > 20, "p", "q"))
+    columns |= {"hours": np.where(np.isin(names, ["b", "c", "d"]), np.nan, X[:, 1]), "kind": text}
+    y = np.where(names == "a", 60.0, y)
+
+    def said(columns, y):
+        data = TaskData.from_long(table(columns), y, names)
+        return [str(message) for message in data_warnings(data, "fit", allow_leak=False)]
+
+    constant, empty = said(columns, y)
+    assert constant.startswith("The target has one value in all rows of 1 task ('a'), though")
+    assert (
+        "'hours' in task 'b'; 'hours' in task 'c'; 'hours' in task 'd'; and 1 more such pair"
+        in empty
+    )
+    # One class by chance, in tasks of few rows; a column that no task has.
+    rare = np.where(np.arange(len(y)) % 37, "no", "yes")
+    assert said({"x": X[:, 0], "gone": np.full(len(y), np.nan)}, rare) == []
+
+
 def test_two_rows_per_task_prove_nothing():
     X, y, task = problem(n_tasks=100, rows=2)
     assert found(X, y, task) == []
