@@ -218,9 +218,10 @@ def _constant_tasks(data: TaskData) -> list[int]:
     y, starts, sizes = np.asarray(data.y), data.offsets[:-1], np.diff(data.offsets)
     same = np.logical_and.reduceat(y == np.repeat(y[starts], sizes), starts)
     few = np.flatnonzero(same & (sizes >= _ROWS_OF_A_TASK))
-    counts = Counter(y.tolist()) if len(few) else Counter[Any]()
-    shares = [counts[y[starts[t]].item() if y.dtype != object else y[starts[t]]] for t in few]
-    return [int(t) for t, n in zip(few, shares, strict=True) if (n / len(y)) ** sizes[t] < _CHANCE]
+    cells = y.tolist() if len(few) else []
+    counts = Counter(cells)
+    shares = ((int(t), counts[cells[starts[t]]] / len(y)) for t in few)
+    return [t for t, share in shares if share ** sizes[t] < _CHANCE]
 
 
 def _empty_in_tasks(data: TaskData, columns: NumberColumns) -> Iterator[tuple[str, int]]:
@@ -240,8 +241,8 @@ def _empty_in_tasks(data: TaskData, columns: NumberColumns) -> Iterator[tuple[st
 def _gaps(data: TaskData, columns: NumberColumns) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Go through the columns with missing cells, each with these."""
     for chosen, block in columns.blocks(np.arange(len(columns))):
-        for j in np.flatnonzero(~np.isfinite(block.sum(axis=1))):
-            yield columns.labels[chosen[j]], ~np.isfinite(block[j])
+        for k in np.flatnonzero(~np.isfinite(block.sum(axis=1))):
+            yield columns.labels[chosen[k]], ~np.isfinite(block[k])
     if tables.is_table(data.X):
         frame = tables.open_frame(data.X)
         for j, (name, kind) in enumerate(frame.schema.items()):
