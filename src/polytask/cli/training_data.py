@@ -533,7 +533,10 @@ def _with_dates(X: Any, tables: Tables, tasks: Sequence[str] = ()) -> Any:  # no
 
     if not tables.columns.date_features:
         return X
-    return with_dates(X, [*tasks], tables.source.text.day_first)[0]
+    X, found = with_dates(X, [*tasks], tables.source.text.day_first)
+    if not found:
+        note(LazyMessage("cli.note.no_dates"))
+    return X
 
 
 def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns

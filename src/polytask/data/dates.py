@@ -100,8 +100,13 @@ _PATTERNS = tuple(
 
 def looks_like_dates(words: Sequence[str]) -> bool:
     """Tell whether nearly all words are written like dates."""
-    found = [_matched(word) is not None for word in words[:: len(words) // _LOOKED_AT + 1]]
+    found = [is_date(word) for word in words[:: len(words) // _LOOKED_AT + 1]]
     return bool(found) and sum(found) >= _MOSTLY * len(found)
+
+
+def is_date(word: str) -> bool:
+    """Tell whether a word is written like a date."""
+    return _matched(word) is not None
 
 
 _TABLE = LazyMessage("what.table")

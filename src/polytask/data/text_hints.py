@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import Any
 
+from polytask.data.dates import is_date
 from polytask.data.written_numbers import parse_number, read_words
 from polytask.messages import LazyMessage, with_and
 
@@ -18,6 +19,7 @@ MISSING_MARKERS = (
     *("NULL", "Null", "null", "None", "none", "?", "-", "."),
 )
 MANY_NUMBERS = 10
+_LOOKED_AT = 1000
 
 NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
@@ -42,8 +44,8 @@ def numeric_hint(
     name: str, labels: Sequence[str], decimal: str | None = None
 ) -> LazyMessage | None:
     """Return a sentence if the text is nearly all numbers, or dates that are not read."""
-    if share(SHORT_DATE, labels) >= MOSTLY:
-        return LazyMessage("hint.short_dates", {"column": name, "example": repr(labels[0])})
+    if dates := _dates_hint(name, labels):
+        return dates
     commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]
     plain = [x for x in labels if NUMBER.fullmatch(x.strip())]
     if decimal != "," and commas and _most(commas + plain, labels):
@@ -59,6 +61,20 @@ def numeric_hint(
     if len(plain) > MANY_NUMBERS and _most(plain, labels):
         return _plain_hint(name, plain, labels)
     return None
+
+
+def _dates_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
+    """Return a sentence if most of the text is dates, but some in no way that is read."""
+    if share(SHORT_DATE, labels) >= MOSTLY:
+        return LazyMessage("hint.short_dates", {"column": name, "example": repr(labels[0])})
+    some = labels[:: len(labels) // _LOOKED_AT + 1]
+    dates = [label for label in some if is_date(label)]
+    others = [label for label in some if not is_date(label)]
+    short = [label for label in others if SHORT_DATE.fullmatch(label.strip())]
+    if not dates or not others or len(dates + short) <= len(some) / 2:
+        return None
+    fields = {"column": name, "example": repr(dates[0]), "other": repr((short or others)[0])}
+    return LazyMessage("hint.mixed_dates", fields)
 
 
 def _two_ways(name: str, word: str) -> LazyMessage:
@@ -121,4 +137,6 @@ def spelling_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
         return None
     key = "hint.spelling" if len(twins) == 1 else "hint.spelling.more"
     levels = with_and([repr(label) for label in twins[0]])
-    return LazyMessage(key, {"column": name, "levels": levels, "n": len(twins) - 1})
+    others = ", ".join(repr(group[0]) for group in twins[1:4]) + ", ..." * (len(twins) > 4)
+    fields = {"column": name, "levels": levels, "n": len(twins) - 1, "others": others}
+    return LazyMessage(key, fields)

@@ -416,6 +416,10 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
         "If it says which rows come later in time, and later rows are to be predicted, hold these"
     )
     assert f"{later} out with --time day, with or without --date-features" in refused.err
+    undated = run(*words, "--drop", "day", "--date-features", "--out", "none.polytask")
+    assert (
+        "No column that is learned from is read as dates, so --date-features does" in undated.err
+    )
     # A criterion holds no rows out.
     held = run(*words[:-2], "--criterion", "bic", "--out", "m.polytask")
     assert "--time" not in held.err

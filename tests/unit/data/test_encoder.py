@@ -424,6 +424,18 @@ def test_scikit_learn_can_copy_and_chain_it():
             "they are read as dates.",
         ),
         (
+            ["24.05.2010", "01 Aug 2010", "02/09/10"],
+            "Column 'x' is read as text: most of its values look like dates (such as '01 Aug "
+            "2010'), but others are written in another way (such as '02/09/10'). Write all dates "
+            "in one way, with four digits for the year, as in 2024-01-31, and leave cells without "
+            "a date empty, so that the column is read as dates.",
+        ),
+        (
+            ["Red", "red ", "blue", "Blue", "gold", "Gold"],
+            "Levels 'Blue' and 'blue' of column 'x' differ in case or spaces only, and 2 more "
+            "words are written in several ways ('Gold', 'Red').",
+        ),
+        (
             ["Red", "red ", "blue"],
             "Levels 'Red' and 'red ' of column 'x' differ in case or spaces only.",
         ),
