@@ -31,6 +31,8 @@ NEARLY_ALL = 0.95
 FEW_ROWS = 20
 # Dates that a comparison needs to hold later rows out.
 _LEAST_TIMES = 5
+# The share of dates that have as many rows as each other, from which on they are those of series.
+_SERIES = 0.5
 
 # Words that names of task columns often hold, in the order of how much they promise.
 _WORDS = re.compile(
@@ -137,6 +139,15 @@ def _is_number(column: pd.Series[Any]) -> bool:
 def may_order_rows(n_values: int | None, missing: int) -> bool:
     """Say whether later rows can be held out by dates, of very many values where it is None."""
     return not missing and (n_values is None or n_values >= _LEAST_TIMES)
+
+
+def are_series(dates: pd.Series[Any]) -> bool:
+    """Say whether most dates have as many rows as each other, two or more: one of every task."""
+    counts = dates.value_counts()
+    if not may_order_rows(len(counts), int(dates.isna().sum())):
+        return False
+    usual = counts.mode()[0]
+    return bool(usual > 1 and (counts == usual).mean() >= _SERIES)
 
 
 def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:

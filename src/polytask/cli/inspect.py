@@ -19,6 +19,7 @@ from polytask.cli.columns import (
     NO_SPLITTING,
     ColumnOptions,
     TargetTypeOverride,
+    are_series,
     matching,
     may_order_rows,
     ranked_tasks,
@@ -349,6 +350,7 @@ def _column(
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "more_than": table.most_values if distinct is None else None,
+        "series": kind == "dates" and table.whole and are_series(table.first[name]),
         "example": _example(column, speech), "remarks": remarks,
     }  # fmt: skip
 
@@ -402,10 +404,16 @@ def _say_next(
     words = ["--task", task] if columns.task or len(targets) < 2 else []
     number = speech("cli.remark.identifier")
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
-    free = [each for each in facts["columns"] if each["name"] not in (task, *targets)]
+    # Rows of series are predicted later; a date of birth is a feature.
+    dates = [each for each in facts["columns"] if each["kind"] == "dates"]
+    series = [each["name"] for each in dates if each["series"]]
+    time = series[0] if len(dates) == 1 and series else None
+    time = None if time in (task, *targets) else time
+    free = [each for each in facts["columns"] if each["name"] not in (task, time, *targets)]
     unfit = [each["name"] for each in free if each["leak"]]
     ids = [e["name"] for e in free if number in e["remarks"] and e["name"] not in unfit]
-    rest = ["--date-features"] * any(each["kind"] == "dates" for each in free)
+    rest = ["--time", time] if time else []
+    rest += ["--date-features"] * any(each["kind"] == "dates" for each in free)
     for flag, names in (("--id", ids), ("--drop", unfit)):
         rest += [flag, ",".join(names)] if names else []
     words = [*source.words(), *words, *rest]

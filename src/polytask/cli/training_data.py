@@ -22,6 +22,7 @@ from polytask.cli.columns import (
     Roles,
     SplitOptions,
     TargetTypeOverride,
+    are_series,
     groups_of,
     is_measured,
     likely_tasks,
@@ -368,7 +369,10 @@ class _Refusals:
                             raise DataError(fitted.report_.messages[0])
                 elif not tables.columns.date_features:
                     timed = free and may_order_rows(column.nunique(), column.isna().sum())
-                    with self.answered_by("--date-features", timed=timed):
+                    # As `inspect` proposes.
+                    later = timed and len(dates) == 1 and are_series(column)
+                    answer = ("--time", name) if later else ("--date-features",)
+                    with self.answered_by(*answer, timed=timed):
                         TableEncoder().fit(features[[name]])
 
     def refuse(self, source: str) -> None:

@@ -369,3 +369,18 @@ def test_a_saved_model_says_in_chinese_how_tasks_are_told_apart(run, plain):
     done = run("inspect", "m.polytask", "--lang", "zh")
     assert "每个任务一个不加惩罚的截距：X 与 y 在任务内中心化" in done.out
     assert "intercept per task" not in done.out
+
+
+@pytest.mark.parametrize("birth", [False, True])
+def test_later_rows_are_held_out_of_series_and_not_of_dates_of_birth(run, folder, birth):
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2025-01-01", periods=20).strftime("%Y-%m-%d")
+    table = pd.DataFrame({"shop": np.repeat(list("abcd"), 20), "day": np.tile(days, 4)})
+    if birth:
+        table["day"] = rng.permutation(pd.date_range("2009-01-01", periods=80)).astype(str)
+    table["price"] = rng.uniform(1, 3, 80)
+    table.assign(sold=rng.normal(20 - table.price, 1)).to_csv("a.csv", index=False)
+    option = "--date-features" if birth else "--time day"
+    roles = ("a.csv", "--task", "shop", "--target", "sold")
+    assert f" {option} --out" in run("inspect", *roles).out.splitlines()[-1]
+    assert run("compare", *roles, "--out", "o").err.splitlines()[-1].endswith(f"--out o {option}")
