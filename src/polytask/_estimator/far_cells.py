@@ -148,8 +148,10 @@ def _far_sentence(
 
 def decides_result(message: LazyMessage) -> bool:
     """Say whether a message is about far cells of a target, or such as drown a column."""
-    holds = message.key == "far.holds" and message.fields["what"]["key"].startswith("far.target")
-    return holds or message.key == "far.drowning"
+    # Marks of missing cells are far off, and too many for single ones to decide.
+    if message.key in ("far.holds", "doubt.marker"):
+        return str(message.fields["what"]["key"]).startswith("far.target")
+    return message.key == "far.drowning"
 
 
 def decisive_message(

@@ -94,8 +94,9 @@ class Comparison(Findings, Report):
         Whether the best model without sharing predicts the held-out rows without error, so that
         the target has no variation left to explain.
     far_cells : bool
-        Whether a few cells of the target make up most of its variation, or cells of a feature
-        drown all others of it, and so decide the result.
+        Whether a few cells of the target make up most of its variation or hold a number such as
+        -999 for missing cells, or cells of a feature drown all others of it, and so decide the
+        result.
     repeated_rows : int
         How many rows repeat the features and the target of others, where chance does not make
         them so many: copies make models look better, and the verdict surer, than they are.

@@ -186,3 +186,22 @@ def test_a_comparison_knows_whether_far_cells_decide_it(column, value, decides):
         result = compare(X, data["y"], task=task, quick=True, models=["separate", "learned prior"])
     assert result.far_cells == bool(decides)
     assert ("far values" in result.summary().split("\n")[0]) == bool(decides)
+
+
+@pytest.mark.parametrize(("column", "decides"), [("y", True), ("x", False)])
+def test_marks_of_missing_targets_qualify_the_verdict(column, decides):
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal(120)}
+    data["y"] = data["x"] + rng.standard_normal(120)
+    data[column][::10] = -999
+    task = np.repeat(np.arange(4), 30)
+    with pytest.warns(DataWarning, match="holds -999 in 12 of 120 rows"):
+        result = compare(
+            data["x"][:, None],
+            data["y"],
+            task=task,
+            quick=True,
+            models=["separate", "learned prior"],
+        )
+    assert result.far_cells == decides
+    assert ("far values" in result.summary().split("\n")[0]) == decides
