@@ -282,6 +282,12 @@ def _doubt(key: str, leak: Leak) -> LazyMessage:
     return LazyMessage(key, {"column": leak.column, "relation": _relation(leak, "").node})
 
 
+def copies_of(doubts: Sequence[LazyMessage]) -> tuple[str, ...]:
+    """Return the columns that look like copies of a target by what is said of the data."""
+    columns = (str(one.fields["column"]) for one in doubts if one.key == "doubt.leak")
+    return tuple(dict.fromkeys(columns))
+
+
 def refuse_leaks(found: Sequence[Leak], owner: str, target: str, of: str = "estimator") -> None:
     """Refuse the columns that are sure to hold the target, if there are any."""
     leaks = [leak for leak in found if leak.refused]

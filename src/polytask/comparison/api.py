@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator.card import checksum
-from polytask._estimator.data_checks import data_warnings
+from polytask._estimator.data_checks import copies_of, data_warnings
 from polytask._estimator.far_cells import decides_result
 from polytask._estimator.groupings import is_category, of_first_grouping
 from polytask._estimator.problem import check_metric, read_outcomes, read_problem
@@ -287,6 +287,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
         doubts=found,
         far_cells=any(map(decides_result, found)),
         repeated_rows=repeats_of(found),
+        copies=copies_of(found),
         learning=learning_points(plan, records, more, metric),
         ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )

@@ -266,6 +266,7 @@ class Findings:
     perfect: bool = False
     far_cells: bool = False
     repeated_rows: int = 0
+    copies: tuple[str, ...] = ()
     doubts: tuple[LazyMessage, ...] = ()
     split_gains: tuple[SplitGain, ...] = ()
     groupings: tuple[Grouping, ...] = ()

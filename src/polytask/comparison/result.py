@@ -100,6 +100,8 @@ class Comparison(Findings, Report):
     repeated_rows : int
         How many rows repeat the features and the target of others, where chance does not make
         them so many: copies make models look better, and the verdict surer, than they are.
+    copies : tuple of str
+        The columns that look like copies of the target and were learned from all the same.
     doubts : tuple of LazyMessage
         Those of `diagnostics` that are about the data, in every language.
     split_gains : tuple of SplitGain

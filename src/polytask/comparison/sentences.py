@@ -25,7 +25,7 @@ from polytask.comparison.records import (
     Setup,
 )
 from polytask.comparison.verdict import dominant_task, narrowed, ruled
-from polytask.messages import Translator, plain_number
+from polytask.messages import LazyMessage, Translator, plain_number
 from polytask.selection.candidates import compared_models
 from polytask.selection.entries import of_groupings, what_is
 from polytask.task_relations import sentences as relations
@@ -33,6 +33,8 @@ from polytask.task_relations.records import CHOICES, LEVEL, is_borderline, is_re
 
 # Targets whose errors are told one by one.
 _FEW_TARGETS = 3
+# Columns that are named in the verdict.
+_NAMED = 3
 _ACTIONS = ("share", "separate", "pool")
 _KINDS = ("separate", "pooled", "shared")
 
@@ -54,6 +56,9 @@ def headline(result: Findings, say: Translator) -> str:
     early = _late_mean(result) is not None and not nothing and not result.perfect
     answer = say("headline.early", {"answer": answer}) if early else answer
     answer = say("headline.far", {"answer": answer}) if result.far_cells else answer
+    if result.copies:
+        told = {"answer": answer, "n": len(result.copies), "names": [*result.copies[:_NAMED]]}
+        answer = LazyMessage("headline.copies", told).text(say)
     splits: dict[str, str | int] = {"done": result.setup.n_splits, "n": result.setup.planned}
     if result.setup.n_splits < result.setup.planned:
         answer = say("headline.unfinished", splits | {"answer": answer})

@@ -36,7 +36,7 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "sparsity", "parameter_importance", "learning", "ablation"}
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
-        | {"doubts", "far_cells", "repeated_rows", "split_gains", "groupings"}
+        | {"doubts", "far_cells", "repeated_rows", "copies", "split_gains", "groupings"}
     ),
     "Coefficients": frozenset({"model", "positive"}),
     "Monitoring": frozenset({"lock"}),

@@ -386,6 +386,7 @@ def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The target has one value in all rows of 1 task")
 def test_classes_with_rare_ones_and_one_class_tasks() -> None:
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((160, 3)), np.repeat(np.arange(8), 20)
@@ -430,7 +431,8 @@ def test_targets_of_unlike_units_are_averaged_by_their_r2_and_told_by_their_own_
 def test_targets_of_both_kinds() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((80, 3))
-    Y = np.column_stack([X[:, 0] + rng.standard_normal(80), X[:, 1] > 0])
+    Y = np.column_stack([X[:, 0], X[:, 1]]) + rng.standard_normal((80, 2))
+    Y[:, 1] = Y[:, 1] > 0
     model = ("model", MultiTaskModel(L2(0.1), standardize=True))
     result = compare(X, Y, models=["separate", "pooled", model], cv=2)
     assert result.setup.problem == "mixed"

@@ -35,6 +35,7 @@ def unlike_classes() -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Column . tells the classes")
 def test_a_class_that_only_another_target_has_is_an_error_of_its_row() -> None:
     names = ["separate", "pooled"]
     model = AutoMultiTaskClassifier(names, cv=2).fit(X, unlike_classes())
