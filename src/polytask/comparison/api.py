@@ -244,9 +244,8 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     encoded, alike, met = _encoded(data, options.time)
     study = Study(data, outcomes, encoded if alike else None, collected, grouped)
     metric, parts = check_metric(options.metric, METRICS), [p for _, p in constant_parts(study)]
-    shown = tuple(dict.fromkeys((metric, *default_metrics(parts))))
-    if collected is not None:
-        shown = tuple(filter(is_told, shown))
+    known = dict.fromkeys((metric, *default_metrics(parts)))
+    shown = tuple(known if collected is None else filter(is_told, known))
     plan = make_plan(study, facts_of(study, problem, losses, options), options, metric, shown)
     # What refuses the data does so before the first fit.
     _check_judgeable(study, metric, parts)
