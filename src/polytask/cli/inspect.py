@@ -129,13 +129,14 @@ def inspect(
                 _say_table(facts, kinds, speech)
                 chosen = matching(targets, [*table.columns], source.name)
                 told = FILE_ROWS.counted(in_options(message_of(error)))
-                _say_next(facts, source, columns, chosen, speech, told)
+                _say_next(facts, table, source, columns, chosen, speech, told)
             raise
         if running.json:
             say_json(facts)
             return
         _say_table(facts, kinds, speech)
-        _say_next(facts, source, columns, [each["name"] for each in facts["targets"]], speech)
+        known = [each["name"] for each in facts["targets"]]
+        _say_next(facts, table, source, columns, known, speech)
         return
     facts = model_facts(source.name, speech)
     say_json(facts) if running.json else _say_model(facts, speech)
@@ -350,7 +351,6 @@ def _column(
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "more_than": table.most_values if distinct is None else None,
-        "series": kind == "dates" and table.whole and are_series(table.first[name]),
         "example": _example(column, speech), "remarks": remarks,
     }  # fmt: skip
 
@@ -389,6 +389,7 @@ def _example(column: ColumnSummary, speech: Translator) -> str:
 
 def _say_next(
     facts: Facts,
+    table: TableSummary,
     source: RowSource,
     columns: ColumnOptions,
     targets: Sequence[str],
@@ -405,9 +406,9 @@ def _say_next(
     number = speech("cli.remark.identifier")
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
     # Rows of series are predicted later; a date of birth is a feature.
-    dates = [each for each in facts["columns"] if each["kind"] == "dates"]
-    series = [each["name"] for each in dates if each["series"]]
-    time = series[0] if len(dates) == 1 and series else None
+    dates = [each["name"] for each in facts["columns"] if each["kind"] == "dates"]
+    series = len(dates) == 1 and table.whole and are_series(table.first[dates[0]])
+    time = dates[0] if series else None
     time = None if time in (task, *targets) else time
     free = [each for each in facts["columns"] if each["name"] not in (task, time, *targets)]
     unfit = [each["name"] for each in free if each["leak"]]

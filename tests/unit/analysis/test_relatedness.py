@@ -369,6 +369,7 @@ def test_constant_features_targets_and_tasks_of_one_row_say_nothing():
     nothing_said(relatedness(X, np.repeat([0, 1, 1], 10), task=task))
 
 
+@pytest.mark.filterwarnings("ignore:The target has one value in all rows of 1 task")
 def test_silent_tasks_are_left_out_and_counted():
     rng = np.random.default_rng(0)
     parts = {t: (rng.standard_normal((20, 3)), None) for t in range(4)}
