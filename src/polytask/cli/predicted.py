@@ -71,7 +71,8 @@ class RowsToPredict:
             X = {label: table for label, table in X.items() if label in set(task)}
         else:
             X = X[chosen]
-            asked = asked if asked is None else task
+            # Levels of several groupings are a table.
+            asked = asked[chosen] if hasattr(asked, "iloc") else asked and task
         return RowsToPredict(X, self.beside[chosen], self.task_name, task, asked)
 
     def unseen(self, model: Any) -> list[Hashable]:  # noqa: ANN401 - any estimator
@@ -212,6 +213,7 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
 
 def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa: ANN401
     """Return the ends of the interval of every number, and the set of classes of every class."""
+    found: Columns
     try:
         return _ends_and_sets(model, rows, level)
     except IncompatibleError as error:
@@ -222,10 +224,12 @@ def _interval(model: Any, rows: RowsToPredict, level: float) -> Columns:  # noqa
     strangers = set(rows.unseen(model))
     has = np.array([(label in strangers) == (part == "known") for label in rows.task or ()])
     if not has.any():
+        # Parts of a file have columns of one type, whichever tasks they hold.
         names = ["lower", "upper"] * hasattr(model, "predict_interval")
-        names += ["set"] * hasattr(model, "predict_set")
-        return [(name, np.full(len(has), None, dtype=object)) for name in names]
-    found: Columns = []
+        sets = ["set"] * hasattr(model, "predict_set")
+        found = [(name, np.full(len(has), np.nan)) for name in names]
+        return found + [(name, np.full(len(has), None, dtype=object)) for name in sets]
+    found = []
     for name, own in _ends_and_sets(model, rows.only(has), level):
         cells = np.full(len(has), np.nan if own.dtype.kind == "f" else None, dtype=own.dtype)
         cells[has] = own

@@ -71,9 +71,9 @@ def test_rows_that_have_intervals_keep_them_beside_rows_that_have_none(run, coun
         save(held, "m.polytask")
     pd.concat([pd.read_csv("new.csv"), pd.read_csv("old.csv")]).to_csv("all.csv", index=False)
     done = run("predict", "m.polytask", "all.csv", *shared, "--interval", "0.9", *parts,
-               "--out", "p.csv")  # fmt: skip
+               "--out", "p.parquet")  # fmt: skip
     assert done.status == 0, done.err
-    table = read_table("p.csv").table
+    table = read_table("p.parquet").table
     lacking = table["shop"].eq("d") if folds == "rows" else table["shop"].ne("d")
     assert table["lower"].isna().eq(lacking).all()
     assert table["upper"].isna().eq(lacking).all()
